@@ -1,0 +1,138 @@
+package hotspot
+
+import (
+	"crypto/hmac"
+	"crypto/md5" // #nosec: CHAP is MD5 by definition (RFC 1994 §4.1)
+	"crypto/subtle"
+	"net/netip"
+	"time"
+)
+
+// Credential is the proof of identity in an Access-Request.
+type Credential struct {
+	Kind      CredentialKind
+	Clear     Password // Kind Clear: the password as sent
+	CHAPID    byte     // Kind CHAP: first octet of CHAP-Password
+	Challenge []byte   // Kind CHAP: CHAP-Challenge, else the Request Authenticator (RFC 2865 §5.3)
+	Response  []byte   // Kind CHAP: the 16 octets after the identifier
+}
+
+// CredentialKind tells the methods apart.
+type CredentialKind int
+
+const (
+	// NoCredential: neither User-Password nor CHAP-Password was there.
+	NoCredential CredentialKind = iota
+	// Clear: User-Password (RFC 2865 §5.2).
+	Clear
+	// CHAP: CHAP-Password (RFC 2865 §5.3).
+	CHAP
+)
+
+// Matches reports whether the credential proves the password, in a time that
+// does not depend on where they differ.
+func (c Credential) Matches(password Password) bool {
+	switch c.Kind {
+	case Clear:
+		// Hash both sides: ConstantTimeCompare alone tells lengths apart.
+		key := []byte("compare")
+		a, b := hmac.New(md5.New, key), hmac.New(md5.New, key)
+		a.Write([]byte(c.Clear.Reveal()))
+		b.Write([]byte(password.Reveal()))
+		return hmac.Equal(a.Sum(nil), b.Sum(nil))
+	case CHAP:
+		h := md5.New()
+		h.Write([]byte{c.CHAPID})
+		h.Write([]byte(password.Reveal()))
+		h.Write(c.Challenge)
+		return subtle.ConstantTimeCompare(h.Sum(nil), c.Response) == 1
+	}
+	return false
+}
+
+// Request is one Access-Request as understood.
+type Request struct {
+	NAS           NASID
+	Username      string // bytes as received
+	Credential    Credential
+	MAC           MAC // Calling-Station-Id; zero if absent or not a MAC
+	AcctSessionID AcctSessionID
+	IP            netip.Addr // Framed-IP-Address
+	HostIP        netip.Addr // Mikrotik-Host-IP
+	Server        string     // Called-Station-Id: name of the HotSpot server
+	Port          string     // NAS-Port-Id
+	At            time.Time  // arrival by our clock
+}
+
+// Facts is all that is known when one Access-Request is judged. A nil Account
+// means that nobody of that name exists.
+type Facts struct {
+	Account  *Account
+	Password Password
+	Pass     *Pass // newest pass with something left, else the newest one; nil if none was ever bought
+	Lock     *Lock
+	Sessions []Session // live sessions of the pass, and permits not yet started (Session.Reserved)
+	Now      time.Time
+	Language string // of the site: "en", "ar"
+}
+
+// Reason is the stable code of a refusal.
+type Reason string
+
+const (
+	ReasonNone           Reason = ""
+	ReasonUnknown        Reason = "unknown_account"
+	ReasonBadPassword    Reason = "bad_password"
+	ReasonNoCredential   Reason = "no_credential"
+	ReasonTwoCredentials Reason = "two_credentials"
+	ReasonMalformed      Reason = "malformed"
+	ReasonMACMismatch    Reason = "mac_mismatch"
+	ReasonLocked         Reason = "locked"
+	ReasonNoPass         Reason = "no_pass"
+	ReasonNotYetValid    Reason = "not_yet_valid"
+	ReasonExpired        Reason = "expired"
+	ReasonTimeUsed       Reason = "time_used"
+	ReasonDataUsed       Reason = "data_used"
+	ReasonTooManyDevices Reason = "too_many_devices"
+)
+
+// Verdict is the answer to one Access-Request. A refusal is a verdict, not an
+// error.
+type Verdict struct {
+	Accept  bool
+	Reason  Reason // of a refusal
+	Message string // Reply-Message: what the guest reads; at most 253 bytes
+
+	Account AccountID
+	Pass    PassID
+
+	// Of an Accept:
+	Permit          PermitID
+	Class           []byte        // unforgeable token of the permit (RFC 2865 §5.25)
+	SessionTimeout  time.Duration // whole seconds, at least 1s; 0 is no limit
+	IdleTimeout     time.Duration // 0: not sent
+	InterimInterval time.Duration
+	Rate            RateLimit
+	Devices         int    // Port-Limit
+	UploadLeft      Octets // Mikrotik-Recv-Limit; 0: not sent
+	DownloadLeft    Octets // Mikrotik-Xmit-Limit; 0: not sent
+	TotalLeft       Octets // Mikrotik-Total-Limit; 0: not sent
+	AddressLists    []string
+
+	// FirstUse says that this Accept starts the pass's clock.
+	FirstUse bool
+	// Serial orders verdicts against changes of the account: a reply with a
+	// Serial below that of a later change must not be repeated from a cache.
+	Serial uint64
+}
+
+// Reject is a refusal as remembered for people.
+type Reject struct {
+	At       time.Time
+	NAS      NASID
+	Username string
+	MAC      MAC
+	Reason   Reason
+	Message  string
+	Account  AccountID // "" if unknown
+}

@@ -1,0 +1,93 @@
+package hotspot
+
+import "time"
+
+// Target is one account that must be off, with all that is needed to put it
+// off: the subject of the off-means-off reconciler (design.md §6).
+type Target struct {
+	Account    AccountID
+	Reason     OffReason
+	Lock       *Lock     // set when Reason is OffLocked
+	Usernames  []string  // every spelling the account logged in with
+	MACs       []MAC     // every device of the account known here
+	Sessions   []Session // open sessions and reservations to end; empty for a bare lock
+	LastAccept time.Time // newest Access-Accept of the account, zero if none
+	// Whole says that the whole account must be off (lock, expiry): cookies
+	// and entries of any device go. Otherwise only Sessions end.
+	Whole bool
+}
+
+// Outcome is how an attempt to put an account off ended.
+type Outcome string
+
+const (
+	// OutcomeEnforced: the read-back was clean on every NAS.
+	OutcomeEnforced Outcome = "enforced"
+	// OutcomeLeaks: off at the HotSpot, but the network has a way round it;
+	// Proof.Code names it.
+	OutcomeLeaks Outcome = "leaks"
+	// OutcomeUnproven: acknowledged by the NAS, but no router API to read back.
+	OutcomeUnproven Outcome = "unproven"
+	// OutcomePending: not off yet; the reconciler tries again.
+	OutcomePending Outcome = "pending"
+)
+
+// Final reports whether nothing more will be tried.
+func (o Outcome) Final() bool {
+	return o == OutcomeEnforced || o == OutcomeLeaks || o == OutcomeUnproven
+}
+
+// Step names, in the order of design.md §6.
+const (
+	StepReceived    = "received"    // the lock is committed at the site
+	StepCookies     = "cookies"     // HotSpot cookies removed
+	StepDisconnect  = "disconnect"  // Disconnect-Request answered, or silence
+	StepActive      = "active"      // active entries removed over the API
+	StepConnections = "connections" // open connections dropped
+	StepReadBack    = "read_back"   // the router says so itself
+)
+
+// Step is one thing done, with its time by the site's clock.
+type Step struct {
+	Name   string
+	At     time.Time
+	Took   time.Duration
+	OK     bool
+	Detail string // for people: "Disconnect-ACK in 3 ms", "2 cookies removed"
+}
+
+// Proof is what is known of putting one account off.
+type Proof struct {
+	Account  AccountID
+	Revision int64 // of the lock; 0 for an expiry or a lock set on site
+	Reason   OffReason
+	Outcome  Outcome
+	Method   string // "disconnect", "api", "nothing_to_do", "reject_only"
+	Code     string // condition code when Outcome is leaks or pending
+	Sessions int    // how many sessions ended
+	Steps    []Step
+	At       time.Time // of the outcome, by the site's clock
+}
+
+// DisconnectResult is the answer to a Disconnect-Request or CoA-Request.
+type DisconnectResult string
+
+const (
+	ResultACK     DisconnectResult = "ack"
+	ResultNAK     DisconnectResult = "nak"
+	ResultTimeout DisconnectResult = "timeout"
+)
+
+// Disconnected is the structured outcome of one Disconnect-Request.
+type Disconnected struct {
+	Result     DisconnectResult
+	ErrorCause uint32 // RFC 5176 §3.5; 0 when absent
+	Attempts   int    // datagrams sent
+	RoundTrip  time.Duration
+}
+
+// NoSuchSession reports whether the NAS said that it does not have the
+// session: 503 by RFC 5176, 406 as RouterOS was measured (facts.md §4).
+func (d Disconnected) NoSuchSession() bool {
+	return d.Result == ResultNAK && (d.ErrorCause == 503 || d.ErrorCause == 406)
+}

@@ -1,0 +1,158 @@
+package hotspot
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Rate is a speed in bits per second.
+type Rate uint64
+
+// String prints the shortest RouterOS spelling: 512k, 2M, 1500000.
+func (r Rate) String() string {
+	switch {
+	case r != 0 && r%1_000_000_000 == 0:
+		return strconv.FormatUint(uint64(r/1_000_000_000), 10) + "G"
+	case r != 0 && r%1_000_000 == 0:
+		return strconv.FormatUint(uint64(r/1_000_000), 10) + "M"
+	case r != 0 && r%1000 == 0:
+		return strconv.FormatUint(uint64(r/1000), 10) + "k"
+	}
+	return strconv.FormatUint(uint64(r), 10)
+}
+
+func parseRate(s string) (Rate, error) {
+	mult := uint64(1)
+	if n := len(s); n > 0 {
+		switch s[n-1] {
+		case 'k', 'K':
+			mult, s = 1000, s[:n-1]
+		case 'M', 'm':
+			mult, s = 1_000_000, s[:n-1]
+		case 'G', 'g':
+			mult, s = 1_000_000_000, s[:n-1]
+		}
+	}
+	v, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || v > 1<<63/mult {
+		return 0, fmt.Errorf("%q is not a speed such as 512k or 10M", s)
+	}
+	return Rate(v * mult), nil
+}
+
+// Pair holds one value for each direction. Upload comes first wherever
+// RouterOS writes a pair, because rx is from the guest.
+type Pair[T any] struct{ Upload, Download T }
+
+// RateLimit is Mikrotik-Rate-Limit (vendor 14988, type 8; facts.md §3
+// "Queues and lists"). The zero value means no limit.
+//
+// The grammar is rx[/tx] [rx-burst[/tx-burst] [rx-threshold[/tx-threshold]
+// [rx-time[/tx-time] [priority] [rx-min[/tx-min]]]]].
+type RateLimit struct {
+	Max            Pair[Rate]
+	Burst          Pair[Rate]
+	BurstThreshold Pair[Rate]
+	BurstTime      Pair[int] // whole seconds
+	Priority       int       // 1 (highest) to 8; 0 means not written
+	Min            Pair[Rate]
+}
+
+// IsZero reports whether there is no limit.
+func (r RateLimit) IsZero() bool { return r == RateLimit{} }
+
+// String prints the RouterOS spelling, or "" for no limit.
+func (r RateLimit) String() string {
+	if r.IsZero() {
+		return ""
+	}
+	rates := func(p Pair[Rate]) string { return p.Upload.String() + "/" + p.Download.String() }
+	var parts []string
+	switch {
+	case r.Min != (Pair[Rate]{}):
+		parts = append(parts, rates(r.Min))
+		fallthrough
+	case r.Priority != 0:
+		p := r.Priority
+		if p == 0 {
+			p = 8
+		}
+		parts = append(parts, strconv.Itoa(p))
+		fallthrough
+	case r.BurstTime != (Pair[int]{}):
+		parts = append(parts, fmt.Sprintf("%d/%d", r.BurstTime.Upload, r.BurstTime.Download))
+		fallthrough
+	case r.BurstThreshold != (Pair[Rate]{}):
+		parts = append(parts, rates(r.BurstThreshold))
+		fallthrough
+	case r.Burst != (Pair[Rate]{}):
+		parts = append(parts, rates(r.Burst))
+	}
+	parts = append(parts, rates(r.Max))
+	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+		parts[i], parts[j] = parts[j], parts[i]
+	}
+	return strings.Join(parts, " ")
+}
+
+// ParseRateLimit reads the grammar above. A missing download equals the
+// upload. "" is no limit.
+func ParseRateLimit(s string) (RateLimit, error) {
+	var r RateLimit
+	f := strings.Fields(s)
+	if len(f) == 0 {
+		return r, nil
+	}
+	if len(f) > 6 {
+		return r, fmt.Errorf("rate limit %q has %d parts, at most 6 are defined", s, len(f))
+	}
+	for i, part := range f {
+		var err error
+		switch i {
+		case 0:
+			r.Max, err = parsePair(part, parseRate)
+		case 1:
+			r.Burst, err = parsePair(part, parseRate)
+		case 2:
+			r.BurstThreshold, err = parsePair(part, parseRate)
+		case 3:
+			r.BurstTime, err = parsePair(part, parseSeconds)
+		case 4:
+			r.Priority, err = strconv.Atoi(part)
+			if err != nil || r.Priority < 1 || r.Priority > 8 {
+				err = fmt.Errorf("priority %q is not 1 to 8", part)
+			}
+		case 5:
+			r.Min, err = parsePair(part, parseRate)
+		}
+		if err != nil {
+			return RateLimit{}, fmt.Errorf("rate limit %q: %w", s, err)
+		}
+	}
+	if r.Max == (Pair[Rate]{}) && len(f) == 1 {
+		return RateLimit{}, nil // 0/0 is how RouterOS writes "no limit"
+	}
+	return r, nil
+}
+
+func parseSeconds(s string) (int, error) {
+	v, err := strconv.Atoi(strings.TrimSuffix(s, "s"))
+	if err != nil || v < 0 || v > 86400 {
+		return 0, fmt.Errorf("%q is not a burst time in seconds", s)
+	}
+	return v, nil
+}
+
+func parsePair[T any](s string, parse func(string) (T, error)) (Pair[T], error) {
+	up, down, both := strings.Cut(s, "/")
+	if !both {
+		down = up
+	}
+	u, err := parse(up)
+	if err != nil {
+		return Pair[T]{}, err
+	}
+	d, err := parse(down)
+	return Pair[T]{u, d}, err
+}

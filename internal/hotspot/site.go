@@ -1,0 +1,137 @@
+package hotspot
+
+import "time"
+
+// Organization is a business with one or more sites.
+type Organization struct {
+	ID   OrganizationID
+	Name string
+}
+
+// Site is one cafe.
+type Site struct {
+	ID           SiteID
+	Organization OrganizationID
+	Name         string
+	TimeZone     string // IANA name; days of reports are this zone's days
+	Currency     string // ISO 4217
+	Language     string // of guests: "en", "ar"
+}
+
+// Role is what an operator may do (reference/ux.md §3.3).
+type Role string
+
+const (
+	Owner      Role = "owner"
+	Manager    Role = "manager"
+	Cashier    Role = "cashier"
+	Technician Role = "technician"
+)
+
+// Operator is a person who signs in at the console.
+type Operator struct {
+	ID           string
+	Organization OrganizationID
+	Email        string
+	Name         string
+	Role         Role
+}
+
+// Presence is what is known of an agent's link.
+type Presence string
+
+const (
+	Online  Presence = "online"
+	Stopped Presence = "stopped" // on purpose
+	Lost    Presence = "lost"
+	Never   Presence = "never"
+)
+
+// SiteStatus is what the cloud last heard of a site.
+type SiteStatus struct {
+	Site         Site
+	Presence     Presence
+	Reason       string    // of a planned stop
+	HeardAt      time.Time // last message of the agent, by the cloud's clock; zero: never
+	AgentVersion string
+	Revision     int64     // wanted
+	Applied      int64     // held by the site
+	RouterSeenAt time.Time // last successful round trip to the router, by the site's clock
+	ClockOffset  time.Duration
+	Backlog      int64 // events the site has and we do not
+	Conditions   []Condition
+	SessionsOpen int
+}
+
+// Condition is an open health condition as reported.
+type Condition struct {
+	Code     string
+	Severity string
+	Text     string
+	Since    time.Time
+}
+
+// LockState is where a lock stands, as the console shows it.
+type LockState string
+
+const (
+	LockNone      LockState = "unlocked"
+	LockRequested LockState = "requested"      // committed in the cloud
+	LockWaiting   LockState = "waits_for_site" // the site is not connected
+	LockSent      LockState = "sent"           // published to the site
+	LockReceived  LockState = "received"       // committed at the site
+	LockEnforced  LockState = "enforced"       // proven off
+	LockLeaks     LockState = "leaks"          // off at the HotSpot, network leaks
+	LockUnproven  LockState = "acknowledged"   // acknowledged, not proven
+)
+
+// LockStep is one stage of a lock with its time.
+type LockStep struct {
+	Name    string // requested, sent, received, enforced; and the site's own steps
+	At      time.Time
+	Machine string // "cloud" or "site": whose clock At is
+	Took    time.Duration
+	OK      bool
+	Detail  string
+}
+
+// LockStatus is a lock as people see it.
+type LockStatus struct {
+	State  LockState
+	Lock   *Lock // nil when unlocked
+	Steps  []LockStep
+	Method string
+	Code   string
+}
+
+// Guest is one account as the console shows it.
+type Guest struct {
+	Site     SiteID
+	Account  Account
+	Pass     *Pass
+	Lock     LockStatus
+	Sessions []Session // open ones
+	SeenAt   time.Time // age of Usage and Sessions: when the site last reported, by the cloud's clock
+}
+
+// NewAccount asks for an account with one pass of a plan.
+type NewAccount struct {
+	Site     SiteID
+	Kind     AccountKind
+	Username string   // "" for a voucher: the code is made at random
+	Password Password // "" for a user: made at random; unused for vouchers and devices
+	Plan     PlanID
+	Note     string
+}
+
+// Agent is one enrolment of one box, as the console lists it.
+type Agent struct {
+	ID          AgentID
+	Site        SiteID
+	Host        string
+	Version     string
+	CheckNumber string // compared by a person before Confirmed
+	Confirmed   bool
+	EnrolledAt  time.Time
+	RetiredAt   time.Time // zero while in force
+}

@@ -1,0 +1,218 @@
+package wire
+
+import (
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// EventKind names the sort of an event.
+type EventKind string
+
+const (
+	EventAgentStarted   EventKind = "agent.started"
+	EventSessionStarted EventKind = "session.started"
+	EventSessionUsage   EventKind = "session.usage"
+	EventSessionStopped EventKind = "session.stopped"
+	EventPassFirstUsed  EventKind = "pass.first_used"
+	EventPassUsage      EventKind = "pass.usage"
+	EventLockReceived   EventKind = "lock.received"
+	EventLockProof      EventKind = "lock.proof"
+	EventNASRestarted   EventKind = "nas.restarted"
+	EventCommandResult  EventKind = "command.result"
+	EventGap            EventKind = "gap"  // history is lost; body names the range
+	EventVoid           EventKind = "void" // folded into a later event; keeps the sequence whole
+)
+
+// SessionBody is the body of session.started, session.usage and
+// session.stopped: always the whole session as known then, so that any one of
+// them is enough and a repeat has no effect. Durations are milliseconds.
+type SessionBody struct {
+	ID            hotspot.SessionID     `json:"id"`
+	Permit        hotspot.PermitID      `json:"permit,omitempty"`
+	Account       hotspot.AccountID     `json:"account,omitempty"` // absent: nobody here permitted it
+	Pass          hotspot.PassID        `json:"pass,omitempty"`
+	NAS           hotspot.NASID         `json:"nas"`
+	AcctSessionID hotspot.AcctSessionID `json:"acct_session_id"`
+	Username      string                `json:"username,omitempty"`
+	MAC           string                `json:"mac,omitempty"`
+	IP            string                `json:"ip,omitempty"`
+	StartedAt     time.Time             `json:"started_at"`
+	EndedAt       time.Time             `json:"ended_at,omitzero"` // of session.stopped
+	HeardAt       time.Time             `json:"heard_at"`
+	TimeMS        int64                 `json:"time_ms"`  // Acct-Session-Time
+	Upload        uint64                `json:"upload"`   // octets from the guest
+	Download      uint64                `json:"download"` // octets to the guest
+	State         hotspot.SessionState  `json:"state"`
+	Cause         string                `json:"cause,omitempty"`
+}
+
+// FromSession is the bridge from the vocabulary to the wire.
+func FromSession(s hotspot.Session) SessionBody {
+	b := SessionBody{ID: s.ID, Permit: s.Permit, Account: s.Account, Pass: s.Pass, NAS: s.NAS,
+		AcctSessionID: s.AcctSessionID, Username: s.Username, MAC: s.MAC.String(),
+		StartedAt: s.StartedAt.UTC(), HeardAt: s.HeardAt.UTC(), TimeMS: s.Time.Milliseconds(),
+		Upload: uint64(s.Upload), Download: uint64(s.Download), State: s.State, Cause: s.Cause}
+	if s.IP.IsValid() {
+		b.IP = s.IP.String()
+	}
+	if !s.EndedAt.IsZero() {
+		b.EndedAt = s.EndedAt.UTC()
+	}
+	return b
+}
+
+// UsageBody is the body of pass.first_used and pass.usage: totals, not steps.
+type UsageBody struct {
+	Pass      hotspot.PassID    `json:"pass"`
+	Account   hotspot.AccountID `json:"account"`
+	FirstUsed time.Time         `json:"first_used,omitzero"`
+	TimeMS    int64             `json:"time_ms"`
+	Upload    uint64            `json:"upload"`
+	Download  uint64            `json:"download"`
+}
+
+// LockReceived is the body of lock.received.
+type LockReceived struct {
+	Account  hotspot.AccountID `json:"account"`
+	Revision int64             `json:"revision"`
+}
+
+// LockProof is the body of lock.proof, and travels ahead in hello.
+type LockProof struct {
+	Account    hotspot.AccountID `json:"account"`
+	Revision   int64             `json:"revision"` // of the lock document; 0 for a lock set on site
+	Reason     hotspot.OffReason `json:"reason"`
+	Outcome    hotspot.Outcome   `json:"outcome"`
+	Method     string            `json:"method,omitempty"`
+	Code       string            `json:"code,omitempty"`
+	Sessions   int               `json:"sessions"`
+	ReceivedAt time.Time         `json:"received_at"`
+	At         time.Time         `json:"at"`
+	Steps      []LockStep        `json:"steps,omitempty"`
+}
+
+// LockStep is one step of a proof. Times are of the site's clock.
+type LockStep struct {
+	Name   string    `json:"name"`
+	At     time.Time `json:"at"`
+	TookMS float64   `json:"took_ms"`
+	OK     bool      `json:"ok"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// FromProof is the bridge from the vocabulary to the wire.
+func FromProof(p hotspot.Proof) LockProof {
+	b := LockProof{Account: p.Account, Revision: p.Revision, Reason: p.Reason, Outcome: p.Outcome,
+		Method: p.Method, Code: p.Code, Sessions: p.Sessions, At: p.At.UTC()}
+	for _, s := range p.Steps {
+		if s.Name == hotspot.StepReceived {
+			b.ReceivedAt = s.At.UTC()
+		}
+		b.Steps = append(b.Steps, LockStep{Name: s.Name, At: s.At.UTC(), TookMS: float64(s.Took) / 1e6, OK: s.OK, Detail: s.Detail})
+	}
+	return b
+}
+
+// AgentStarted is the body of agent.started.
+type AgentStarted struct {
+	Version string `json:"version"`
+	Boot    string `json:"boot"`
+}
+
+// NASRestarted is the body of nas.restarted.
+type NASRestarted struct {
+	NAS hotspot.NASID `json:"nas"`
+	On  bool          `json:"on"` // Accounting-On; false is Accounting-Off
+}
+
+// SiteDoc is the body of a site document; its id is the site's.
+type SiteDoc struct {
+	Name         string `json:"name"`
+	Organization string `json:"organization"`
+	TimeZone     string `json:"time_zone"`
+	Currency     string `json:"currency"`
+	Language     string `json:"language"`
+}
+
+// LimitsBody carries hotspot.Limits. Durations are seconds; absent is no limit.
+type LimitsBody struct {
+	TimeS        int64         `json:"time_s,omitempty"`
+	Clock        hotspot.Clock `json:"clock,omitempty"`
+	ValidityS    int64         `json:"validity_s,omitempty"`
+	Rate         string        `json:"rate,omitempty"` // Mikrotik-Rate-Limit, upload first
+	Upload       uint64        `json:"upload,omitempty"`
+	Download     uint64        `json:"download,omitempty"`
+	Total        uint64        `json:"total,omitempty"`
+	Devices      int           `json:"devices,omitempty"`
+	IdleS        int64         `json:"idle_s,omitempty"`
+	AddressLists []string      `json:"address_lists,omitempty"`
+}
+
+// FromLimits is the bridge from the vocabulary to the wire.
+func FromLimits(l hotspot.Limits) LimitsBody {
+	return LimitsBody{TimeS: int64(l.Time / time.Second), Clock: l.Clock, ValidityS: int64(l.Validity / time.Second),
+		Rate: l.Rate.String(), Upload: uint64(l.Upload), Download: uint64(l.Download), Total: uint64(l.Total),
+		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists}
+}
+
+// Limits reads the body back. It fails on a rate that cannot be parsed.
+func (b LimitsBody) Limits() (hotspot.Limits, error) {
+	rate, err := hotspot.ParseRateLimit(b.Rate)
+	if err != nil {
+		return hotspot.Limits{}, err
+	}
+	return hotspot.Limits{Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
+		Validity: time.Duration(b.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(b.Upload),
+		Download: hotspot.Octets(b.Download), Total: hotspot.Octets(b.Total), Devices: b.Devices,
+		IdleTimeout: time.Duration(b.IdleS) * time.Second, AddressLists: b.AddressLists}, nil
+}
+
+// PlanDoc is the body of a plan document.
+type PlanDoc struct {
+	Name       string     `json:"name"`
+	PriceMinor int64      `json:"price_minor"`
+	Currency   string     `json:"currency"`
+	Limits     LimitsBody `json:"limits"`
+}
+
+// AccountDoc is the body of an account document.
+type AccountDoc struct {
+	Kind     hotspot.AccountKind `json:"kind"`
+	Username string              `json:"username"`
+	Password string              `json:"password,omitempty"` // sealed to the agent's key
+	Note     string              `json:"note,omitempty"`
+}
+
+// PassDoc is the body of a pass document.
+type PassDoc struct {
+	Account    hotspot.AccountID `json:"account"`
+	Plan       hotspot.PlanID    `json:"plan"`
+	PlanName   string            `json:"plan_name"`
+	Limits     LimitsBody        `json:"limits"`
+	ValidFrom  time.Time         `json:"valid_from,omitzero"`
+	ValidUntil time.Time         `json:"valid_until,omitzero"`
+	SoldAt     time.Time         `json:"sold_at,omitzero"`
+}
+
+// LockDoc is the body of a lock document; its id is the account's. Its
+// tombstone is the unlock.
+type LockDoc struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// KickBody is the body of a kick command.
+type KickBody struct {
+	Account hotspot.AccountID `json:"account"`
+}
+
+// CommandResult is the body of command.result.
+type CommandResult struct {
+	ID     string    `json:"id"`
+	State  string    `json:"state"` // done, failed, expired, unknown
+	Code   string    `json:"code,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	At     time.Time `json:"at"`
+}
