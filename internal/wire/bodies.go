@@ -18,6 +18,7 @@ const (
 	EventPassUsage      EventKind = "pass.usage"
 	EventLockReceived   EventKind = "lock.received"
 	EventLockProof      EventKind = "lock.proof"
+	EventLockKept       EventKind = "lock.kept" // held here, absent from a state of another lineage
 	EventNASRestarted   EventKind = "nas.restarted"
 	EventCommandResult  EventKind = "command.result"
 	EventGap            EventKind = "gap"  // history is lost; body names the range
@@ -45,6 +46,7 @@ type SessionBody struct {
 	Download      uint64                `json:"download"` // octets to the guest
 	State         hotspot.SessionState  `json:"state"`
 	Cause         string                `json:"cause,omitempty"`
+	PassUsage     *UsageBody            `json:"pass_usage,omitempty"` // totals of the pass after this record
 }
 
 // FromSession is the bridge from the vocabulary to the wire.
@@ -76,6 +78,14 @@ type UsageBody struct {
 type LockReceived struct {
 	Account  hotspot.AccountID `json:"account"`
 	Revision int64             `json:"revision"`
+}
+
+// LockKept is the body of lock.kept.
+type LockKept struct {
+	Account hotspot.AccountID `json:"account"`
+	By      string            `json:"by"`
+	Reason  string            `json:"reason"`
+	At      time.Time         `json:"at"`
 }
 
 // LockProof is the body of lock.proof, and travels ahead in hello.

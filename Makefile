@@ -1,0 +1,47 @@
+# IWAS: `make help` lists what can be done here.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -buildid= -X iwas/internal/buildinfo.version=$(VERSION)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/iwas-agent, bin/iwas-cloud, bin/routersim and bin/iwas-demo
+	@mkdir -p bin
+	@go build $(GOFLAGS_BUILD) -o bin/ ./internal/demo/iwas-demo ./internal/routersim/cmd/routersim
+	@go build $(GOFLAGS_BUILD) -o bin/iwas-agent ./agent
+	@go build $(GOFLAGS_BUILD) -o bin/iwas-cloud ./cloud
+
+.PHONY: run
+run: build ## a whole cafe on this machine: cloud, agent, router, guests
+	@exec bin/iwas-demo run --dir .run --bin bin
+
+.PHONY: test
+test: peers ## every test, against real peers, with the race detector
+	@CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+.PHONY: peers
+peers: ## install the Debian packages the tests talk to, if any is missing
+	@packaging/peers.sh
+
+.PHONY: check
+check: ## format, vet, staticcheck, known vulnerabilities, rules on the tree
+	@packaging/check.sh
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for a few seconds
+	@packaging/fuzz.sh
+
+.PHONY: bench
+bench: build peers ## measure, side by side, and print ratios
+	@packaging/bench.sh
+
+.PHONY: clean
+clean: ## remove what was built and the demo's state
+	@rm -rf bin .run dist

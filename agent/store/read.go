@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// rejectsKept bounds the refusals remembered for people.
+const rejectsKept = 5000
+
+// RecordReject remembers a refusal. It never waits; under a flood some are not
+// remembered.
+func (db *DB) RecordReject(r hotspot.Reject) {
+	db.enqueue(func(t *tx) error {
+		_, err := t.exec("store reject", "INSERT INTO reject (at, nas, username, mac, reason, message, account) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			millis(r.At), r.NAS, r.Username, r.MAC.String(), string(r.Reason), r.Message, r.Account)
+		return err
+	})
+}
+
+// Rejects returns the newest refusals first.
+func (db *DB) Rejects(ctx context.Context, limit int) ([]hotspot.Reject, error) {
+	var out []hotspot.Reject
+	err := db.query(ctx, "read rejects", "SELECT at, nas, username, mac, reason, message, account FROM reject ORDER BY id DESC LIMIT ?", []any{limit},
+		func(scan func(...any) error) error {
+			var r hotspot.Reject
+			var at int64
+			var mac string
+			if err := scan(&at, &r.NAS, &r.Username, &mac, &r.Reason, &r.Message, &r.Account); err != nil {
+				return err
+			}
+			r.At = fromMillis(at)
+			r.MAC, _ = hotspot.ParseMAC(mac)
+			out = append(out, r)
+			return nil
+		})
+	return out, err
+}
+
+// OpenSessions returns every session thought open, the newest first.
+func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {
+	var out []hotspot.Session
+	err := db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE state <> 'closed' ORDER BY started_at DESC", nil,
+		func(scan func(...any) error) error {
+			s, err := scanSession(scan)
+			out = append(out, s)
+			return err
+		})
+	return out, err
+}
+
+// Sessions returns every session kept, in the order of their start. It is for
+// tests and support, not for pages.
+func (db *DB) Sessions(ctx context.Context) ([]hotspot.Session, error) {
+	var out []hotspot.Session
+	err := db.query(ctx, "read sessions", "SELECT "+sessionColumns+" FROM session ORDER BY started_at, id", nil,
+		func(scan func(...any) error) error {
+			s, err := scanSession(scan)
+			out = append(out, s)
+			return err
+		})
+	return out, err
+}
+
+// LockInfo is a lock in force as the site sees it.
+type LockInfo struct {
+	hotspot.Lock
+	Username   string
+	ReceivedAt time.Time
+	Outcome    hotspot.Outcome // "" before any attempt ended
+}
+
+// Locks returns the locks in force, the newest first.
+func (db *DB) Locks(ctx context.Context, limit int) ([]LockInfo, error) {
+	var out []LockInfo
+	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, COALESCE(a.username, '')
+		FROM lock l LEFT JOIN account a ON a.id = l.account ORDER BY l.received_at DESC LIMIT ?`, []any{limit},
+		func(scan func(...any) error) error {
+			var l LockInfo
+			var at, received int64
+			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received, &l.Outcome, &l.Username); err != nil {
+				return err
+			}
+			l.At, l.ReceivedAt = fromMillis(at), fromMillis(received)
+			out = append(out, l)
+			return nil
+		})
+	return out, err
+}
+
+// Counts is the store in figures.
+type Counts struct {
+	Accounts     int
+	SessionsOpen int
+	Waiting      int64     // events the cloud has not acknowledged
+	OldestWaits  time.Time // of those; zero when none waits
+	Revision     int64
+	NotInForce   int
+	Bytes        int64 // database and its write-ahead log
+	Site         string
+}
+
+// Counts returns the figures of the status page.
+func (db *DB) Counts(ctx context.Context) (Counts, error) {
+	var c Counts
+	var oldest int64
+	err := db.query(ctx, "count", `SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM session WHERE state <> 'closed'),
+		m.last_seq - m.acked, COALESCE((SELECT at FROM event WHERE seq = m.acked + 1), 0), m.revision,
+		(SELECT COUNT(*) FROM document WHERE in_force = 0),
+		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.name') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), '') FROM mark m`, nil,
+		func(scan func(...any) error) error {
+			return scan(&c.Accounts, &c.SessionsOpen, &c.Waiting, &oldest, &c.Revision, &c.NotInForce, &c.Site)
+		})
+	if err != nil {
+		return c, err
+	}
+	c.OldestWaits = fromMillis(oldest)
+	// Stat only: opening the live file would drop SQLite's POSIX locks on close.
+	for _, name := range []string{db.o.Path, db.o.Path + "-wal"} {
+		if st, err := os.Stat(name); err == nil {
+			c.Bytes += st.Size()
+		}
+	}
+	return c, nil
+}
+
+// Check asks SQLite whether the file is sound (PRAGMA quick_check).
+func (db *DB) Check(ctx context.Context) (string, error) {
+	var result string
+	err := db.query(ctx, "check", "PRAGMA quick_check(1)", nil, func(scan func(...any) error) error { return scan(&result) })
+	return result, err
+}

@@ -1,0 +1,183 @@
+// Package store keeps everything a site must not lose in one SQLite file:
+// wanted state, accounts, permits, sessions, and the event log that goes up.
+// It never speaks to a network and never decides who may come in; it loads the
+// facts, asks its Decide function, and stores what follows from the answer.
+//
+// One goroutine writes, in transactions that serve all who wait (see writer.go);
+// readers use connections of their own that cannot write.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/secret"
+)
+
+// Options is what a store needs. Path, Key and Decide are required.
+type Options struct {
+	Path string
+	Key  *secret.Key // opens the passwords inside account documents
+
+	// Decide judges an Access-Request from the facts. It runs in the writer and
+	// must be quick and pure.
+	Decide func(hotspot.Facts, hotspot.Request) hotspot.Verdict
+	// Off says why an account with this pass and lock may not be online, or "".
+	Off func(*hotspot.Pass, *hotspot.Lock, time.Time) hotspot.OffReason
+	// BeforeRefusal is called just before the commit of a change that puts
+	// accounts off, so that no cache can answer for them after it.
+	BeforeRefusal func(accounts []hotspot.AccountID, serial uint64)
+
+	Language string // of guests until the cloud's site document says it
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// DB is an open store.
+type DB struct {
+	o       Options
+	write   *sql.DB // exactly one connection, owned by the writer
+	read    *sql.DB // query_only
+	ops     chan *op
+	stop    chan struct{}
+	stopped chan struct{}
+	closing sync.Once
+
+	mu       sync.Mutex // guards watchers
+	watchers map[chan struct{}]struct{}
+
+	w writerState // touched by the writer goroutine only
+}
+
+const (
+	readers    = 4
+	queueBound = 4096 // operations waiting; beyond it callers wait, and give up with their context
+)
+
+// Open opens or makes the store at o.Path and starts its writer. Errors are of
+// kind Damaged when the file is there but cannot be trusted, Invalid when it is
+// newer than this program, Unavailable otherwise.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Language == "" {
+		o.Language = "en"
+	}
+	write, err := open(o.Path, "_txlock=immediate", "synchronous(FULL)")
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if err := migrate(ctx, write); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	read, err := open(o.Path, "", "query_only(1)")
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	read.SetMaxOpenConns(readers)
+	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound),
+		stop: make(chan struct{}), stopped: make(chan struct{}), watchers: map[chan struct{}]struct{}{}}
+	if err := db.start(ctx); err != nil {
+		return nil, errors.Join(err, read.Close(), write.Close())
+	}
+	return db, nil
+}
+
+func open(path, query string, pragmas ...string) (*sql.DB, error) {
+	q := url.Values{}
+	for _, p := range append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)", "temp_store(memory)",
+		"cache_size(-8000)", "journal_size_limit(67108864)"}, pragmas...) {
+		q.Add("_pragma", p)
+	}
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	if query != "" {
+		dsn += "&" + query
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "store: open "+path, err)
+	}
+	return db, nil
+}
+
+// Close waits for the operations at work, ends the writer and closes the file.
+func (db *DB) Close() error {
+	var err error
+	db.closing.Do(func() {
+		close(db.stop)
+		<-db.stopped
+		err = errors.Join(db.read.Close(), db.write.Close())
+	})
+	return err
+}
+
+// Changed returns a channel that ticks after commits that others care about: a
+// new event, a lock, a new revision. Capacity one: a burst is one tick.
+func (db *DB) Changed() (ticks <-chan struct{}, cancel func()) {
+	c := make(chan struct{}, 1)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.watchers[c] = struct{}{}
+	return c, func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		delete(db.watchers, c)
+	}
+}
+
+func (db *DB) tick() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for c := range db.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// millis is how times are stored; the zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// sqlFault gives an SQL error its kind.
+func sqlFault(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return err
+	}
+	kind := fault.Unavailable
+	if errors.Is(err, sql.ErrNoRows) {
+		kind = fault.NotFound
+	}
+	return fault.New(kind, fmt.Sprintf("store: %s", what), err)
+}

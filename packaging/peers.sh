@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs the real peers the tests talk to (RADIUS, MQTT, SQL, a browser) and
+# the C compiler the race detector needs. Does nothing when all are there.
+# No daemon is started by the installation: a policy-rc.d forbids it, since
+# FreeRADIUS's would take port 1812 and PostgreSQL's 5432.
+set -eu
+
+need=""
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+want() { have "$1" || need="$need $2"; }
+want radclient freeradius-utils
+want freeradius freeradius
+want mosquitto mosquitto
+want chromium chromium
+want gcc gcc
+want strace strace
+want curl curl
+[ -e /usr/include/stdio.h ] || need="$need libc6-dev"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
+[ -z "$need" ] && exit 0
+
+command -v apt-get >/dev/null 2>&1 || {
+	echo "these tests need:$need; this machine has no apt-get, so install them by hand" >&2
+	exit 1
+}
+sudo=""
+[ "$(id -u)" = 0 ] || sudo="sudo"
+
+echo "installing what the tests talk to:$need" >&2
+policy=/usr/sbin/policy-rc.d
+made=""
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+	$sudo chmod 0755 "$policy"
+	made=1
+fi
+cleanup() { [ -z "$made" ] || $sudo rm -f "$policy"; }
+trap cleanup EXIT
+
+log=$(mktemp)
+export DEBIAN_FRONTEND=noninteractive
+if ! { $sudo apt-get update -q && $sudo apt-get install -q -y --no-install-recommends $need; } >"$log" 2>&1; then
+	cat "$log" >&2
+	echo "installing$need failed; the lines above say why" >&2
+	exit 1
+fi
+rm -f "$log"
