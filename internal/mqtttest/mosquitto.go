@@ -1,0 +1,193 @@
+package mqtttest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Mosquitto is a running mosquitto with configs/mosquitto/iwas.conf.
+type Mosquitto struct {
+	Agents, Cloud *CA    // who signs the agents, and the cloud with its servers
+	URL           string // of the agents' door
+	CloudURL      string // of the cloud's door; the certificate's name must be "cloud"
+
+	dir string
+	cmd *exec.Cmd
+	log *output
+}
+
+// StartMosquitto runs mosquitto until the test ends.
+func StartMosquitto(t testing.TB) *Mosquitto {
+	t.Helper()
+	m := &Mosquitto{Agents: NewCA(t, "test agents"), Cloud: NewCA(t, "test cloud"), dir: t.TempDir()}
+	m.install(t)
+	var err error
+	for range 5 { // the free ports below may be taken by others meanwhile
+		agents, cloud := freePort(t), freePort(t)
+		m.configure(t, agents, cloud)
+		m.URL, m.CloudURL = fmt.Sprintf("tls://127.0.0.1:%d", agents), fmt.Sprintf("tls://127.0.0.1:%d", cloud)
+		if err = m.start(agents, cloud); err == nil {
+			t.Cleanup(m.Stop)
+			return m
+		}
+	}
+	t.Fatal(err)
+	return nil
+}
+
+// Stop ends the process, as a crash would: nothing is said to the clients.
+func (m *Mosquitto) Stop() {
+	if m.cmd != nil {
+		m.cmd.Process.Kill()
+		m.cmd.Wait() // its error is that it was killed
+		m.cmd = nil
+	}
+}
+
+// Start runs it again on the same ports.
+func (m *Mosquitto) Start(t testing.TB) {
+	t.Helper()
+	var agents, cloud int
+	if _, err := fmt.Sscanf(m.URL+" "+m.CloudURL, "tls://127.0.0.1:%d tls://127.0.0.1:%d", &agents, &cloud); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.start(agents, cloud); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// install writes keys and certificates and the access list.
+func (m *Mosquitto) install(t testing.TB) {
+	t.Helper()
+	server := m.Cloud.Server(t)
+	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"agents-ca.pem": m.Agents.PEM,
+		"cloud-ca.pem":  m.Cloud.PEM,
+		"server.crt":    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}),
+		"server.key":    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		"iwas.acl":      shipped(t, "iwas.acl"),
+	} {
+		if err := os.WriteFile(filepath.Join(m.dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// configure writes the shipped configuration with this test's folder and ports.
+func (m *Mosquitto) configure(t testing.TB, agents, cloud int) {
+	t.Helper()
+	conf := string(shipped(t, "iwas.conf"))
+	for old, now := range map[string]string{
+		"/etc/mosquitto/iwas/":        m.dir + "/",
+		"\nlistener 8883\n":           fmt.Sprintf("\nlistener %d 127.0.0.1\n", agents),
+		"\nlistener 8884 127.0.0.1\n": fmt.Sprintf("\nlistener %d 127.0.0.1\n", cloud),
+	} {
+		if !strings.Contains(conf, old) {
+			t.Fatalf("iwas.conf: %q is gone, the test cannot replace it", old)
+		}
+		conf = strings.ReplaceAll(conf, old, now)
+	}
+	if os.Getuid() == 0 {
+		conf += "\nuser root\n" // else it could not read this folder
+	}
+	if err := os.WriteFile(filepath.Join(m.dir, "iwas.conf"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *Mosquitto) start(ports ...int) error {
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		if path, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
+			return errors.New("mosquitto is not installed: apt-get install mosquitto")
+		}
+	}
+	m.log = &output{}
+	m.cmd = exec.Command(path, "-c", filepath.Join(m.dir, "iwas.conf"))
+	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
+	if err := m.cmd.Start(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		ready := 0
+		for _, port := range ports {
+			if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				c.Close()
+				ready++
+			}
+		}
+		if ready == len(ports) {
+			return nil
+		}
+	}
+	m.Stop()
+	return fmt.Errorf("mosquitto does not listen:\n%s", m.log)
+}
+
+// shipped returns a file of configs/mosquitto.
+func shipped(t testing.TB, name string) []byte {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "configs", "mosquitto", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// output collects what the process says.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+// Write adds to the output.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+// String returns all output so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
