@@ -1,0 +1,120 @@
+package webui
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// Throttle slows down guessing of passwords. It counts failures per address
+// and per account: the first five are free, then each adds a growing wait.
+// The wait of an account stays short, so that a stranger who knows an owner's
+// address cannot keep the owner out; the wait of one address grows long. The
+// zero value works.
+type Throttle struct {
+	Now func() time.Time // nil is time.Now
+	Max int              // keys remembered; 0 is 4096. At the bound the quietest one is forgotten
+
+	mu   sync.Mutex
+	keys map[string]*tries // guarded by mu
+}
+
+type tries struct {
+	failed int
+	last   time.Time
+	until  time.Time
+}
+
+const (
+	freeTries      = 5
+	forgetAfter    = time.Hour
+	longestAddress = 15 * time.Minute
+	longestAccount = 30 * time.Second
+)
+
+func (t *Throttle) now() time.Time {
+	if t.Now != nil {
+		return t.Now()
+	}
+	return time.Now()
+}
+
+func addressKey(addr string) string { return "a:" + addr }
+func accountKey(name string) string {
+	return "n:" + strings.ToLower(strings.TrimSpace(name))
+}
+
+// Try asks to check one password. It returns 0 and counts the try as a failure
+// until Passed says otherwise, so that tries sent side by side count too; or it
+// returns how long the pair must wait, and the password must not be looked at.
+func (t *Throttle) Try(addr, account string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	var wait time.Duration
+	for _, k := range [...]string{addressKey(addr), accountKey(account)} {
+		if e := t.keys[k]; e != nil {
+			wait = max(wait, e.until.Sub(now))
+		}
+	}
+	if wait > 0 {
+		return wait
+	}
+	t.count(accountKey(account), longestAccount)
+	t.count(addressKey(addr), longestAddress)
+	return 0
+}
+
+// Passed forgets the failures of the pair after a right password.
+func (t *Throttle) Passed(addr, account string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.keys, addressKey(addr))
+	delete(t.keys, accountKey(account))
+}
+
+// count adds one failure to a key. Called with mu held.
+func (t *Throttle) count(key string, longest time.Duration) {
+	now := t.now()
+	if t.keys == nil {
+		t.keys = map[string]*tries{}
+	}
+	e := t.keys[key]
+	if e == nil {
+		t.makeRoom(now)
+		e = &tries{}
+		t.keys[key] = e
+	}
+	if now.Sub(e.last) > forgetAfter {
+		e.failed = 0
+	}
+	e.failed++
+	e.last = now
+	if over := e.failed - freeTries; over >= 0 {
+		// 2 s, 4 s, 8 s … up to the longest of its kind.
+		e.until = now.Add(min(longest, time.Second<<min(over+1, 20)))
+	}
+}
+
+// makeRoom keeps the map bounded: first what is long over, else the key heard
+// of longest ago. Called with mu held.
+func (t *Throttle) makeRoom(now time.Time) {
+	limit := t.Max
+	if limit == 0 {
+		limit = 4096
+	}
+	if len(t.keys) < limit {
+		return
+	}
+	var oldest string
+	for k, e := range t.keys {
+		if now.Sub(e.last) > forgetAfter {
+			delete(t.keys, k)
+		} else if oldest == "" || e.last.Before(t.keys[oldest].last) {
+			oldest = k
+		}
+	}
+	if len(t.keys) >= limit {
+		delete(t.keys, oldest)
+	}
+}
