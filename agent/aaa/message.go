@@ -6,14 +6,17 @@ import "iwas/internal/hotspot"
 // the technician.
 type sentence struct{ en, ar, technician string }
 
+const (
+	wrongEnglish = "This name, code or password is not right. Please check the spelling."
+	wrongArabic  = "الاسم أو الرمز أو كلمة المرور غير صحيحة. يرجى التحقق من الكتابة."
+)
+
 var sentences = map[hotspot.Reason]sentence{
-	hotspot.ReasonUnknown: {
-		"We do not know this name or code. Please check the spelling.",
-		"لا نعرف هذا الاسم أو الرمز. يرجى التحقق من الكتابة.",
+	// Unknown and wrong password read the same: a stranger must not learn from
+	// the login page which names exist. The technician is told them apart.
+	hotspot.ReasonUnknown: {wrongEnglish, wrongArabic,
 		"no account of that name, code or MAC at this site"},
-	hotspot.ReasonBadPassword: {
-		"The password is not right. Please try again.",
-		"كلمة المرور غير صحيحة. يرجى المحاولة مرة أخرى.",
+	hotspot.ReasonBadPassword: {wrongEnglish, wrongArabic,
 		"the password does not match; with CHAP a wrong shared secret cannot be the cause"},
 	hotspot.ReasonNoCredential: {
 		"Please enter your password.",
@@ -64,8 +67,11 @@ var sentences = map[hotspot.Reason]sentence{
 // GuestMessage is the Reply-Message of a refusal in a language; English where
 // the language is not known. At most 253 octets (RFC 2865 §5.18), tested.
 func GuestMessage(reason hotspot.Reason, language string) string {
-	s := sentences[reason]
-	if language == "ar" {
+	s, known := sentences[reason]
+	switch {
+	case !known:
+		return "Login is not possible now. Please ask at the counter."
+	case language == "ar":
 		return s.ar
 	}
 	return s.en
