@@ -1,0 +1,158 @@
+package radius
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+const (
+	// cacheLife is how long a reply is kept for a repeat: RouterOS sends three
+	// times within seconds, RFC 5080 §2.2.2 asks for 5 to 30 s.
+	cacheLife = 10 * time.Second
+	// cacheBound is how many replies are kept. At the bound the oldest goes
+	// first: its repeat would then be judged anew, which is safe.
+	cacheBound = 16384
+	// forgottenBound limits the accounts put off whose Accepts are fenced. At
+	// the bound every cached Accept is dropped instead.
+	forgottenBound = 4096
+)
+
+// cacheKey names a request as RFC 5080 §2.2.2 does; the authenticator is held
+// against it.
+type cacheKey struct {
+	listener int
+	from     netip.AddrPort
+	code, id byte
+}
+
+type cacheEntry struct {
+	key           cacheKey
+	authenticator [16]byte
+	at            time.Time
+	reply         []byte // nil while the request is at work
+	account       hotspot.AccountID
+	serial        uint64
+	accept        bool
+}
+
+// cache answers repeats with the same bytes and lets each request run once.
+type cache struct {
+	mu      sync.Mutex
+	entries map[cacheKey]*cacheEntry
+	order   []*cacheEntry // oldest first, in order of arrival; may hold replaced entries
+	head    int           // of order
+
+	forgotten map[hotspot.AccountID]fence
+	floor     uint64 // every Accept below it is forgotten
+}
+
+// fence says that Accepts of an account older than serial are void.
+type fence struct {
+	serial uint64
+	at     time.Time
+}
+
+func newCache() *cache {
+	return &cache{entries: map[cacheKey]*cacheEntry{}, forgotten: map[hotspot.AccountID]fence{}}
+}
+
+// begin looks a request up. With e set the caller runs the request and calls
+// finish; else reply holds the bytes to repeat, or nil while the first is at work.
+func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *cacheEntry, reply []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expire(now)
+	if old := c.entries[key]; old != nil && old.authenticator == authenticator {
+		if old.reply == nil {
+			return nil, nil
+		}
+		if !c.void(old) {
+			return nil, old.reply
+		}
+	}
+	e = &cacheEntry{key: key, authenticator: authenticator, at: now}
+	c.entries[key] = e
+	c.order = append(c.order, e)
+	return e, nil
+}
+
+// finish keeps the reply. It reports false when the reply must not leave: the
+// account was put off after this Accept was decided.
+func (c *cache) finish(e *cacheEntry, v hotspot.Verdict, reply []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.account, e.serial, e.accept = v.Account, v.Serial, v.Accept
+	if c.void(e) {
+		c.dropLocked(e)
+		return false
+	}
+	e.reply = reply
+	return true
+}
+
+// abandon forgets a request that got no answer, so that its repeat is run.
+func (c *cache) abandon(e *cacheEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropLocked(e)
+}
+
+func (c *cache) dropLocked(e *cacheEntry) {
+	if c.entries[e.key] == e {
+		delete(c.entries, e.key)
+	}
+}
+
+// void reports whether an Accept was overtaken by its account being put off.
+func (c *cache) void(e *cacheEntry) bool {
+	return e.accept && (e.serial < c.floor || e.serial < c.forgotten[e.account].serial)
+}
+
+// forget fences the Accepts of accounts decided before serial.
+func (c *cache) forget(accounts []hotspot.AccountID, serial uint64, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.forgotten)+len(accounts) > forgottenBound {
+		c.floor = max(c.floor, serial)
+		clear(c.forgotten)
+		return
+	}
+	for _, a := range accounts {
+		c.forgotten[a] = fence{serial: serial, at: now}
+	}
+}
+
+// expire drops what is past its life or above the bound. A fence outlives every
+// reply it could concern, the slowest decision included.
+func (c *cache) expire(now time.Time) {
+	for c.head < len(c.order) {
+		e := c.order[c.head]
+		if now.Sub(e.at) < cacheLife && len(c.order)-c.head <= cacheBound {
+			break
+		}
+		c.dropLocked(e)
+		c.order[c.head] = nil
+		c.head++
+	}
+	if c.head > cacheBound {
+		c.order = append(c.order[:0], c.order[c.head:]...)
+		c.head = 0
+	}
+	if len(c.forgotten) > forgottenBound/2 {
+		for a, f := range c.forgotten {
+			if now.Sub(f.at) > 4*cacheLife {
+				delete(c.forgotten, a)
+			}
+		}
+	}
+}
+
+// len returns how many requests are remembered.
+func (c *cache) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.entries)
+}
