@@ -1,0 +1,175 @@
+package uplink
+
+import (
+	"context"
+	"time"
+
+	"iwas/internal/wire"
+)
+
+// sendEvents puts the next batch in flight, if there is one.
+func (t *talk) sendEvents(ctx context.Context) {
+	t.timer.Stop()
+	if !t.link.Connected() {
+		return // connected starts again
+	}
+	b, err := t.u.Store.Events(ctx, t.cursor, wire.MaxEvents, wire.BatchBytes)
+	if err == nil && b.Epoch != t.epoch { // the store minted one meanwhile
+		if _, ok := t.standing(ctx); !ok {
+			return
+		}
+		b, err = t.u.Store.Events(ctx, t.cursor, wire.MaxEvents, wire.BatchBytes)
+	}
+	if err != nil {
+		t.fail(ctx, readingStore, "read events to send", err)
+		t.refusals++
+		t.timer.Reset(resendAfter(t.refusals))
+		return
+	}
+	t.ok(readingStore)
+	if len(b.Events) == 0 {
+		return
+	}
+	b.V, b.At = wire.Version, t.u.now().UTC()
+	payload, err := wire.Encode(b)
+	if err != nil {
+		t.fail(ctx, readingStore, "encode events", err)
+		return
+	}
+	t.put(&batch{first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload})
+}
+
+// put sends the batch, for the first time or again.
+func (t *talk) put(b *batch) {
+	t.batch = b
+	b.sentAt = time.Now()
+	if err := t.link.Publish(wire.Topic(t.u.Agent, wire.UpEvents), b.payload, false); err != nil {
+		t.log.Debug("uplink: events not sent", "first", b.first, "err", err)
+	}
+	t.timer.Reset(resendAfter(b.tries))
+	b.tries++
+	t.u.note(func(s *Status) { s.InFlight = int(b.last - b.first + 1) })
+}
+
+// again runs when the timer does: the batch got no answer, or a pause is over.
+func (t *talk) again(ctx context.Context) {
+	switch {
+	case !t.link.Connected():
+	case t.batch != nil:
+		t.put(t.batch)
+	default:
+		t.sendEvents(ctx)
+	}
+}
+
+// resendAfter doubles from half a second to half a minute.
+func resendAfter(tries int) time.Duration {
+	if tries > 6 {
+		return resendMost
+	}
+	return min(resendFirst<<tries, resendMost)
+}
+
+// acknowledged takes in one answer of the cloud.
+func (t *talk) acknowledged(ctx context.Context, a answer) {
+	t.heardAt = time.Now()
+	b := t.batch
+	if a.Epoch != t.epoch {
+		return // of a log that is no more
+	}
+	if a.First != 0 && (b == nil || a.First != b.first) {
+		return // an answer to a repeat; taking it for news starts cascades of repeats
+	}
+	t.sample(a, b)
+	if err := t.u.Store.Acked(ctx, a.Ack); err != nil {
+		t.fail(ctx, takingAcks, "take in an acknowledgement", err)
+		return // the batch goes again by its timer
+	}
+	t.ok(takingAcks)
+	switch {
+	case a.Fork:
+		t.fork(ctx)
+	case a.First == 0:
+		t.moved(ctx, a.Through)
+	default:
+		t.answered(ctx, a.Through)
+	}
+}
+
+// sample measures the clocks; the round trip is only known for a batch that
+// was sent once.
+func (t *talk) sample(a answer, b *batch) {
+	var roundTrip time.Duration
+	if a.First != 0 && b != nil && b.tries == 1 {
+		roundTrip = time.Since(b.sentAt)
+	}
+	t.u.mu.Lock()
+	defer t.u.mu.Unlock()
+	t.u.clock.sample(a.Time, a.at, roundTrip)
+}
+
+// answered follows the answer to the batch in flight.
+func (t *talk) answered(ctx context.Context, through int64) {
+	whole := through >= t.batch.last
+	t.settle(through)
+	if whole {
+		t.refusals = 0
+		t.u.note(func(s *Status) { s.LastAck = t.u.now() })
+		t.sendEvents(ctx)
+		return
+	}
+	t.log.Info("uplink: the cloud asks for events again", "after", through)
+	t.retry(ctx)
+}
+
+// moved follows an answer to a hello: the cloud's cursor is not where we
+// thought. A batch that fits it stays in flight.
+func (t *talk) moved(ctx context.Context, through int64) {
+	if b := t.batch; b != nil && through >= b.first-1 && through < b.last {
+		if time.Since(b.sentAt) > resendFirst { // the cloud is there and has not got it
+			b.tries = 0
+			t.put(b)
+		}
+		return
+	}
+	back := through < t.cursor
+	t.settle(through)
+	if back {
+		t.log.Info("uplink: the cloud asks for events again", "after", through)
+		t.retry(ctx)
+		return
+	}
+	t.sendEvents(ctx)
+}
+
+// settle ends what is in flight and moves the cursor.
+func (t *talk) settle(through int64) {
+	t.batch, t.cursor = nil, through
+	t.u.note(func(s *Status) {
+		s.InFlight, s.AckedSeq = 0, through
+		s.Backlog = max(0, s.LastSeq-through)
+	})
+}
+
+// fork follows a fork: the store has minted a new epoch and renumbered.
+func (t *talk) fork(ctx context.Context) {
+	t.log.Warn("uplink: the cloud says this log does not continue its own (restored backup, cloned disk); a new one was begun")
+	t.batch = nil
+	if t.refusals == 0 {
+		t.sayHello(ctx) // also reads the new epoch
+	} else if _, ok := t.standing(ctx); !ok {
+		return
+	}
+	t.retry(ctx)
+}
+
+// retry sends from the new cursor: at once the first time, then after growing
+// pauses, so that two sides that cannot agree do not spin.
+func (t *talk) retry(ctx context.Context) {
+	t.refusals++
+	if t.refusals == 1 {
+		t.sendEvents(ctx)
+		return
+	}
+	t.timer.Reset(resendAfter(t.refusals - 2))
+}

@@ -1,0 +1,424 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/mqttlink"
+	"iwas/internal/wire"
+)
+
+// wantAll fails unless the cloud holds events 1 to n in order, each stored so often.
+func wantAll(t *testing.T, c *cloud, n, times int) {
+	t.Helper()
+	eventually(t, fmt.Sprint(n, " events in the cloud"), func() bool { return c.storedCount() >= n })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.stored) != n {
+		t.Fatalf("got %d events, want %d", len(c.stored), n)
+	}
+	for i, e := range c.stored {
+		if want := fmt.Sprint("event", i+1); e.ID != want {
+			t.Fatalf("got %s at place %d, want %s", e.ID, i+1, want)
+		}
+		if c.all[e.ID] != times {
+			t.Fatalf("got %s stored %d times, want %d", e.ID, c.all[e.ID], times)
+		}
+	}
+}
+
+func TestConnectSaysPresenceThenHello(t *testing.T) {
+	s := startSite(t, nil)
+	h := s.cloud.awaitHello(0, "the boot id", func(h wire.Hello) bool { return h.Boot == "boot1" })
+	if h.V != wire.Version || h.Version != "1.0-test" || h.Epoch != "epoch0" || !h.ClockTrusted || h.At.IsZero() {
+		t.Errorf("got %+v, want version, epoch, a trusted clock and its time", h)
+	}
+	eventually(t, "presence", func() bool { return see(s.cloud, func() bool { return len(s.cloud.presence) > 0 }) })
+	p := see(s.cloud, func() wire.Presence { return s.cloud.presence[0] })
+	if p.State != hotspot.Online || p.Boot != "boot1" || p.Conn < 1 {
+		t.Errorf("got %+v, want online with boot and connection", p)
+	}
+}
+
+func TestOneBatchIsInFlight(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(1200)
+		s.cloud.delay = 100 * time.Millisecond
+	})
+	wantAll(t, s.cloud, 1200, 1)
+	c := s.cloud
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.batches) != 3 {
+		t.Fatalf("got %d batches, want 3 of at most 500", len(c.batches))
+	}
+	for i, want := range []int64{1, 501, 1001} {
+		if c.batches[i].First != want {
+			t.Errorf("batch %d: got first %d, want %d", i, c.batches[i].First, want)
+		}
+		if i > 0 && c.arrived[i].Sub(c.arrived[i-1]) < c.delay {
+			t.Errorf("batch %d came %v after the one before, want it to wait for the answer after %v", i, c.arrived[i].Sub(c.arrived[i-1]), c.delay)
+		}
+	}
+}
+
+func TestNextBatchFollowsTheAnswerAtOnce(t *testing.T) {
+	s := startSite(t, func(s *site) { s.store.add(20 * wire.MaxEvents) })
+	wantAll(t, s.cloud, 20*wire.MaxEvents, 1)
+	if took := see(s.cloud, func() time.Duration { return s.cloud.arrived[19].Sub(s.cloud.arrived[0]) }); took > 2*time.Second {
+		t.Errorf("20 batches took %v, want no waiting for timers", took)
+	}
+	eventually(t, "the mark", func() bool {
+		st := s.Status()
+		return st.AckedSeq == 20*wire.MaxEvents && st.InFlight == 0 && st.Backlog == 0
+	})
+}
+
+func TestUnansweredBatchIsSentAgainWithGrowingPauses(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(10)
+		s.cloud.deaf = 2
+	})
+	wantAll(t, s.cloud, 10, 1)
+	c := s.cloud
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.batches) != 3 {
+		t.Fatalf("got %d batches, want 3", len(c.batches))
+	}
+	for i, want := range []time.Duration{resendFirst, 2 * resendFirst} {
+		if got := c.arrived[i+1].Sub(c.arrived[i]); got < want*9/10 || got > want*3 {
+			t.Errorf("repeat %d came after %v, want about %v", i+1, got, want)
+		}
+	}
+}
+
+func TestLostAnswersDoubleNothing(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(700)
+		s.cloud.silent = true
+	})
+	eventually(t, "a repeat", func() bool { return see(s.cloud, func() bool { return len(s.cloud.batches) > 1 }) })
+	see(s.cloud, func() bool { s.cloud.silent = false; return true })
+	wantAll(t, s.cloud, 700, 1)
+}
+
+func TestRepeatedAnswersStartNoCascade(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(10 * wire.MaxEvents)
+		s.cloud.repeat = 3
+	})
+	wantAll(t, s.cloud, 10*wire.MaxEvents, 1)
+	time.Sleep(100 * time.Millisecond)
+	if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got != 10 {
+		t.Errorf("got %d batches, want 10: repeated answers must not make repeated batches", got)
+	}
+}
+
+func TestRewindsWhenTheCloudLostEvents(t *testing.T) {
+	s := startSite(t, func(s *site) { s.store.add(600) })
+	wantAll(t, s.cloud, 600, 1)
+	see(s.cloud, func() bool { s.cloud.stored = s.cloud.stored[:100]; return true }) // restored from a backup
+	s.store.add(1)
+	wantRewound := func(id string) int { return see(s.cloud, func() int { return s.cloud.all[id] }) }
+	eventually(t, "all events again", func() bool { return s.cloud.storedCount() == 601 })
+	if wantRewound("event100") != 1 || wantRewound("event101") != 2 || wantRewound("event601") != 1 {
+		t.Errorf("got event100 %d, event101 %d, event601 %d times, want 1, 2, 1", wantRewound("event100"), wantRewound("event101"), wantRewound("event601"))
+	}
+}
+
+func TestRewindsOnTheAnswerToAHello(t *testing.T) {
+	s := startSite(t, func(s *site) { s.store.add(600) })
+	wantAll(t, s.cloud, 600, 1)
+	see(s.cloud, func() bool { s.cloud.stored = s.cloud.stored[:100]; return true })
+	s.cloud.send(wire.DownAck, wire.Ack{V: wire.Version, Epoch: "epoch0", Through: 100, Time: time.Now()})
+	eventually(t, "all events again", func() bool { return s.cloud.storedCount() == 600 })
+}
+
+func TestAnswersThatNeverMoveOnDoNotSpin(t *testing.T) {
+	s := startSite(t, nil)
+	see(s.cloud, func() bool { s.cloud.deaf = 1 << 30; return true }) // answers below are made by hand
+	s.store.add(5)
+	stop := time.After(1500 * time.Millisecond)
+	for n := 0; ; {
+		if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got > n {
+			n = got
+			s.cloud.send(wire.DownAck, wire.Ack{V: wire.Version, Epoch: "epoch0", First: 1, Through: 0, Time: time.Now()})
+		}
+		select {
+		case <-stop:
+			if n < 2 || n > 6 {
+				t.Errorf("got %d batches in 1.5 s, want one at once, one more at once, then pauses", n)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestForkBeginsANewEpoch(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(10)
+		s.cloud.forkAt = 4
+	})
+	eventually(t, "the rest under a new epoch", func() bool {
+		return see(s.cloud, func() bool { return s.cloud.epoch == "epoch1" && len(s.cloud.stored) == 6 })
+	})
+	if got := see(s.cloud, func() string { return s.cloud.stored[0].ID }); got != "event5" {
+		t.Errorf("got %s first, want event5: renumbered from 1, with its id from birth", got)
+	}
+	if s.store.forks != 1 {
+		t.Errorf("got %d forks, want 1", s.store.forks)
+	}
+	s.cloud.awaitHello(0, "the new epoch", func(h wire.Hello) bool { return h.Epoch == "epoch1" })
+}
+
+func TestHelloAnswersEveryAppliedRevision(t *testing.T) {
+	s := startSite(t, nil)
+	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return h.Revision == 0 })
+	for rev := int64(1); rev <= 3; rev++ {
+		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", From: rev - 1, To: rev, Time: time.Now()})
+		s.cloud.awaitHello(0, fmt.Sprint("revision ", rev), func(h wire.Hello) bool { return h.Revision == rev })
+	}
+	if got := s.Status().Revision; got != 3 {
+		t.Errorf("status: got revision %d, want 3", got)
+	}
+}
+
+func TestHelloAsksForWhatIsMissing(t *testing.T) {
+	s := startSite(t, nil)
+	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return true })
+	before := s.cloud.helloCount()
+	for i := range int64(20) {
+		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", From: 7 + i, To: 8 + i, Time: time.Now()})
+	}
+	s.cloud.awaitHello(before, "revision 0", func(h wire.Hello) bool { return h.Revision == 0 })
+	time.Sleep(200 * time.Millisecond)
+	if got := s.cloud.helloCount() - before; got != 1 {
+		t.Errorf("got %d hellos for 20 deltas that do not fit, want 1", got)
+	}
+}
+
+func TestSnapshotIsAnsweredWhenItIsWhole(t *testing.T) {
+	s := startSite(t, nil)
+	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return true })
+	before := s.cloud.helloCount()
+	for part := 1; part <= 5; part++ {
+		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", Snapshot: "snap", Part: part, Parts: 5, To: 9, Time: time.Now()})
+	}
+	s.cloud.awaitHello(before, "revision 9", func(h wire.Hello) bool { return h.Revision == 9 })
+	if got := s.cloud.helloCount() - before; got != 1 {
+		t.Errorf("got %d hellos for a snapshot of 5 parts, want 1", got)
+	}
+}
+
+func TestProofOvertakesTheBacklog(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(50_000)
+		s.cloud.silent = true
+	})
+	eventually(t, "a batch in flight", func() bool { return s.Status().InFlight > 0 })
+	before := s.cloud.helloCount()
+	proof := wire.LockProof{Account: "guest", Revision: 7, Outcome: hotspot.OutcomeEnforced, At: time.Now().UTC()}
+	asked := time.Now()
+	s.store.prove(proof)
+	s.cloud.awaitHello(before, "the proof", func(h wire.Hello) bool { return len(h.Proofs) == 1 && h.Proofs[0].Account == "guest" })
+	if took := time.Since(asked); took > 250*time.Millisecond {
+		t.Errorf("the proof took %v, want milliseconds", took)
+	}
+	s.store.add(1) // an event is no reason to send the same proof again
+	time.Sleep(100 * time.Millisecond)
+	if got := s.cloud.helloCount() - before; got != 1 {
+		t.Errorf("got %d hellos, want 1 per new proof", got)
+	}
+}
+
+func TestPlannedStopIsNotALoss(t *testing.T) {
+	s := startSite(t, func(s *site) { s.StopReason = func() string { return "update to 1.1" } })
+	s.stop()
+	eventually(t, "stopped", func() bool {
+		return see(s.cloud, func() bool {
+			p := s.cloud.presence
+			return len(p) > 0 && p[len(p)-1].State == hotspot.Stopped && p[len(p)-1].Reason == "update to 1.1"
+		})
+	})
+	time.Sleep(100 * time.Millisecond)
+	if last := see(s.cloud, func() wire.Presence { return s.cloud.presence[len(s.cloud.presence)-1] }); last.State != hotspot.Stopped {
+		t.Errorf("got %s after the stop, want no last will", last.State)
+	}
+}
+
+func TestLossIsTheWillOfThatConnection(t *testing.T) {
+	s := startSite(t, nil)
+	eventually(t, "online", func() bool { return see(s.cloud, func() bool { return len(s.cloud.presence) > 0 }) })
+	first := see(s.cloud, func() wire.Presence { return s.cloud.presence[0] })
+	// Another connection under the same name: mosquitto throws ours out, as a
+	// dead line would.
+	thief, err := mqttlink.New(mqttlink.Options{URL: s.mqtt.URL, ClientID: "thief", TLS: s.mqtt.Agents.ClientTLS(t, string(testAgent), s.mqtt.Cloud)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	thief.Serve(ctx)
+	var lost, back wire.Presence
+	eventually(t, "lost, then online again", func() bool {
+		return see(s.cloud, func() bool {
+			for _, p := range s.cloud.presence {
+				switch {
+				case p.State == hotspot.Lost && p.Conn == first.Conn:
+					lost = p
+				case p.State == hotspot.Online && p.Conn > first.Conn:
+					back = p
+				}
+			}
+			return lost.Boot != "" && back.Boot != ""
+		})
+	})
+	if lost.Boot != first.Boot || back.Boot != first.Boot {
+		t.Errorf("got boots %s and %s, want %s", lost.Boot, back.Boot, first.Boot)
+	}
+}
+
+func TestBrokerRestartLosesNothing(t *testing.T) {
+	s := startSite(t, func(s *site) { s.store.add(100) })
+	wantAll(t, s.cloud, 100, 1)
+	s.mqtt.Stop()
+	eventually(t, "the loss", func() bool { return !s.Status().Connected })
+	s.store.add(100)
+	eventually(t, "a reason on the status page", func() bool { st := s.Status(); return st.Problem != "" && st.Code == "CLD-101" && st.Backlog == 100 })
+	s.mqtt.Start(t)
+	wantAll(t, s.cloud, 200, 1)
+	if st := s.Status(); st.Problem != "" || st.LastAck.IsZero() || st.LastContact.IsZero() {
+		t.Errorf("got %+v, want no problem and the times of contact", st)
+	}
+}
+
+func TestRefusedCertificateIsNamed(t *testing.T) {
+	s := startSite(t, nil)
+	s.stop()
+	u := &Uplink{Agent: testAgent, Boot: "boot2", Store: newMemory(), Link: mqttlink.Options{URL: s.mqtt.URL, TLS: strangerTLS(t, s.mqtt)}}
+	run(t, u)
+	eventually(t, "the reason", func() bool { return u.Status().Problem != "" })
+	if st := u.Status(); st.Connected || st.Code != "CLD-103" {
+		t.Errorf("got %+v, want CLD-103", st)
+	}
+}
+
+func TestCommandHasOneEffectPerID(t *testing.T) {
+	var effects atomic.Int32
+	reports := make(chan wire.CommandResult, 10)
+	s := startSite(t, func(s *site) {
+		s.Command = func(_ context.Context, c wire.Command) wire.CommandResult {
+			effects.Add(1)
+			return wire.CommandResult{State: "done"}
+		}
+		s.Report = func(_ context.Context, r wire.CommandResult) error {
+			reports <- r
+			return errors.New("disk full") // shown, and no reason to repeat the effect
+		}
+	})
+	for range 5 {
+		s.cloud.send(wire.DownCommands, wire.Command{V: wire.Version, ID: "c1", Kind: wire.CommandKick, TTL: 60_000, Time: time.Now()})
+	}
+	s.cloud.send(wire.DownCommands, wire.Command{V: wire.Version, ID: "c2", Kind: wire.CommandKick, Time: time.Now()})
+	for _, want := range []string{"c1", "c2"} {
+		select {
+		case r := <-reports:
+			if r.ID != want || r.State != "done" || r.At.IsZero() {
+				t.Errorf("got %+v, want %s done", r, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("no result of %s in 5 s", want)
+		}
+	}
+	if got := effects.Load(); got != 2 {
+		t.Errorf("got %d effects, want 2", got)
+	}
+	eventually(t, "the trouble on the status page", func() bool { return s.Status().Problem != "" })
+}
+
+func TestCommandWithoutAHandlerIsUnknownAndAnOldOneExpires(t *testing.T) {
+	tk := newTalk(&Uplink{})
+	for _, test := range []struct {
+		name, want string
+		age        time.Duration
+		ttl        int64
+	}{
+		{"fresh", "unknown", 0, 1000},
+		{"no time to live", "unknown", time.Hour, 0},
+		{"waited too long", "expired", 2 * time.Second, 1000},
+	} {
+		r := tk.command(context.Background(), received{wire.Command{ID: "c", TTL: test.ttl}, time.Now().Add(-test.age)})
+		if r.State != test.want || r.ID != "c" {
+			t.Errorf("%s: got %+v, want %s", test.name, r, test.want)
+		}
+	}
+}
+
+func TestUnreadableMessagesAreCountedAndHarmless(t *testing.T) {
+	s := startSite(t, nil)
+	for _, bad := range []string{"", "not json", `{"v":99}`, "\x28\xb5\x2f\xfdrubbish", `{"v":"1"}`} {
+		for _, channel := range []wire.Channel{wire.DownAck, wire.DownState, wire.DownCommands} {
+			if err := s.cloud.link.Publish(wire.Topic(testAgent, channel), []byte(bad), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "15 refusals", func() bool { return s.Status().Refused == 15 })
+	s.store.add(3)
+	wantAll(t, s.cloud, 3, 1)
+}
+
+func TestClockIsMeasuredByAnswers(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(1)
+		s.cloud.clockBy = time.Hour
+	})
+	wantAll(t, s.cloud, 1, 1)
+	eventually(t, "a measurement", func() bool { _, _, known := s.ClockOffset(); return known })
+	offset, uncertainty, _ := s.ClockOffset()
+	if off := (offset - time.Hour).Abs(); off > uncertainty+time.Millisecond || uncertainty > time.Second {
+		t.Errorf("got %v ± %v, want 1h", offset, uncertainty)
+	}
+}
+
+func TestServeRefusesToRunWithoutAnIdentity(t *testing.T) {
+	u := &Uplink{Boot: "b", Store: newMemory()}
+	if err := u.Serve(context.Background()); err == nil {
+		t.Error("got nil, want an error that says to enrol")
+	}
+}
+
+func TestClockKeepsTheBetterMeasurement(t *testing.T) {
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	type sample struct {
+		after, ahead, roundTrip time.Duration
+	}
+	for _, test := range []struct {
+		name    string
+		samples []sample
+		want    time.Duration
+	}{
+		{"the first counts", []sample{{0, time.Minute, 0}}, time.Minute},
+		{"half the round trip is added", []sample{{0, time.Minute, 2 * time.Second}}, time.Minute + time.Second},
+		{"a shorter round trip replaces", []sample{{0, 0, 4 * time.Second}, {time.Second, 0, 2 * time.Second}}, time.Second},
+		{"a longer one does not", []sample{{0, 0, 2 * time.Second}, {time.Second, 0, 3 * time.Second}}, time.Second},
+		{"except when the better has aged", []sample{{0, 0, 2 * time.Second}, {time.Hour, 0, 3 * time.Second}}, 1500 * time.Millisecond},
+		{"except when a clock was set", []sample{{0, 0, 2 * time.Second}, {time.Second, time.Hour, 3 * time.Second}}, time.Hour + 1500*time.Millisecond},
+	} {
+		var c clock
+		for _, s := range test.samples {
+			now := at.Add(s.after)
+			c.sample(now.Add(s.ahead), now, s.roundTrip)
+		}
+		if c.offset != test.want {
+			t.Errorf("%s: got %v, want %v", test.name, c.offset, test.want)
+		}
+	}
+}
