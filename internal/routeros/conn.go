@@ -1,0 +1,137 @@
+// Package routeros is the client side of RouterOS: it runs one command with
+// its words and returns the rows of the answer, over the binary API, plain
+// (api://) or over TLS with a pinned certificate (api-ssl://). Every wait is
+// bounded, every length from the router is checked before memory is taken, and
+// every refusal comes back with a code and a next step.
+//
+// It never decides what to run, never retries, and never speaks to a router
+// whose certificate a person has not trusted.
+//
+// Wire facts are from facts.md §1. The dialogue (login, writing, what ends a
+// reply) is github.com/go-routeros/routeros; what that library leaves open
+// (time, sizes, big tables, bare-word !fatal) is closed around it in stream.go
+// and client.go.
+package routeros
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"iwas/internal/fault"
+	"iwas/internal/secret"
+)
+
+// Row is one sentence of an answer: attribute names without "=", values as the
+// router wrote them. Keys the router left out are absent. For add, and for
+// anything else whose !done carries attributes, the last row holds those (the
+// new id under "ret").
+type Row map[string]string
+
+// Conn runs commands on one router. It is safe for concurrent use; commands
+// run one after the other.
+type Conn interface {
+	// Run sends a sentence, the command word first, and returns its rows. A
+	// refusal by the router is a *Trap in the chain and leaves the connection
+	// usable; after any other error it is dead and must be dialled again.
+	Run(ctx context.Context, sentence ...string) ([]Row, error)
+	Close() error
+}
+
+// Options says which router, as whom, and how patient.
+type Options struct {
+	URL          string // api://host[:8728] or api-ssl://host[:8729]; no user, no path
+	User         string
+	Password     secret.Value
+	PinnedSHA256 string        // SHA-256 of the router's certificate (DER), hex, colons allowed; needed for api-ssl
+	Timeout      time.Duration // connect, TLS and login together; 0 is 5 s
+	RunTimeout   time.Duration // each Run whose context has no earlier deadline; 0 is 10 s
+}
+
+const (
+	defaultTimeout    = 5 * time.Second
+	defaultRunTimeout = 10 * time.Second
+	keepAlive         = 15 * time.Second // TCP probes, so that a dead router shows without traffic
+)
+
+// Dial connects and logs in. Plain api is used only because the URL says so.
+func Dial(ctx context.Context, o Options) (Conn, error) {
+	where, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	var pin string
+	if where.tls {
+		if pin, err = normalPin(o.PinnedSHA256); err != nil {
+			return nil, err
+		}
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.RunTimeout <= 0 {
+		o.RunTimeout = defaultRunTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3}}
+	conn, err := d.DialContext(ctx, "tcp", where.address)
+	if err != nil {
+		return nil, explain("connect to "+o.URL, where, err)
+	}
+	if where.tls {
+		secured, err := handshake(ctx, conn, pin)
+		if err != nil {
+			conn.Close()
+			return nil, explain("TLS with "+o.URL, where, err)
+		}
+		conn = secured
+	}
+	c := newClient(conn, where, o.RunTimeout)
+	if err := c.login(ctx, o.User, o.Password); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// place is a parsed URL.
+type place struct {
+	address string // host:port
+	tls     bool
+}
+
+// parseURL reads api://host[:port] and api-ssl://host[:port].
+func parseURL(text string) (place, error) {
+	bad := func(why string) (place, error) {
+		return place{}, fault.New(fault.Invalid, "router address", fmt.Errorf("%s: write api-ssl://host[:8729] or, named on purpose, api://host[:8728]", why))
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return bad("not a URL") // the URL itself may hold a password: not shown
+	case u.User != nil:
+		return bad("user and password do not belong in the address")
+	case u.Hostname() == "":
+		return bad(fmt.Sprintf("%q names no host", text))
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return bad(fmt.Sprintf("%q has more than a host and a port", text))
+	}
+	port := u.Port()
+	switch u.Scheme {
+	case "api":
+		if port == "" {
+			port = "8728"
+		}
+	case "api-ssl":
+		if port == "" {
+			port = "8729"
+		}
+	default:
+		return bad(fmt.Sprintf("%q is not a transport spoken here", u.Scheme))
+	}
+	return place{address: net.JoinHostPort(u.Hostname(), port), tls: u.Scheme == "api-ssl"}, nil
+}
