@@ -1,7 +1,10 @@
 package webui
 
 import (
+	_ "embed"
+	"fmt"
 	"html/template"
+	"strings"
 
 	"iwas/internal/hotspot"
 )
@@ -106,11 +109,38 @@ var helpers = template.FuncMap{
 	"badgeOf":  func(t Tone, icon, text string) Badge { return Badge{Tone: t, Icon: icon, Text: text} },
 }
 
-// Icon returns one icon of the sprite, hidden from screen readers: the word
-// beside it speaks.
-func Icon(name string) template.HTML {
-	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` +
-		AssetPath("icons.svg") + "#" + template.HTMLEscapeString(name) + `"></use></svg>`)
+//go:embed icons/icons.svg
+var iconSheet string
+
+var iconBodies = parseIcons(iconSheet)
+
+// parseIcons takes the sheet of <symbol id="…" viewBox="0 0 24 24"> apart, one
+// line each.
+func parseIcons(sheet string) map[string]string {
+	bodies := map[string]string{}
+	for line := range strings.Lines(sheet) {
+		rest, ok := strings.CutPrefix(line, `<symbol id="`)
+		if !ok {
+			continue
+		}
+		name, rest, _ := strings.Cut(rest, `"`)
+		_, rest, _ = strings.Cut(rest, ">")
+		body, _, _ := strings.Cut(rest, "</symbol>")
+		bodies[name] = body
+	}
+	return bodies
+}
+
+// Icon returns one icon of the sheet, hidden from screen readers: the word
+// beside it speaks. The outline is written into the page: with an outside
+// <use>, Chromium 156 now and then never ends loading the page (seen
+// 2026-11-24, 1 load in 5), and a page of icons packs to little anyway.
+func Icon(name string) (template.HTML, error) {
+	body, ok := iconBodies[name]
+	if !ok {
+		return "", fmt.Errorf("no icon %q in the sheet", name)
+	}
+	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false" viewBox="0 0 24 24">` + body + `</svg>`), nil
 }
 
 // BDI sets a name, address or code apart from the direction of the text around
