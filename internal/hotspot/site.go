@@ -61,6 +61,7 @@ type SiteStatus struct {
 	Backlog      int64 // events the site has and we do not
 	Conditions   []Condition
 	SessionsOpen int
+	LocksOpen    int // accounts locked and not yet proven off: the locks that wait or are on their way
 }
 
 // Condition is an open health condition as reported.
