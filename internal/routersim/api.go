@@ -1,0 +1,451 @@
+package routersim
+
+import (
+	"bufio"
+	"context"
+	"crypto/subtle"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	maxSessions  = 20 // max-sessions of /ip/service
+	loginWait    = 10 * time.Second
+	maxListeners = 16
+)
+
+// throttle makes commands cost what facts.md §1 says, shared over all
+// connections: a burst at 1 ms each, then 20 ms each.
+type throttle struct {
+	mu   sync.Mutex
+	left float64 // commands of the burst
+	at   time.Time
+}
+
+func (t *throttle) wait() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	const burst, perSecond = 150, 50
+	now := time.Now()
+	if t.at.IsZero() {
+		t.left = burst
+	}
+	t.left = min(burst, t.left+now.Sub(t.at).Seconds()*perSecond)
+	cost := time.Millisecond
+	if t.left < 1 {
+		cost = 20 * time.Millisecond
+	} else {
+		t.left--
+	}
+	time.Sleep(cost) // with the lock: the router has one hand
+	t.at = time.Now()
+}
+
+// session is one API connection.
+type apiSession struct {
+	s       *Sim
+	conn    net.Conn
+	user    string
+	write   sync.Mutex
+	mu      sync.Mutex // guards listens
+	listens map[string]context.CancelFunc
+	work    sync.WaitGroup
+}
+
+func (s *Sim) serveAPI(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		full := s.knobs.APIDown || len(s.apiConns) >= maxSessions || s.ctx.Err() != nil
+		if !full {
+			s.apiConns[c] = struct{}{}
+		}
+		s.mu.Unlock()
+		if full {
+			_ = c.Close() // as a service does that is off or full
+			continue
+		}
+		s.run(func() {
+			a := &apiSession{s: s, conn: c, listens: map[string]context.CancelFunc{}}
+			a.serve()
+			s.mu.Lock()
+			delete(s.apiConns, c)
+			s.mu.Unlock()
+		})
+	}
+}
+
+func (a *apiSession) serve() {
+	defer func() {
+		_ = a.conn.Close()
+		a.mu.Lock()
+		for _, stop := range a.listens {
+			stop()
+		}
+		a.mu.Unlock()
+		a.work.Wait()
+	}()
+	r := bufio.NewReaderSize(a.conn, 64<<10)
+	for {
+		words, length := 1024, maxWord
+		if a.user == "" {
+			words, length = 16, 1024
+			if err := a.conn.SetReadDeadline(time.Now().Add(loginWait)); err != nil {
+				return
+			}
+		}
+		sentence, err := readSentence(r, words, length)
+		if err != nil {
+			return
+		}
+		if len(sentence) > 0 && !a.handle(sentence) {
+			return
+		}
+	}
+}
+
+func (a *apiSession) send(words ...string) {
+	a.write.Lock()
+	defer a.write.Unlock()
+	if err := a.conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return
+	}
+	_, _ = a.conn.Write(appendSentence(nil, words...)) // a cut connection ends the reader
+}
+
+// command is one parsed sentence.
+type command struct {
+	path, verb string
+	args       map[string]string
+	query      []string
+	tag        []string // the .tag word, echoed
+	proplist   []string
+	tagValue   string
+}
+
+func parseCommand(sentence []string) command {
+	c := command{args: map[string]string{}}
+	full := strings.Trim(strings.ReplaceAll(sentence[0], " ", "/"), "/")
+	if i := strings.LastIndex(full, "/"); i >= 0 {
+		c.path, c.verb = full[:i], full[i+1:]
+	} else {
+		c.verb = full
+	}
+	for _, w := range sentence[1:] {
+		switch {
+		case strings.HasPrefix(w, ".tag="):
+			c.tag, c.tagValue = []string{w}, w[len(".tag="):]
+		case strings.HasPrefix(w, "?"):
+			c.query = append(c.query, w[1:])
+		case strings.HasPrefix(w, "="):
+			k, v, _ := strings.Cut(w[1:], "=")
+			c.args[k] = v
+		}
+	}
+	if p, ok := c.args[".proplist"]; ok {
+		c.proplist = strings.Split(p, ",")
+		delete(c.args, ".proplist")
+	}
+	return c
+}
+
+// handle answers one sentence and reports whether the connection goes on.
+func (a *apiSession) handle(sentence []string) bool {
+	c := parseCommand(sentence)
+	if a.user == "" {
+		return a.login(c)
+	}
+	switch c.verb {
+	case "quit":
+		a.send("!fatal", "session terminated on request")
+		return false
+	case "cancel":
+		a.cancel(c)
+		return true
+	case "listen":
+		a.listen(c)
+		return true
+	}
+	s := a.s
+	s.mu.Lock()
+	s.counters.Commands++
+	costly := s.knobs.CommandCost
+	s.mu.Unlock()
+	if costly {
+		s.throttle.wait()
+	}
+	rows, ret, err := s.Command(a.user, c.path, c.verb, c.args, c.query)
+	if err != nil {
+		a.trap(c, err)
+		return true
+	}
+	if _, counting := c.args["count-only"]; counting {
+		a.send(append([]string{"!done", "=ret=" + ret}, c.tag...)...)
+		return true
+	}
+	var out []byte
+	for _, v := range rows {
+		out = appendSentence(out, reply(v, c)...)
+	}
+	if len(rows) == 0 && (c.verb == "print" || c.verb == "getall") && atLeast(s.c.Version, 7, 18) {
+		out = appendSentence(out, append([]string{"!empty"}, c.tag...)...)
+	}
+	done := []string{"!done"}
+	if ret != "" {
+		done = append(done, "=ret="+ret)
+	}
+	out = appendSentence(out, append(done, c.tag...)...)
+	a.write.Lock()
+	defer a.write.Unlock()
+	if err := a.conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return false
+	}
+	_, err = a.conn.Write(out)
+	return err == nil
+}
+
+// reply writes a row, .id first, then by name.
+func reply(v view, c command) []string {
+	words := []string{"!re"}
+	keys := slices.Sorted(maps.Keys(v))
+	for _, k := range keys {
+		if c.proplist == nil || slices.Contains(c.proplist, k) {
+			words = append(words, "="+k+"="+v[k])
+		}
+	}
+	return append(words, c.tag...)
+}
+
+func (a *apiSession) trap(c command, err error) {
+	words := []string{"!trap"}
+	if t, ok := err.(*trap); ok && t.category >= 0 {
+		words = append(words, "=category="+string(rune('0'+t.category)))
+	}
+	a.send(append(append(words, "=message="+err.Error()), c.tag...)...)
+	a.send(append([]string{"!done"}, c.tag...)...)
+}
+
+func (a *apiSession) login(c command) bool {
+	if c.verb != "login" || c.path != "" {
+		a.send("!fatal", "not logged in")
+		return false
+	}
+	if !a.s.checkUser(c.args["name"], c.args["password"]) {
+		a.s.note("system,error,critical", "login failure for user "+c.args["name"]+" via api")
+		a.send(append([]string{"!trap", "=message=invalid user name or password (6)"}, c.tag...)...)
+		a.send(append([]string{"!done"}, c.tag...)...)
+		return true
+	}
+	a.user = c.args["name"]
+	_ = a.conn.SetReadDeadline(time.Time{})
+	a.send(append([]string{"!done"}, c.tag...)...)
+	return true
+}
+
+func (s *Sim) checkUser(name, password string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.menus["user"].rows {
+		if r.get("name") != name || r.get("disabled") == "true" {
+			continue
+		}
+		want := r.get("password")
+		if name == s.c.User || name == s.c.ReadUser {
+			want = s.c.Password
+		}
+		return subtle.ConstantTimeCompare([]byte(want), []byte(password)) == 1
+	}
+	return false
+}
+
+// allowed reports whether the user's group has a policy.
+func (s *Sim) allowed(user, policy string) bool {
+	for _, u := range s.menus["user"].rows {
+		if u.get("name") != user {
+			continue
+		}
+		for _, g := range s.menus["user/group"].rows {
+			if g.get("name") == u.get("group") {
+				return slices.Contains(strings.Split(g.get("policy"), ","), policy)
+			}
+		}
+	}
+	return false
+}
+
+// Command runs one command as the user, on behalf of either door.
+func (s *Sim) Command(user, path, verb string, args map[string]string, query []string) (rows []view, ret string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.menus[path]
+	if !ok {
+		if path+"/"+verb == "radius/monitor" || path == "radius" {
+			return nil, "", trapf(-1, "no such command")
+		}
+		return nil, "", trapf(0, "no such command prefix")
+	}
+	need := "write"
+	if verb == "print" || verb == "getall" || verb == "monitor" {
+		need = "read"
+	}
+	if !s.allowed(user, need) {
+		return nil, "", trapf(-1, "not enough permissions (9)")
+	}
+	switch verb {
+	case "print", "getall":
+		return s.printMenu(m, user, args, query)
+	case "add":
+		if m.list != nil && m.path != "queue/simple" {
+			return nil, "", trapf(-1, "no such command")
+		}
+		ret, err = s.add(m, args)
+	case "set":
+		err = s.set(m, args)
+	case "remove":
+		err = s.removeRow(m, firstOf(args, ".id", "numbers"))
+	case "enable", "disable":
+		err = s.set(m, map[string]string{".id": firstOf(args, ".id", "numbers"), "disabled": map[string]string{"enable": "no", "disable": "yes"}[verb]})
+	case "monitor":
+		rows, err = s.monitor(path)
+	case "login":
+		if path != "ip/hotspot/active" {
+			return nil, "", trapf(-1, "no such command")
+		}
+		err = trapf(4, "failure: host not found")
+	default:
+		err = trapf(-1, "no such command")
+	}
+	return rows, ret, err
+}
+
+func firstOf(args map[string]string, keys ...string) string {
+	for _, k := range keys {
+		if args[k] != "" {
+			return args[k]
+		}
+	}
+	return ""
+}
+
+var printOptions = []string{"count-only", "detail", "without-paging", "terse", "stats", "show-ids", "where", "from", "brief", "status", "as-value", "follow", "follow-only", "interval", ".id"}
+
+func (s *Sim) printMenu(m *menu, user string, args map[string]string, query []string) ([]view, string, error) {
+	for k := range args {
+		if !slices.Contains(printOptions, k) {
+			return nil, "", trapf(0, "unknown parameter %s", k)
+		}
+	}
+	var out []view
+	for _, v := range m.print() {
+		if m.secret != "" && !s.allowed(user, "sensitive") {
+			delete(v, m.secret)
+		}
+		if match(v, query) && (args[".id"] == "" || v[".id"] == args[".id"]) {
+			out = append(out, v)
+		}
+	}
+	if _, counting := args["count-only"]; counting {
+		return nil, itoa(len(out)), nil
+	}
+	return out, "", nil
+}
+
+func (s *Sim) monitor(path string) ([]view, error) {
+	n := s.counters
+	switch path {
+	case "radius":
+		return []view{{"pending": "0", "requests": itoa(n.Requests), "accepts": itoa(n.Accepts), "rejects": itoa(n.Rejects), "resends": itoa(n.Resends),
+			"timeouts": itoa(n.Timeouts), "bad-replies": itoa(n.BadReplies), "last-request-rtt": "1ms"}}, nil
+	case "radius/incoming":
+		return []view{{"requests": itoa(n.CoA), "bad-requests": itoa(n.CoABad), "acks": itoa(n.CoAACKs), "naks": itoa(n.CoANAKs)}}, nil
+	}
+	return nil, trapf(-1, "no such command")
+}
+
+// listen streams changed rows until cancelled: a removed row is its .id with
+// .dead=true.
+func (a *apiSession) listen(c command) {
+	a.s.mu.Lock()
+	m, ok := a.s.menus[c.path]
+	a.s.mu.Unlock()
+	if !ok {
+		a.trap(c, trapf(0, "no such command prefix"))
+		return
+	}
+	ctx, stop := context.WithCancel(a.s.ctx)
+	a.mu.Lock()
+	if len(a.listens) >= maxListeners {
+		a.mu.Unlock()
+		stop()
+		a.trap(c, trapf(4, "failure: too many listeners"))
+		return
+	}
+	a.listens[c.tagValue] = stop
+	a.mu.Unlock()
+	a.work.Go(func() {
+		defer stop()
+		snapshot := func() map[string]view {
+			a.s.mu.Lock()
+			defer a.s.mu.Unlock()
+			out := map[string]view{}
+			for _, v := range m.print() {
+				out[v[".id"]] = v
+			}
+			return out
+		}
+		last := snapshot()
+		t := time.NewTicker(50 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return
+			}
+			now := snapshot()
+			for id, v := range now {
+				if old, ok := last[id]; !ok || !steady(old, v) {
+					a.send(reply(v, c)...)
+				}
+			}
+			for id := range last {
+				if _, ok := now[id]; !ok {
+					a.send(append([]string{"!re", "=.id=" + id, "=.dead=true"}, c.tag...)...)
+				}
+			}
+			last = now
+		}
+	})
+}
+
+// steady compares rows without the figures that move by themselves.
+func steady(a, b view) bool {
+	moving := []string{"uptime", "idle-time", "session-time-left", "bytes-in", "bytes-out", "packets-in", "packets-out", "timeout", "expires-in", "keepalive-timeout"}
+	for k, v := range b {
+		if !slices.Contains(moving, k) && a[k] != v {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+func (a *apiSession) cancel(c command) {
+	tag := c.args["tag"]
+	a.mu.Lock()
+	stop, ok := a.listens[tag]
+	delete(a.listens, tag)
+	a.mu.Unlock()
+	if ok {
+		stop()
+		a.send("!trap", "=category=2", "=message=interrupted", ".tag="+tag)
+		a.send("!done", ".tag="+tag)
+	}
+	a.send(append([]string{"!done"}, c.tag...)...)
+}

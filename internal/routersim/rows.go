@@ -1,0 +1,130 @@
+package routersim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+)
+
+func (s *Sim) listHosts() []view {
+	var out []view
+	for _, h := range s.sortedHosts() {
+		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.c.Server,
+			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": "0s", "keepalive-timeout": "2m", "host-dead-time": "0s",
+			"bridge-port": "wifi1", "found-by": "UDP :68 -> :67", "bytes-in": "0", "bytes-out": "0", "packets-in": "0", "packets-out": "0",
+			"authorized": "false", "bypassed": "false", "static": "false", "dynamic": "true", "DHCP": "true"}
+		if h.session != nil {
+			v["authorized"] = "true"
+			v["bytes-in"], v["bytes-out"] = utoa(h.session.upload), utoa(h.session.download)
+		}
+		for _, b := range s.menus["ip/hotspot/ip-binding"].rows {
+			if b.get("type") == "bypassed" && b.get("disabled") != "true" && (b.get("mac-address") == h.mac || b.get("address") == h.ip.String()) {
+				v["bypassed"] = "true"
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// removeHost makes the HotSpot meet the device anew.
+func (s *Sim) removeHost(id int) error {
+	for _, h := range s.hosts {
+		if h.id == id {
+			s.endSession(h, causeAdminReset)
+			return nil
+		}
+	}
+	return trapf(0, "no such item")
+}
+
+func (s *Sim) listActive() []view {
+	var out []view
+	for _, h := range s.sortedHosts() {
+		x := h.session
+		if x == nil {
+			continue
+		}
+		v := view{".id": formatID(x.id), "server": s.c.Server, "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
+			"uptime": formatDuration(time.Since(x.started).Truncate(time.Second)), "idle-time": formatDuration(time.Since(x.lastUse).Truncate(time.Second)),
+			"keepalive-timeout": "2m", "bytes-in": utoa(x.upload), "bytes-out": utoa(x.download), "packets-in": utoa(x.upload / 900), "packets-out": utoa(x.download / 1200),
+			"radius": "true", "blocked": "false"}
+		if x.timeout > 0 {
+			v["session-time-left"] = formatDuration((x.timeout - time.Since(x.started)).Truncate(time.Second))
+		}
+		if x.idle > 0 {
+			v["idle-timeout"] = formatDuration(x.idle)
+		}
+		if x.totalLimit > 0 {
+			v["limit-bytes-total"] = utoa(x.totalLimit)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (s *Sim) removeActive(id int) error {
+	for _, h := range s.hosts {
+		if h.session != nil && h.session.id == id {
+			if !s.knobs.RemoveIgnored {
+				s.endSession(h, causeAdminReset)
+			}
+			return nil
+		}
+	}
+	return trapf(0, "no such item")
+}
+
+func (s *Sim) listCookies() []view {
+	var out []view
+	now := time.Now()
+	s.dropCookies(func(k *cookie) bool { return now.After(k.expires) })
+	for _, k := range s.cookies {
+		v := view{".id": formatID(k.id), "user": k.user, "mac-address": k.mac, "expires-in": formatDuration(k.expires.Sub(now).Truncate(time.Second)), "mac-cookie": strconv.FormatBool(k.byMAC)}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (s *Sim) removeCookie(id int) error {
+	n := len(s.cookies)
+	s.dropCookies(func(k *cookie) bool { return k.id == id })
+	if len(s.cookies) == n {
+		return trapf(0, "no such item")
+	}
+	return nil
+}
+
+func (s *Sim) listConnections() []view {
+	var out []view
+	for _, id := range slices.Sorted(maps.Keys(s.conns)) {
+		c := s.conns[id]
+		out = append(out, view{".id": formatID(c.id), "protocol": c.proto, "src-address": c.src.String(), "dst-address": c.dst.String(),
+			"reply-src-address": c.dst.String(), "reply-dst-address": c.src.String(), "timeout": "23h59m", "assured": "true", "confirmed": "true", "seen-reply": "true"})
+	}
+	return out
+}
+
+func (s *Sim) removeConnection(id int) error {
+	if s.conns[id] == nil {
+		return trapf(0, "no such item")
+	}
+	delete(s.conns, id)
+	return nil
+}
+
+// listQueues puts the HotSpot's own dynamic queues before the stored ones.
+func (s *Sim) listQueues() []view {
+	out := []view{{".id": "*80000001", "name": fmt.Sprintf("hs-<%s>", s.c.Server), "target": "vlan20-guest", "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"}}
+	for _, h := range s.sortedHosts() {
+		if x := h.session; x != nil && x.rate != "" {
+			out = append(out, view{".id": formatID(0x80000000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
+				"max-limit": x.rate, "rate": "0/0", "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
+		}
+	}
+	return append(out, s.menus["queue/simple"].stored()...)
+}
+
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }

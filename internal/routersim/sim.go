@@ -1,0 +1,391 @@
+// Package routersim is a simulated MikroTik router with a HotSpot: the RouterOS
+// API door, the HotSpot tables, a RADIUS client, /radius/incoming, and guests
+// who misbehave as phones do. The demo and the tests run on it. It refuses what
+// a real router refuses (facts.md §10); it never decides anything for IWAS and
+// shares no code with the RADIUS and API packages it is used to test.
+package routersim
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config is how a router is set up. The zero value of a field is the default
+// named beside it.
+type Config struct {
+	Identity     string       // "MikroTik"
+	Version      string       // "7.23.7 (long-term)"
+	APIListen    string       // "127.0.0.1:0"; the plain API door
+	APISSLListen string       // "" is closed; api-ssl with a self-signed certificate
+	RESTListen   string       // "" is closed; REST over HTTPS with the same certificate
+	CoAListen    string       // "127.0.0.1:0"; /radius/incoming
+	Control      string       // "127.0.0.1:0"; HTTP control for tests and the demo
+	User         string       // "iwas"; full rights
+	Password     string       // of that user
+	ReadUser     string       // "" is none; a user of group read, same password
+	RADIUS       RADIUSConfig // the /radius entry
+	NASIP        netip.Addr   // 127.0.0.1; NAS-IP-Address, and source of RADIUS packets when loopback
+	Server       string       // "hotspot1"; name of the HotSpot server
+	LoginBy      string       // "http-chap,http-pap,mac,mac-cookie,cookie"
+	Pool         netip.Prefix // 10.20.0.0/22; guests' addresses
+	Seed         uint64       // of guests' habits
+	Log          *slog.Logger
+}
+
+// RADIUSConfig is the /radius entry of the router.
+type RADIUSConfig struct {
+	Auth, Acct netip.AddrPort
+	Secret     string
+	Timeout    time.Duration // 1.1 s; one try of three
+}
+
+// Knobs make the router misbehave. All zero is a router that behaves.
+type Knobs struct {
+	DropRequests    float64       `json:"drop_requests"`    // share of RADIUS packets lost on the way out
+	DropReplies     float64       `json:"drop_replies"`     // share of RADIUS replies lost on the way in
+	CoAIgnore       bool          `json:"coa_ignore"`       // ACK without acting
+	CoASilent       bool          `json:"coa_silent"`       // no answer at all
+	CoADelay        time.Duration `json:"coa_delay"`        // before the answer
+	NAKCause        uint32        `json:"nak_cause"`        // for a session that is not there: 503 (default) or 406
+	NoClass         bool          `json:"no_class"`         // Class is not echoed
+	NoMessageAuth   bool          `json:"no_message_auth"`  // require-message-auth=no: older than 7.15
+	CommandCost     bool          `json:"command_cost"`     // 150 commands at 1 ms, then 20 ms each (facts.md §1)
+	APIDown         bool          `json:"api_down"`         // connections are refused and cut
+	Still           bool          `json:"still"`            // phones do nothing by themselves
+	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
+	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
+}
+
+// Sim is a running router.
+type Sim struct {
+	c   Config
+	log *slog.Logger
+
+	mu       sync.Mutex // guards everything below
+	rng      *rand.Rand
+	knobs    Knobs
+	booted   time.Time
+	boots    int // for Acct-Session-Id: the second digit
+	nextID   int // of rows
+	nextSess uint32
+	nextPkt  byte
+	menus    map[string]*menu
+	hosts    map[string]*host // by MAC in capitals
+	cookies  []*cookie
+	conns    map[int]*conn
+	lives    map[string]context.CancelFunc
+	counters Counters
+	apiConns map[net.Conn]struct{}
+
+	api, apiSSL, control, rest net.Listener
+	coa                        *net.UDPConn
+	auth, acct                 *net.UDPConn
+	cert                       tls.Certificate
+	throttle                   throttle
+	wg                         sync.WaitGroup
+	ctx                        context.Context
+	cancel                     context.CancelFunc
+	exchanges                  exchanges
+	http                       []*http.Server
+}
+
+// Counters are what /radius/monitor and /radius/incoming/monitor count, and more.
+type Counters struct {
+	Requests   int `json:"requests"`
+	Accepts    int `json:"accepts"`
+	Rejects    int `json:"rejects"`
+	Resends    int `json:"resends"`
+	Timeouts   int `json:"timeouts"`
+	BadReplies int `json:"bad_replies"`
+	CoA        int `json:"coa_requests"`
+	CoABad     int `json:"coa_bad_requests"`
+	CoAACKs    int `json:"coa_acks"`
+	CoANAKs    int `json:"coa_naks"`
+	Commands   int `json:"api_commands"`
+}
+
+// Start runs a router until ctx ends or Close is called. A port that is taken is
+// an error naming it.
+func Start(ctx context.Context, c Config) (*Sim, error) {
+	c = withDefaults(c)
+	s := &Sim{c: c, log: c.Log, rng: rand.New(rand.NewPCG(c.Seed, 1)), booted: time.Now(), boots: 1, nextID: 1,
+		menus: map[string]*menu{}, hosts: map[string]*host{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
+		apiConns: map[net.Conn]struct{}{}}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.exchanges.waiting = map[exchangeKey]chan []byte{}
+	if err := s.open(); err != nil {
+		s.cancel()
+		return nil, errors.Join(err, s.closeAll())
+	}
+	s.makeMenus()
+	s.run(func() { s.serveAPI(s.api) })
+	if s.apiSSL != nil {
+		s.run(func() { s.serveAPI(s.apiSSL) })
+	}
+	s.run(s.serveCoA)
+	s.run(func() { s.readReplies(s.auth) })
+	s.run(func() { s.readReplies(s.acct) })
+	s.serveControl()
+	s.serveREST()
+	s.run(s.tick)
+	s.run(func() {
+		<-s.ctx.Done()
+		if err := s.closeAll(); err != nil {
+			s.log.Debug("close", "err", err)
+		}
+	})
+	s.run(func() { s.accountingOn() })
+	return s, nil
+}
+
+func withDefaults(c Config) Config {
+	set := func(p *string, v string) {
+		if *p == "" {
+			*p = v
+		}
+	}
+	set(&c.Identity, "MikroTik")
+	set(&c.Version, "7.23.7 (long-term)")
+	set(&c.APIListen, "127.0.0.1:0")
+	set(&c.CoAListen, "127.0.0.1:0")
+	set(&c.Control, "127.0.0.1:0")
+	set(&c.User, "iwas")
+	set(&c.Server, "hotspot1")
+	set(&c.LoginBy, "http-chap,http-pap,mac,mac-cookie,cookie")
+	if !c.NASIP.IsValid() {
+		c.NASIP = netip.MustParseAddr("127.0.0.1")
+	}
+	if !c.Pool.IsValid() {
+		c.Pool = netip.MustParsePrefix("10.20.0.0/22")
+	}
+	if c.RADIUS.Timeout == 0 {
+		c.RADIUS.Timeout = 1100 * time.Millisecond
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (s *Sim) open() error {
+	var err error
+	listen := func(what, addr string, into *net.Listener) {
+		if err != nil || addr == "" {
+			return
+		}
+		var lc net.ListenConfig
+		if *into, err = lc.Listen(s.ctx, "tcp", addr); err != nil {
+			err = fmt.Errorf("%s: the port of %s is taken or not ours: %w", what, addr, err)
+		}
+	}
+	listen("RouterOS API", s.c.APIListen, &s.api)
+	listen("RouterOS api-ssl", s.c.APISSLListen, &s.apiSSL)
+	listen("RouterOS REST", s.c.RESTListen, &s.rest)
+	listen("control", s.c.Control, &s.control)
+	udp := func(what, addr string, into **net.UDPConn) {
+		if err != nil {
+			return
+		}
+		var a *net.UDPAddr
+		if a, err = net.ResolveUDPAddr("udp4", addr); err == nil {
+			*into, err = net.ListenUDP("udp4", a)
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: the port of %s is taken or not ours: %w", what, addr, err)
+		}
+	}
+	udp("/radius/incoming", s.c.CoAListen, &s.coa)
+	source := "0.0.0.0:0"
+	if s.c.NASIP.IsLoopback() {
+		source = netip.AddrPortFrom(s.c.NASIP, 0).String()
+	}
+	udp("RADIUS client", source, &s.auth)
+	udp("RADIUS client", source, &s.acct)
+	if err != nil {
+		return err
+	}
+	if s.cert, err = selfSigned(s.c.Identity); err != nil {
+		return err
+	}
+	if s.apiSSL != nil {
+		s.apiSSL = tls.NewListener(s.apiSSL, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12})
+	}
+	return nil
+}
+
+// closeAll closes every socket; Close waits for what uses them.
+func (s *Sim) closeAll() error {
+	var err error
+	for _, l := range []net.Listener{s.api, s.apiSSL, s.control, s.rest} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	for _, u := range []*net.UDPConn{s.coa, s.auth, s.acct} {
+		if u != nil {
+			err = errors.Join(err, u.Close())
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.apiConns {
+		err = errors.Join(err, c.Close())
+	}
+	for _, h := range s.http {
+		err = errors.Join(err, h.Close())
+	}
+	return err
+}
+
+// Close stops the router as a power cut does, and waits until it is still.
+func (s *Sim) Close() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+func (s *Sim) run(f func()) { s.wg.Go(f) }
+
+// APIAddr returns host:port of the plain API door.
+func (s *Sim) APIAddr() string { return s.api.Addr().String() }
+
+// APISSLAddr returns host:port of the api-ssl door, or "".
+func (s *Sim) APISSLAddr() string {
+	if s.apiSSL == nil {
+		return ""
+	}
+	return s.apiSSL.Addr().String()
+}
+
+// RESTURL returns the URL of the REST door, or "".
+func (s *Sim) RESTURL() string {
+	if s.rest == nil {
+		return ""
+	}
+	return "https://" + s.rest.Addr().String() + "/rest"
+}
+
+// CoAAddr returns the address of /radius/incoming.
+func (s *Sim) CoAAddr() netip.AddrPort { return s.coa.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// ControlURL returns the URL of the HTTP control.
+func (s *Sim) ControlURL() string { return "http://" + s.control.Addr().String() }
+
+// Certificate returns the DER of the certificate of api-ssl and REST.
+func (s *Sim) Certificate() []byte { return s.cert.Certificate[0] }
+
+// SetKnobs replaces the knobs.
+func (s *Sim) SetKnobs(k Knobs) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.knobs = k
+	if k.APIDown {
+		for c := range s.apiConns {
+			_ = c.Close() // the client sees a cut connection, which is the point
+		}
+	}
+}
+
+// Knobs returns the knobs in force.
+func (s *Sim) Knobs() Knobs {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.knobs
+}
+
+// Counters returns the counters.
+func (s *Sim) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counters
+}
+
+// PowerCut takes the power: no Stop, no Accounting-Off, every dynamic row is
+// gone. After the given time it boots.
+func (s *Sim) PowerCut(dark time.Duration) { s.reboot(false, dark) }
+
+// Reboot is an orderly restart: guests are logged out with Stops first.
+func (s *Sim) Reboot() { s.reboot(true, 0) }
+
+func (s *Sim) reboot(orderly bool, dark time.Duration) {
+	s.mu.Lock()
+	for mac, h := range s.hosts {
+		if h.session != nil {
+			if orderly {
+				s.endSession(h, causeNASReboot)
+			} else {
+				h.session.close()
+				h.session = nil
+			}
+		}
+		delete(s.hosts, mac)
+	}
+	s.conns = map[int]*conn{}
+	for _, path := range []string{"ip/firewall/address-list", "ipv6/firewall/address-list"} {
+		m := s.menus[path]
+		var kept []*row
+		for _, r := range m.rows {
+			if !r.dynamic {
+				kept = append(kept, r)
+			}
+		}
+		m.rows = kept
+	}
+	for c := range s.apiConns {
+		_ = c.Close()
+	}
+	s.boots = (s.boots + 1) % 16
+	s.nextSess = 0
+	s.mu.Unlock()
+	select {
+	case <-time.After(dark):
+	case <-s.ctx.Done():
+		return
+	}
+	s.mu.Lock()
+	s.booted = time.Now()
+	s.mu.Unlock()
+	s.accountingOn()
+}
+
+// tick is the router's second: timeouts, interims, phones.
+func (s *Sim) tick() {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		now := time.Now()
+		s.expireLists(now)
+		for _, h := range s.hosts {
+			s.tickSession(h, now)
+			if n%10 == 0 && !s.knobs.Still {
+				s.phone(h)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// loginBy reports whether the HotSpot profile allows a login method.
+func (s *Sim) loginBy(method string) bool {
+	for _, m := range strings.Split(s.menus["ip/hotspot/profile"].rows[0].get("login-by"), ",") {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
