@@ -389,18 +389,18 @@ func (a *apiSession) listen(c command) {
 	}
 	a.listens[c.tagValue] = stop
 	a.mu.Unlock()
+	snapshot := func() map[string]view {
+		a.s.mu.Lock()
+		defer a.s.mu.Unlock()
+		out := map[string]view{}
+		for _, v := range m.print() {
+			out[v[".id"]] = v
+		}
+		return out
+	}
+	last := snapshot() // before the next command is read
 	a.work.Go(func() {
 		defer stop()
-		snapshot := func() map[string]view {
-			a.s.mu.Lock()
-			defer a.s.mu.Unlock()
-			out := map[string]view{}
-			for _, v := range m.print() {
-				out[v[".id"]] = v
-			}
-			return out
-		}
-		last := snapshot()
 		t := time.NewTicker(50 * time.Millisecond)
 		defer t.Stop()
 		for {
