@@ -1,0 +1,182 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+var update = flag.Bool("update", false, "write golden messages that do not exist yet")
+
+var goldenTime = time.Date(2026, 11, 24, 8, 30, 0, 123_000_000, time.UTC)
+
+// golden holds one message of each type and each body, every field set. A file
+// once released is never edited: an agent of that version sends just this.
+func golden() map[string]any {
+	body := func(v any) json.RawMessage {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		return b
+	}
+	session := SessionBody{ID: "s1", Permit: "permit1", Account: "acc1", Pass: "pass1", NAS: "router1", AcctSessionID: "80a00001", Username: "amina",
+		MAC: "02:00:00:00:00:01", IP: "10.5.50.7", StartedAt: goldenTime, EndedAt: goldenTime.Add(time.Hour), HeardAt: goldenTime.Add(time.Hour),
+		TimeMS: 3_600_000, Upload: 5 << 30, Download: 9 << 32, State: hotspot.Closed, Cause: "User-Request"}
+	proof := LockProof{Account: "acc1", Revision: 42, Reason: hotspot.OffLocked, Outcome: hotspot.OutcomeEnforced, Method: "disconnect", Code: "HSP-102", Sessions: 1,
+		ReceivedAt: goldenTime, At: goldenTime.Add(20 * time.Millisecond),
+		Steps: []LockStep{{Name: "disconnect", At: goldenTime, TookMS: 3.5, OK: true, Detail: "Disconnect-ACK in 3 ms"}}}
+	limits := LimitsBody{TimeS: 3600, Clock: hotspot.Metered, ValidityS: 86400, Rate: "2M/10M", Upload: 1, Download: 2, Total: 3, Devices: 2, IdleS: 300, AddressLists: []string{"paid"}}
+	events := []Event{
+		{ID: "e1", Kind: EventAgentStarted, At: goldenTime, Body: body(AgentStarted{Version: "1.0.0", Boot: "boot1"})},
+		{ID: "e2", Kind: EventSessionStarted, At: goldenTime, Body: body(session)},
+		{ID: "e3", Kind: EventSessionUsage, At: goldenTime, Body: body(session)},
+		{ID: "e4", Kind: EventSessionStopped, At: goldenTime, Body: body(session)},
+		{ID: "e5", Kind: EventPassFirstUsed, At: goldenTime, Body: body(UsageBody{Pass: "pass1", Account: "acc1", FirstUsed: goldenTime})},
+		{ID: "e6", Kind: EventPassUsage, At: goldenTime, Body: body(UsageBody{Pass: "pass1", Account: "acc1", FirstUsed: goldenTime, TimeMS: 60_000, Upload: 10, Download: 20})},
+		{ID: "e7", Kind: EventLockReceived, At: goldenTime, Body: body(LockReceived{Account: "acc1", Revision: 42})},
+		{ID: "e8", Kind: EventLockProof, At: goldenTime, Body: body(proof)},
+		{ID: "e9", Kind: EventNASRestarted, At: goldenTime, Body: body(NASRestarted{NAS: "router1", On: true})},
+		{ID: "e10", Kind: EventCommandResult, At: goldenTime, Body: body(CommandResult{ID: "c1", State: "done", Code: "X", Detail: "1 session ended", At: goldenTime})},
+		{ID: "e11", Kind: EventGap, At: goldenTime, Body: json.RawMessage(`{"from":5,"to":9}`)},
+		{ID: "e12", Kind: EventVoid, At: goldenTime},
+	}
+	docs := []Doc{
+		{Kind: DocSite, ID: "site1", Rev: 1, Body: body(SiteDoc{Name: "Harbour", Organization: "Blue Cup", TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})},
+		{Kind: DocPlan, ID: "plan1", Rev: 2, Body: body(PlanDoc{Name: "One hour", PriceMinor: 1500, Currency: "EGP", Limits: limits})},
+		{Kind: DocAccount, ID: "acc1", Rev: 3, Body: body(AccountDoc{Kind: hotspot.User, Username: "amina", Password: "sealed1:AAAA", Note: "table 4"})},
+		{Kind: DocPass, ID: "pass1", Rev: 3, Body: body(PassDoc{Account: "acc1", Plan: "plan1", PlanName: "One hour", Limits: limits, ValidFrom: goldenTime, ValidUntil: goldenTime.Add(24 * time.Hour), SoldAt: goldenTime})},
+		{Kind: DocLock, ID: "acc1", Rev: 42, Body: body(LockDoc{By: "owner", Reason: "left without paying", At: goldenTime})},
+	}
+	return map[string]any{
+		"events":   &Batch{V: 1, Epoch: "7hk2", First: 101, Chain: "c0ffee", At: goldenTime, Events: events},
+		"ack":      &Ack{V: 1, Epoch: "7hk2", Through: 112, First: 101, Time: goldenTime},
+		"ack-fork": &Ack{V: 1, Epoch: "7hk2", Through: 90, First: 101, Fork: true, Chain: "c0ffee", Time: goldenTime},
+		"hello": &Hello{V: 1, Version: "1.0.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 100, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
+			NotInForce: []DocRef{{Kind: DocPlan, ID: "plan9"}}, At: goldenTime, ClockTrusted: true, RouterSeenAt: goldenTime,
+			Conditions: []Condition{{Code: "RTR-101", Severity: "high", Text: "router does not answer", Since: goldenTime}}, Sessions: 3, Proofs: []LockProof{proof}},
+		"presence":       &Presence{V: 1, State: hotspot.Stopped, Boot: "boot1", Conn: 7, Reason: "update", At: goldenTime},
+		"state-delta":    &State{V: 1, Lineage: "lin1", From: 41, To: 42, Docs: docs, Gone: []DocRef{{Kind: DocLock, ID: "acc2"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
+		"state-snapshot": &State{V: 1, Lineage: "lin1", Snapshot: "snap1", Part: 2, Parts: 3, To: 42, Docs: docs[:1], Hash: strings.Repeat("0a", 32), Time: goldenTime},
+		"command":        &Command{V: 1, ID: "c1", Kind: CommandKick, IssuedAt: goldenTime, TTL: 60_000, Body: body(KickBody{Account: "acc1"}), Time: goldenTime},
+		"enrol-request":  &EnrolRequest{V: 1, Code: "ABCDEFGH", Request: "req1", CSR: "pem", SealKey: "a2V5", Version: "1.0.0", Host: "minipc", At: goldenTime},
+		"enrol-offer":    &EnrolOffer{Organization: "Blue Cup", Site: "Harbour", SiteID: "site1", ExpiresAt: goldenTime.Add(time.Hour), Time: goldenTime},
+		"enrol-reply": &EnrolReply{Agent: "agentone", SiteID: "site1", Site: "Harbour", Organization: "Blue Cup", Certificate: "pem", MQTTURL: "tls://mqtt.example.com:8883",
+			MQTTCA: "pem", SealKey: "a2V5", CheckNumber: "417 028", Confirmed: true, Time: goldenTime},
+		"problem": &Problem{Type: "about:blank", Title: "Code expired", Status: 410, Detail: "It was for 60 minutes.", Code: "CLD-110", Next: "Make a new code."},
+	}
+}
+
+func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
+	seen := map[string]bool{}
+	for name, want := range golden() {
+		seen[name+".json"] = true
+		path := filepath.Join("testdata", "v1", name+".json")
+		b, err := os.ReadFile(path)
+		if os.IsNotExist(err) && *update {
+			if b, err = json.MarshalIndent(want, "", "  "); err == nil {
+				err = os.WriteFile(path, append(b, '\n'), 0o644)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var golden bytes.Buffer
+		if err := json.Compact(&golden, b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		made, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(made, golden.Bytes()) {
+			t.Errorf("%s: this build makes\n%s\nwant\n%s", name, made, golden.Bytes())
+		}
+		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
+		if err := Decode(golden.Bytes(), got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got\n%+v\nwant\n%+v", name, got, want)
+		}
+	}
+	files, err := os.ReadDir(filepath.Join("testdata", "v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !seen[f.Name()] {
+			t.Errorf("testdata/v1/%s is read by no test", f.Name())
+		}
+	}
+}
+
+// TestGoldenBodiesAreUnderstood reads each body by its kind, so that a renamed
+// field in a body fails here.
+func TestGoldenBodiesAreUnderstood(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "v1", "events.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch Batch
+	if err := Decode(b, &batch); err != nil {
+		t.Fatal(err)
+	}
+	bodies := map[EventKind]any{
+		EventAgentStarted: &AgentStarted{}, EventSessionStarted: &SessionBody{}, EventSessionUsage: &SessionBody{}, EventSessionStopped: &SessionBody{},
+		EventPassFirstUsed: &UsageBody{}, EventPassUsage: &UsageBody{}, EventLockReceived: &LockReceived{}, EventLockProof: &LockProof{},
+		EventNASRestarted: &NASRestarted{}, EventCommandResult: &CommandResult{},
+	}
+	for _, e := range batch.Events {
+		body, ok := bodies[e.Kind]
+		if !ok {
+			continue // gap and void: read as they are
+		}
+		strict := json.NewDecoder(bytes.NewReader(e.Body))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(body); err != nil {
+			t.Errorf("%s: %v", e.Kind, err)
+		}
+		again, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, e.Body); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(again, compact.Bytes()) {
+			t.Errorf("%s: got %s, want %s", e.Kind, again, compact.Bytes())
+		}
+		delete(bodies, e.Kind)
+	}
+	if len(bodies) != 0 {
+		t.Errorf("no golden event of kinds %v", bodies)
+	}
+}
+
+func TestFieldsOfALaterBuildAreIgnored(t *testing.T) {
+	var a Ack
+	if err := Decode([]byte(`{"v":1,"epoch":"e","through":5,"first":1,"time":"2026-11-24T08:30:00Z","later":{"x":[1]}}`), &a); err != nil || a.Through != 5 {
+		t.Errorf("got %+v, %v, want the fields known here", a, err)
+	}
+}
+
+func TestVersionsOutsideTheRangeAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		v  int
+		ok bool
+	}{{0, false}, {OldestVersion - 1, false}, {OldestVersion, true}, {Version, true}, {Version + 1, false}} {
+		if got := CheckVersion(test.v) == nil; got != test.ok {
+			t.Errorf("version %d: got accepted %v, want %v", test.v, got, test.ok)
+		}
+	}
+}
