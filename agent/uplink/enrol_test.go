@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,8 +43,9 @@ type agentsDoor struct {
 func openDoor(t *testing.T) *agentsDoor {
 	t.Helper()
 	d := &agentsDoor{t: t, ca: mqtttest.NewCA(t, "agents"), minted: map[string]wire.EnrolReply{}}
-	d.Server = httptest.NewTLSServer(http.HandlerFunc(d.serve))
-	d.Config.ErrorLog = nil
+	d.Server = httptest.NewUnstartedServer(http.HandlerFunc(d.serve))
+	d.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what the tests are about
+	d.StartTLS()
 	t.Cleanup(d.Close)
 	return d
 }
@@ -285,7 +287,9 @@ func TestStrangeAnswersAreNotTaken(t *testing.T) {
 	for name, raw := range map[string]http.HandlerFunc{
 		"a login page":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>Sign in to WiFi</html>") },
 		"an error page": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); io.WriteString(w, "<html>") },
-		"a redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.invalid/", http.StatusTemporaryRedirect) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.invalid/", http.StatusTemporaryRedirect)
+		},
 		"far too much": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "{"+strings.Repeat(" ", replyLimit)+"}")
 		},

@@ -48,6 +48,13 @@ func (m *memory) prove(p wire.LockProof) {
 	poke(m.ticks)
 }
 
+func (m *memory) replace(p wire.LockProof) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.proofs = []wire.LockProof{p}
+	poke(m.ticks)
+}
+
 func (m *memory) Standing(context.Context) (wire.Hello, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +106,7 @@ func (m *memory) Changed() (<-chan struct{}, func()) { return m.ticks, func() {}
 // cloud is the other end: it stores what comes as the contract says, and
 // misbehaves as told. One goroutine (run) does everything.
 type cloud struct {
-	t    *testing.T
+	t    testing.TB
 	link *mqttlink.Link
 
 	mu       sync.Mutex
@@ -119,7 +126,7 @@ type cloud struct {
 	clockBy time.Duration // how far our clock is off
 }
 
-func startCloud(t *testing.T, m *mqtttest.Mosquitto) *cloud {
+func startCloud(t testing.TB, m *mqtttest.Mosquitto) *cloud {
 	t.Helper()
 	c := &cloud{t: t, all: map[string]int{}}
 	link, err := mqttlink.New(mqttlink.Options{URL: m.CloudURL, ClientID: "cloud-test", TLS: m.Cloud.ClientTLS(t, "cloud", m.Cloud),
@@ -264,7 +271,7 @@ type site struct {
 
 // startSite starts broker, cloud and uplink. prepare, which may be nil, runs
 // before the uplink starts.
-func startSite(t *testing.T, prepare func(*site)) *site {
+func startSite(t testing.TB, prepare func(*site)) *site {
 	t.Helper()
 	m := mqtttest.StartMosquitto(t)
 	s := &site{store: newMemory(), mqtt: m, cloud: startCloud(t, m)}
@@ -278,7 +285,7 @@ func startSite(t *testing.T, prepare func(*site)) *site {
 	return s
 }
 
-func run(t *testing.T, u *Uplink) (stop func()) {
+func run(t testing.TB, u *Uplink) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -299,11 +306,11 @@ func run(t *testing.T, u *Uplink) (stop func()) {
 }
 
 // strangerTLS is a client certificate that no broker here knows.
-func strangerTLS(t *testing.T, m *mqtttest.Mosquitto) func() (*tls.Config, error) {
+func strangerTLS(t testing.TB, m *mqtttest.Mosquitto) func() (*tls.Config, error) {
 	return mqtttest.NewCA(t, "stranger").ClientTLS(t, string(testAgent), m.Cloud)
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if ok() {

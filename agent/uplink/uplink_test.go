@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -421,4 +422,46 @@ func TestClockKeepsTheBetterMeasurement(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", test.name, c.offset, test.want)
 		}
 	}
+}
+
+// BenchmarkEventToCloud measures from the commit of an event to the
+// acknowledgement, over TLS and mosquitto on the loopback.
+func BenchmarkEventToCloud(b *testing.B) {
+	s := startSite(b, nil)
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		began := time.Now()
+		s.store.add(1)
+		for s.Status().AckedSeq < int64(len(took)+1) {
+			time.Sleep(20 * time.Microsecond)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs-p50")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
+}
+
+// BenchmarkProofToCloud measures from the commit of a proof to the cloud's
+// reading of the hello that carries it, with a backlog in the way.
+func BenchmarkProofToCloud(b *testing.B) {
+	s := startSite(b, func(s *site) {
+		s.store.add(100_000)
+		s.cloud.silent = true
+	})
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		began := time.Now()
+		s.store.replace(wire.LockProof{Account: "guest", Revision: int64(len(took) + 1), At: began})
+		for see(s.cloud, func() bool {
+			h := s.cloud.hellos
+			return len(h) == 0 || len(h[len(h)-1].Proofs) == 0 || h[len(h)-1].Proofs[0].Revision != int64(len(took)+1)
+		}) {
+			time.Sleep(20 * time.Microsecond)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs-p50")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
 }

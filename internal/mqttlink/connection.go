@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -14,7 +15,10 @@ import (
 	"iwas/internal/fault"
 )
 
-const subscriptionRefused = 0x80 // SUBACK return code (MQTT 3.1.1 §3.9.3)
+const (
+	subscriptionRefused = 0x80                   // SUBACK return code (MQTT 3.1.1 §3.9.3)
+	alertWait           = 200 * time.Millisecond // for a TLS alert that arrived before the reset
+)
 
 // connection makes one connection and stays until it is lost or ctx ends. up
 // reports whether it ever came to the point of use.
@@ -153,7 +157,34 @@ func (l *Link) dial(ctx context.Context) (net.Conn, error) {
 	if cfg.ServerName == "" {
 		cfg.ServerName = l.name
 	}
-	return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", l.host)
+	c, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", l.host)
+	if err != nil {
+		return nil, err
+	}
+	return &judged{Conn: c}, nil
+}
+
+// judged is a TLS connection whose first write returns the server's refusal
+// of our certificate. In TLS 1.3 the server judges it when the handshake is
+// over on this side, so that the first write often meets a connection already
+// reset, while the alert that says why still waits to be read.
+type judged struct {
+	net.Conn
+	wrote atomic.Bool
+}
+
+// Write writes; paho reads nothing before its first write has returned.
+func (j *judged) Write(b []byte) (int, error) {
+	n, err := j.Conn.Write(b)
+	if first := j.wrote.CompareAndSwap(false, true); err == nil || !first {
+		return n, err
+	}
+	if j.SetReadDeadline(time.Now().Add(alertWait)) == nil {
+		if _, readErr := j.Read(make([]byte, 1)); readErr != nil && !isTimeout(readErr) {
+			return n, errors.Join(readErr, err)
+		}
+	}
+	return n, err
 }
 
 // where names the broker for people.
