@@ -131,7 +131,9 @@ func (s *Server) addr(accounting bool) netip.AddrPort {
 // error of kind Unavailable that names it, code RAD-101.
 func (s *Server) Serve(ctx context.Context) error {
 	s.init()
-	if err := s.bind(ctx); err != nil {
+	err := s.bind(ctx)
+	s.stats.bound(err)
+	if err != nil {
 		return err
 	}
 	defer s.unbind()
@@ -152,7 +154,6 @@ func (s *Server) Serve(ctx context.Context) error {
 		loops.Go(func() { failed <- s.receive(k, jobs) })
 	}
 	s.bound.Do(func() { close(s.ready) })
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

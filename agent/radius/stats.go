@@ -19,6 +19,7 @@ type Stats struct {
 	LastAnswer time.Time
 	P50, P95   time.Duration // of the last answers, from arrival to reply
 	Remembered int           // replies held for repeats
+	BindErr    error         // why the sockets could not be bound at the last try; nil once they are
 }
 
 // Count is one counter.
@@ -49,6 +50,32 @@ func (o Offender) BadSecret() bool {
 	return false
 }
 
+// Meaning says in plain words what the reason points at, and what to do.
+func (o Offender) Meaning() string {
+	if m, ok := meanings[dropped(o.Reason)]; ok {
+		return m
+	}
+	return "the packet could not be used"
+}
+
+var meanings = map[dropped]string{
+	dropUnknownNAS:    "no router with this address is configured here: add it as a [[nas]], or set src-address of /radius on the router",
+	dropShort:         "not a RADIUS packet",
+	dropCode:          "authentication and accounting ports are mixed up, or not a RADIUS client",
+	dropAttributes:    "attributes that no RADIUS client may send",
+	dropAuthenticator: "the shared secret of /radius on the router is not the one configured here",
+	dropMABad:         "the shared secret of /radius on the router is not the one configured here, or the packet is forged",
+	dropSuspectSecret: "passwords arrive unreadable: the shared secret of /radius on the router is most likely another one",
+	dropMAMissing:     "Message-Authenticator is required of this router and was not sent: set require-message-auth, or update RouterOS",
+	dropProxyState:    "Proxy-State without Message-Authenticator, as the BlastRADIUS attack sends it; a router never does",
+	dropQueueFull:     "more requests at once than can be answered in time",
+	dropTooOld:        "the request had waited longer than the router does",
+	dropNoSessionID:   "accounting without Acct-Session-Id",
+	dropStatusType:    "an Acct-Status-Type this program does not know",
+	dropUnavailable:   "the database did not answer; the router asks again",
+	dropPanic:         "a defect of this program: please send the log",
+}
+
 // dropSuspectSecret is not a drop: the password of a request without
 // Message-Authenticator decoded to what nobody types, so it was rejected.
 const dropSuspectSecret dropped = "undecodable_password"
@@ -75,6 +102,7 @@ type stats struct {
 	latency    []time.Duration // ring
 	next       int
 	unlogged   uint64
+	bindErr    error
 }
 
 func newStats(log *slog.Logger, now func() time.Time) *stats {
@@ -120,6 +148,12 @@ func (s *stats) drop(nas hotspot.NASID, kind string, why dropped, from netip.Add
 	}
 }
 
+func (s *stats) bound(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bindErr = err
+}
+
 // suspectSecret remembers a password that a wrong shared secret would explain.
 func (s *stats) suspectSecret(nas hotspot.NASID, from netip.AddrPort) {
 	s.mu.Lock()
@@ -153,7 +187,7 @@ func (s *Server) Stats() Stats {
 	st := s.stats
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	out := Stats{LastAnswer: st.lastAnswer, Remembered: s.cache.len()}
+	out := Stats{LastAnswer: st.lastAnswer, Remembered: s.cache.len(), BindErr: st.bindErr}
 	for c, n := range st.counts {
 		c.N = n
 		out.Counts = append(out.Counts, c)

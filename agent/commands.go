@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
+
+	"iwas/agent/uplink"
+	"iwas/internal/buildinfo"
+)
+
+func printJSON(cmd *cobra.Command, v any) error {
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func enrollCommand(o *options) *cobra.Command {
+	var cloud, fingerprint, codeFile string
+	var yes bool
+	c := &cobra.Command{
+		Use:   "enroll --cloud https://HOST[:PORT]",
+		Short: "Join this box to a site, with a code from the console",
+		Long: "Joins this box to a site of the cloud. The code comes from the console (Sites, Enrol a box); it is read\n" +
+			"from the terminal or from --code-file, never from the command line, where others could read it.\n" +
+			"The cloud is trusted by the system's certificates, or by the fingerprint the console prints.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			host, err := os.Hostname()
+			if err != nil {
+				host = "unknown"
+			}
+			in := bufio.NewReader(cmd.InOrStdin())
+			code, err := readCode(cmd, in, codeFile)
+			if err != nil {
+				return err
+			}
+			opts := uplink.EnrolOptions{CloudURL: cloud, Fingerprint: fingerprint, Code: code, Host: host, Version: buildinfo.Version(), StateDir: cfg.StateDir}
+			if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+				return err
+			}
+			return enroll(cmd, o, in, opts, yes)
+		},
+	}
+	c.Flags().StringVar(&cloud, "cloud", "", "address of the cloud's door for agents, as the console prints it")
+	c.Flags().StringVar(&fingerprint, "fingerprint", "", "SHA-256 of the cloud's certificate, as the console prints it; empty trusts the system's certificates")
+	c.Flags().StringVar(&codeFile, "code-file", "", "file with the enrolment code; empty asks for it")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask whether this is the right site")
+	_ = c.MarkFlagRequired("cloud") // fails only for a flag that does not exist
+	return c
+}
+
+func readCode(cmd *cobra.Command, in *bufio.Reader, file string) (string, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		return strings.TrimSpace(string(b)), err
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), "Enrolment code: ")
+	line, err := in.ReadString('\n')
+	if strings.TrimSpace(line) == "" {
+		return "", &exitError{exitUsage, fmt.Errorf("no code was given: make one in the console, or name a file with --code-file")}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return strings.TrimSpace(line), err
+}
+
+func enroll(cmd *cobra.Command, o *options, in *bufio.Reader, opts uplink.EnrolOptions, yes bool) error {
+	talk := cmd.ErrOrStderr()
+	offer, err := uplink.Look(cmd.Context(), opts)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(talk, "This code joins the box to:\n  organization  %s\n  site          %s\n", offer.Organization, offer.Site)
+	if !yes {
+		fmt.Fprint(talk, "Is this right? [y/N] ")
+		line, err := in.ReadString('\n')
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
+			return &exitError{exitUsage, fmt.Errorf("nothing was changed; the code is still good until %s", offer.ExpiresAt.Local().Format("15:04"))}
+		}
+	}
+	id, err := uplink.Enrol(cmd.Context(), opts)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return printJSON(cmd, map[string]any{"agent": id.Agent, "site_id": id.Site, "site": id.SiteName, "check_number": id.CheckNumber, "confirmed": id.Confirmed})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Enrolled as %s for %s.\nCheck number: %s\n", id.Agent, id.SiteName, id.CheckNumber)
+	if !id.Confirmed {
+		fmt.Fprintln(cmd.OutOrStdout(), "Next: in the console, compare this number and press Confirm. Until then nothing is exchanged.")
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), "Then: restart the service, so that it connects (systemctl restart iwas-agent).")
+	return nil
+}
+
+func statusCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Say how the running service is", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			b, err := fetchStatus(cmd.Context(), cfg.Status.Listen)
+			if err != nil {
+				return &exitError{exitNotThere, fmt.Errorf("the service does not answer on %s: %w", cfg.Status.Listen, err)}
+			}
+			if o.json {
+				_, err := cmd.OutOrStdout().Write(b)
+				return err
+			}
+			return printStatus(cmd.OutOrStdout(), b)
+		},
+	}
+}
+
+func fetchStatus(ctx context.Context, addr string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status.json", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+}
+
+func configCommand(o *options) *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "Show or check the configuration"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "validate", Short: "Check the configuration file", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				if _, err := o.load(cmd); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), o.config, "is fine.")
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "show", Short: "Print the configuration in force, defaults included", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				cfg, err := o.load(cmd)
+				if err != nil {
+					return err
+				}
+				if o.json {
+					return printJSON(cmd, cfg)
+				}
+				return toml.NewEncoder(cmd.OutOrStdout()).Encode(cfg)
+			},
+		},
+	)
+	return c
+}

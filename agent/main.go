@@ -1,0 +1,121 @@
+// Command iwas-agent is the service on the mini-PC beside the router: it answers
+// RADIUS from its own database, puts guests off the router when they must be
+// off, shows technicians a status page, and keeps the cloud informed.
+//
+// This package only wires: flags, configuration, the parts, the exit code.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"iwas/internal/buildinfo"
+	"iwas/internal/fault"
+)
+
+// Exit codes (the unit file names 78 in RestartPreventExitStatus).
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitNotThere  = 3 // the daemon does not run, or this box is not enrolled
+	exitBadConfig = 78
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// exitError carries an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// run is main without the process: tests call it.
+func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) int {
+	root := commands()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(talk)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(talk, "iwas-agent:", err)
+	if hint := fault.Hint(err); hint != "" {
+		fmt.Fprintln(talk, "Next:", hint)
+	}
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailed
+}
+
+// options are the flags every command has.
+type options struct {
+	config string
+	json   bool
+}
+
+const defaultConfigFile = "/etc/iwas-agent/agent.toml"
+
+func (o *options) load(cmd *cobra.Command) (config, error) {
+	c, err := loadConfig(o.config, !cmd.Flags().Changed("config"))
+	if err != nil {
+		return c, &exitError{exitBadConfig, err}
+	}
+	return c, nil
+}
+
+func commands() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:           "iwas-agent",
+		Short:         "The cafe's own service: RADIUS, router, status page, sync",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       buildinfo.String(),
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.PersistentFlags().StringVar(&o.config, "config", defaultConfigFile, "configuration file")
+	root.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON")
+	root.AddCommand(
+		&cobra.Command{
+			Use: "run", Short: "Run the service in the foreground", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				c, err := o.load(cmd)
+				if err != nil {
+					return err
+				}
+				return serve(cmd.Context(), c, cmd.ErrOrStderr())
+			},
+		},
+		enrollCommand(o), statusCommand(o), configCommand(o),
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				if o.json {
+					return printJSON(cmd, map[string]string{"version": buildinfo.Version()})
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "iwas-agent", buildinfo.String())
+				return nil
+			},
+		},
+	)
+	return root
+}

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/thejerf/suture/v4"
+
+	"iwas/agent/aaa"
+	"iwas/agent/radius"
+	"iwas/agent/router"
+	"iwas/agent/statuspage"
+	"iwas/agent/store"
+	"iwas/agent/uplink"
+	"iwas/internal/buildinfo"
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/mqttlink"
+	"iwas/internal/routeros"
+	"iwas/internal/secret"
+	"iwas/internal/wire"
+)
+
+// site is the running program: every part, and who talks to whom.
+type site struct {
+	cfg     config
+	log     *slog.Logger
+	boot    string
+	started time.Time
+
+	db       *store.DB
+	dbErr    error // why db is nil
+	radius   *radius.Server
+	enforcer *router.Enforcer
+	uplink   *uplink.Uplink // nil when not enrolled
+	identity uplink.Identity
+	page     *statuspage.Server
+}
+
+// serve runs the program until ctx ends. A store that will not open does not end
+// it: the status page still serves and says so.
+func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
+	log := newLog(talk)
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return fault.New(fault.Unavailable, "make the state directory", err)
+	}
+	s := &site{cfg: cfg, log: log, boot: hotspot.NewID(time.Now()), started: time.Now(),
+		radius: &radius.Server{Auth: cfg.RADIUS.Auth, Acct: cfg.RADIUS.Acct, Log: log.With("part", "radius")}}
+	nases, err := cfg.nases()
+	if err != nil {
+		return &exitError{exitBadConfig, err}
+	}
+	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Log: log.With("part", "status"),
+		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
+	if err := s.openStore(ctx); err != nil {
+		s.dbErr = err
+		log.Error("the database will not open; nobody can log in until it does", "err", err, "code", fault.Code(err), "next", fault.Hint(err))
+	} else {
+		defer func() { err = errors.Join(err, s.db.Close()) }() // last out
+	}
+
+	// Three floors, so that they stop in the reverse of the order they started:
+	// sockets first, then what reacts, the page last.
+	page := supervisor("page", log)
+	page.Add(task{"status page", s.page.Serve})
+	back := supervisor("back", log)
+	front := supervisor("front", log)
+	if s.db != nil {
+		if err := s.db.Started(ctx, buildinfo.Version(), s.boot); err != nil {
+			return err
+		}
+		s.wireRADIUS(nases, front)
+		if err := s.wireRouters(nases, back); err != nil {
+			return &exitError{exitBadConfig, err}
+		}
+		if err := s.wireUplink(back); err != nil {
+			return err
+		}
+		back.Add(task{"sweeper", s.sweep})
+		back.Add(task{"page bell", s.bell})
+	}
+	return runFloors(ctx, []*suture.Supervisor{page, back, front})
+}
+
+// runFloors starts supervisors in order and stops them in reverse.
+func runFloors(ctx context.Context, floors []*suture.Supervisor) error {
+	type floor struct {
+		stop context.CancelFunc
+		done <-chan error
+	}
+	var running []floor
+	for _, sup := range floors {
+		fctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+		running = append(running, floor{stop, sup.ServeBackground(fctx)})
+	}
+	<-ctx.Done()
+	var err error
+	for i := len(running) - 1; i >= 0; i-- {
+		running[i].stop()
+		if ferr := <-running[i].done; ferr != nil && !errors.Is(ferr, context.Canceled) {
+			err = errors.Join(err, ferr)
+		}
+	}
+	return err
+}
+
+func newLog(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if os.Getenv("JOURNAL_STREAM") != "" { // systemd: the journal keeps the time
+		opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// task is a supervised loop with a name for the log.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (t task) Serve(ctx context.Context) error { return t.run(ctx) }
+func (t task) String() string                  { return t.name }
+
+func supervisor(name string, log *slog.Logger) *suture.Supervisor {
+	return suture.New(name, suture.Spec{
+		FailureBackoff: 2 * time.Second, Timeout: 10 * time.Second,
+		EventHook: func(e suture.Event) {
+			if _, ok := e.(suture.EventResume); !ok {
+				log.Warn("a part failed and will be restarted", "event", e.String())
+			}
+		},
+	})
+}
+
+func (s *site) openStore(ctx context.Context) error {
+	dir := filepath.Join(s.cfg.StateDir, "identity")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.New(fault.Unavailable, "make "+dir, err)
+	}
+	key, err := secret.LoadKey(filepath.Join(dir, "seal.key"))
+	if err != nil {
+		return fault.New(fault.Damaged, "load the sealing key", err)
+	}
+	s.db, err = store.Open(ctx, store.Options{
+		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
+		Decide: aaa.Decide, Off: aaa.OffReason,
+		BeforeRefusal: func(accounts []hotspot.AccountID, serial uint64) { s.radius.Forget(accounts, serial) },
+		Log:           s.log.With("part", "store"),
+	})
+	return err
+}
+
+func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
+	s.radius.NASes, s.radius.Decider, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db, s.db.RecordReject
+	sup.Add(task{"radius", s.radius.Serve})
+}
+
+func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
+	wake, _ := s.db.Changed() // for the life of the program
+	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: &radius.Client{NASes: nases, Log: s.log.With("part", "radius")},
+		Wake: wake, Log: s.log.With("part", "router")}
+	for _, n := range s.cfg.NAS {
+		r := router.Router{NAS: hotspot.NASID(n.ID)}
+		if n.Router.URL != "" {
+			password, err := readSecret(n.Router.PasswordFile)
+			if err != nil {
+				return fmt.Errorf("nas %s: %w", n.ID, err)
+			}
+			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, PinnedSHA256: n.Router.SHA256}
+			r.Dial = func(ctx context.Context) (routeros.Conn, error) { return routeros.Dial(ctx, opts) }
+		}
+		s.enforcer.Routers = append(s.enforcer.Routers, r)
+	}
+	sup.Add(task{"router", s.enforcer.Serve})
+	return nil
+}
+
+// wireUplink adds the link to the cloud. A box that was never enrolled runs
+// without one.
+func (s *site) wireUplink(sup *suture.Supervisor) error {
+	id, err := uplink.LoadIdentity(s.cfg.StateDir)
+	if fault.Is(err, fault.NotFound) {
+		s.log.Info("this box is not enrolled; it serves the cafe on its own", "next", "iwas-agent enroll")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.identity = id
+	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
+		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
+		RouterSeenAt: s.routerSeenAt, Conditions: s.conditions, Command: s.command, Report: s.db.Report, Log: s.log.With("part", "uplink")}
+	sup.Add(task{"uplink", s.uplink.Serve})
+	return nil
+}
+
+// routerSeenAt is the last successful round trip to any router.
+func (s *site) routerSeenAt() time.Time {
+	var seen time.Time
+	for _, h := range s.enforcer.Health() {
+		if h.SeenAt.After(seen) {
+			seen = h.SeenAt
+		}
+	}
+	return seen
+}
+
+// conditions are what the owner should know is wrong here.
+func (s *site) conditions() []wire.Condition {
+	var out []wire.Condition
+	for _, h := range s.enforcer.Health() {
+		if h.Code != "" {
+			out = append(out, wire.Condition{Code: h.Code, Severity: "high", Text: string(h.NAS) + ": " + h.Err, Since: h.SeenAt})
+		}
+	}
+	return out
+}
+
+// command carries out what the cloud asks for once.
+func (s *site) command(_ context.Context, c wire.Command) wire.CommandResult {
+	return wire.CommandResult{ID: c.ID, State: "failed", Detail: fmt.Sprintf("this program does not know commands of kind %q; update iwas-agent", c.Kind), At: time.Now().UTC()}
+}
+
+func (s *site) sweep(ctx context.Context) error {
+	t := time.NewTicker(10 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := s.db.Sweep(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// bell wakes the status page after every commit that changed something.
+func (s *site) bell(ctx context.Context) error {
+	ticks, cancel := s.db.Changed()
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks:
+			s.page.Notify()
+		}
+	}
+}
+
+// nases turns the configuration into what RADIUS needs.
+func (c config) nases() ([]radius.NAS, error) {
+	var out []radius.NAS
+	for _, n := range c.NAS {
+		network, err := parseNetwork(n.Address)
+		if err != nil {
+			return nil, err
+		}
+		sec, err := readSecret(n.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
+		}
+		nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, Network: network, Secret: sec, RequireMessageAuthenticator: n.RequireMA}
+		switch {
+		case n.CoA != "":
+			nas.CoA, err = netip.ParseAddrPort(n.CoA)
+		case network.IsSingleIP():
+			nas.CoA = netip.AddrPortFrom(network.Addr(), 3799)
+		}
+		if err == nil && n.CoASource != "" {
+			nas.CoASource, err = netip.ParseAddr(n.CoASource)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
+		}
+		out = append(out, nas)
+	}
+	return out, nil
+}
+
+func joinHostPorts(addrs ...[]string) []string {
+	var out []string
+	for i, list := range addrs {
+		for _, a := range list {
+			host, port, err := net.SplitHostPort(a)
+			if err != nil {
+				continue
+			}
+			if n, err := strconv.Atoi(port); err == nil {
+				out = append(out, fmt.Sprintf("%s UDP %s:%d", [...]string{"authentication", "accounting"}[i], host, n))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"iwas/agent/aaa"
+	"iwas/agent/statuspage"
+	"iwas/internal/buildinfo"
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+)
+
+const (
+	rejectsShown = 50
+	locksShown   = 50
+)
+
+// snapshot gathers what every part says of itself.
+func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
+	out := statuspage.Snapshot{At: time.Now(), Version: buildinfo.Version(), Started: s.started, Agent: string(s.identity.Agent), Site: s.identity.SiteName}
+	out.Store.DiskFree = diskFree(s.cfg.StateDir)
+	for _, n := range s.cfg.NAS {
+		out.Routers = append(out.Routers, statuspage.Router{NAS: hotspot.NASID(n.ID), Name: nameOf(n), API: n.Router.URL != ""})
+	}
+	if s.db == nil {
+		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
+		return out
+	}
+	s.storeFacts(ctx, &out)
+	s.radiusFacts(&out)
+	s.routerFacts(&out)
+	s.cloudFacts(&out)
+	return out
+}
+
+func nameOf(n nasConfig) string {
+	if n.Name != "" {
+		return n.Name
+	}
+	return n.ID
+}
+
+func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
+	fail := func(err error) {
+		out.Store.Open, out.Store.Problem, out.Store.Next = false, err.Error(), fault.Hint(err)
+	}
+	c, err := s.db.Counts(ctx)
+	if err != nil {
+		fail(err)
+		return
+	}
+	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
+	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits}
+	out.Cloud.Revision, out.Cloud.NotInForce = c.Revision, c.NotInForce
+	if c.Site != "" {
+		out.Site = c.Site
+	}
+	sessions, err := s.db.OpenSessions(ctx)
+	if err != nil {
+		fail(err)
+	}
+	for _, x := range sessions {
+		one := statuspage.Session{Username: x.Username, MAC: x.MAC.Masked(), NAS: x.NAS, State: x.State, StartedAt: x.StartedAt, HeardAt: x.HeardAt,
+			Upload: x.Upload, Download: x.Download}
+		if x.IP.IsValid() {
+			one.IP = x.IP.String()
+		}
+		out.Sessions = append(out.Sessions, one)
+	}
+	rejects, err := s.db.Rejects(ctx, rejectsShown)
+	if err != nil {
+		fail(err)
+	}
+	for _, r := range rejects {
+		out.Rejects = append(out.Rejects, statuspage.Reject{At: r.At, Username: r.Username, MAC: r.MAC.Masked(), Reason: r.Reason,
+			Meaning: aaa.TechnicianMessage(r.Reason), Message: r.Message})
+	}
+	locks, err := s.db.Locks(ctx, locksShown)
+	if err != nil {
+		fail(err)
+	}
+	for _, l := range locks {
+		out.Locks = append(out.Locks, statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome})
+	}
+}
+
+func (s *site) radiusFacts(out *statuspage.Snapshot) {
+	select {
+	case <-s.radius.Ready():
+		out.RADIUS.Bound = true
+	default:
+	}
+	st := s.radius.Stats()
+	out.RADIUS.Addresses = joinHostPorts(s.cfg.RADIUS.Auth, s.cfg.RADIUS.Acct)
+	out.RADIUS.LastAnswer, out.RADIUS.P95 = st.LastAnswer, st.P95
+	if st.BindErr != nil {
+		out.RADIUS.Bound, out.RADIUS.Problem, out.RADIUS.Next = false, st.BindErr.Error(), fault.Hint(st.BindErr)
+	}
+	for _, c := range st.Counts {
+		switch {
+		case c.Result == "dropped":
+			out.RADIUS.Dropped += c.N
+		case c.Kind == "access" && c.Result == "accept":
+			out.RADIUS.Accepts += c.N
+		case c.Kind == "access" && c.Result != "repeated":
+			out.RADIUS.Rejects += c.N
+		case c.Kind == "accounting":
+			out.RADIUS.Accounting += c.N
+		}
+	}
+	for _, o := range st.Offenders {
+		out.RADIUS.Offenders = append(out.RADIUS.Offenders, statuspage.Offender{Source: o.Source.String(), NAS: o.NAS, Reason: o.Reason, Meaning: o.Meaning(), N: o.N, Last: o.Last})
+	}
+}
+
+func (s *site) routerFacts(out *statuspage.Snapshot) {
+	for _, h := range s.enforcer.Health() {
+		for i := range out.Routers {
+			r := &out.Routers[i]
+			if r.NAS != h.NAS {
+				continue
+			}
+			r.Reachable, r.SeenAt, r.Identity, r.Version, r.Board, r.Uptime = h.Reachable, h.SeenAt, h.Identity, h.Version, h.Board, h.Uptime
+			r.Problem, r.Code, r.Next = h.Err, h.Code, h.Hint
+		}
+	}
+}
+
+func (s *site) cloudFacts(out *statuspage.Snapshot) {
+	if s.uplink == nil {
+		return
+	}
+	u := s.uplink.Status()
+	out.Cloud.Enrolled, out.Cloud.Connected, out.Cloud.Since, out.Cloud.LastContact = true, u.Connected, u.Since, u.LastContact
+	out.Cloud.OffsetMS, out.Cloud.OffsetKnown = u.ClockOffset.Milliseconds(), u.ClockKnown
+	out.Cloud.Problem, out.Cloud.Code = u.Problem, u.Code
+}
+
+// printStatus is `iwas-agent status` for people: the verdict, then a table.
+func printStatus(w io.Writer, b []byte) error {
+	var s struct {
+		Ready bool   `json:"ready"`
+		Why   string `json:"why"`
+		Next  string `json:"next"`
+		statuspage.Snapshot
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("the service answered something else: %w", err)
+	}
+	ago := func(t time.Time) string {
+		if t.IsZero() {
+			return "never"
+		}
+		return webui.Age(s.At.Sub(t))
+	}
+	if s.Ready {
+		fmt.Fprintln(w, "Guests can log in.")
+	} else {
+		fmt.Fprintf(w, "Guests cannot log in: %s\nNext: %s\n", s.Why, s.Next)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, state, detail string) { fmt.Fprintf(tw, "%s\t%s\t%s\n", name, state, detail) }
+	word := func(ok bool, yes, no string) string {
+		if ok {
+			return yes
+		}
+		return no
+	}
+	line("cloud", word(s.Cloud.Connected, "OK", word(s.Cloud.Enrolled, "AWAY", "NOT ENROLLED")), "last message "+ago(s.Cloud.LastContact)+" "+s.Cloud.Problem)
+	for _, r := range s.Routers {
+		line("router "+r.Name, word(r.Reachable, "OK", word(r.API, "FAIL", "NO API")), "seen "+ago(r.SeenAt)+" "+r.Problem)
+	}
+	line("radius", word(s.RADIUS.Bound, "OK", "FAIL"), fmt.Sprintf("%d accepted, %d rejected, last answer %s", s.RADIUS.Accepts, s.RADIUS.Rejects, ago(s.RADIUS.LastAnswer)))
+	line("database", word(s.Store.Open, "OK", "FAIL"), fmt.Sprintf("%d accounts, %s", s.Store.Accounts, webui.Bytes(hotspot.Octets(s.Store.Bytes))))
+	line("outbox", word(s.Outbox.Waiting == 0, "OK", "WAITING"), fmt.Sprintf("%d facts wait for the cloud", s.Outbox.Waiting))
+	line("sessions", "OK", fmt.Sprintf("%d open", len(s.Sessions)))
+	return tw.Flush()
+}

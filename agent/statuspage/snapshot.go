@@ -1,0 +1,147 @@
+package statuspage
+
+import (
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// Snapshot is what the program knows of itself at one moment. The page, its
+// live parts and /status.json are made of it and of nothing else. Times are of
+// this box's clock; zero means never.
+type Snapshot struct {
+	At       time.Time `json:"at"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started_at"`
+	Site     string    `json:"site,omitempty"`
+	Agent    string    `json:"agent,omitempty"`
+	Cloud    Cloud     `json:"cloud"`
+	Routers  []Router  `json:"routers"`
+	RADIUS   RADIUS    `json:"radius"`
+	Store    Store     `json:"store"`
+	Outbox   Outbox    `json:"outbox"`
+	Sessions []Session `json:"sessions"`
+	Locks    []Lock    `json:"locks"`
+	Rejects  []Reject  `json:"rejects"`
+}
+
+// Cloud is the link upward.
+type Cloud struct {
+	Enrolled    bool      `json:"enrolled"`
+	Connected   bool      `json:"connected"`
+	Since       time.Time `json:"since,omitzero"`
+	LastContact time.Time `json:"last_contact_at,omitzero"`
+	Revision    int64     `json:"revision"`
+	NotInForce  int       `json:"not_in_force"`
+	OffsetMS    int64     `json:"clock_offset_ms"`
+	OffsetKnown bool      `json:"clock_offset_known"`
+	Problem     string    `json:"problem,omitempty"`
+	Code        string    `json:"code,omitempty"`
+}
+
+// Router is one NAS as seen over its API.
+type Router struct {
+	NAS       hotspot.NASID `json:"nas"`
+	Name      string        `json:"name"`
+	API       bool          `json:"api"` // configured
+	Reachable bool          `json:"reachable"`
+	SeenAt    time.Time     `json:"seen_at,omitzero"`
+	Identity  string        `json:"identity,omitempty"`
+	Version   string        `json:"version,omitempty"`
+	Board     string        `json:"board,omitempty"`
+	Uptime    time.Duration `json:"uptime_ns"`
+	Problem   string        `json:"problem,omitempty"`
+	Code      string        `json:"code,omitempty"`
+	Next      string        `json:"next,omitempty"`
+}
+
+// RADIUS is what the server answered since it started.
+type RADIUS struct {
+	Bound      bool          `json:"bound"`
+	Addresses  []string      `json:"addresses"`
+	Problem    string        `json:"problem,omitempty"`
+	Next       string        `json:"next,omitempty"`
+	LastAnswer time.Time     `json:"last_answer_at,omitzero"`
+	P95        time.Duration `json:"p95_ns"`
+	Accepts    uint64        `json:"accepts"`
+	Rejects    uint64        `json:"rejects"`
+	Accounting uint64        `json:"accounting"`
+	Dropped    uint64        `json:"dropped"`
+	Offenders  []Offender    `json:"offenders"`
+}
+
+// Offender is a source that met silence.
+type Offender struct {
+	Source  string        `json:"source"`
+	NAS     hotspot.NASID `json:"nas,omitempty"`
+	Reason  string        `json:"reason"` // stable code
+	Meaning string        `json:"meaning"`
+	N       uint64        `json:"n"`
+	Last    time.Time     `json:"last_at"`
+}
+
+// Store is the database.
+type Store struct {
+	Open     bool   `json:"open"`
+	Problem  string `json:"problem,omitempty"`
+	Next     string `json:"next,omitempty"`
+	Bytes    int64  `json:"bytes"`
+	DiskFree uint64 `json:"disk_free_bytes"`
+	Accounts int    `json:"accounts"`
+}
+
+// Outbox is what the cloud does not have yet.
+type Outbox struct {
+	Waiting int64     `json:"waiting"`
+	Oldest  time.Time `json:"oldest_at,omitzero"`
+}
+
+// Session is one open session.
+type Session struct {
+	Username  string               `json:"username"`
+	MAC       string               `json:"mac"` // masked
+	IP        string               `json:"ip,omitempty"`
+	NAS       hotspot.NASID        `json:"nas"`
+	State     hotspot.SessionState `json:"state"`
+	StartedAt time.Time            `json:"started_at"`
+	HeardAt   time.Time            `json:"heard_at"`
+	Upload    hotspot.Octets       `json:"upload"`
+	Download  hotspot.Octets       `json:"download"`
+}
+
+// Lock is a lock in force.
+type Lock struct {
+	Username   string          `json:"username"`
+	Reason     string          `json:"reason"`
+	By         string          `json:"by"`
+	ReceivedAt time.Time       `json:"received_at"`
+	Outcome    hotspot.Outcome `json:"outcome,omitempty"`
+}
+
+// Reject is one refused login.
+type Reject struct {
+	At       time.Time      `json:"at"`
+	Username string         `json:"username"`
+	MAC      string         `json:"mac"` // masked
+	Reason   hotspot.Reason `json:"reason"`
+	Meaning  string         `json:"meaning"` // for the technician
+	Message  string         `json:"message"` // what the guest read
+}
+
+// Ready reports whether guests can log in, and why not. The cloud has no say in
+// it: a cafe whose line is down sells on.
+func (s Snapshot) Ready() (ok bool, why, next string) {
+	switch {
+	case !s.Store.Open:
+		return false, "the database will not open: " + s.Store.Problem, s.Store.Next
+	case s.RADIUS.Problem != "":
+		return false, "RADIUS is not answering: " + s.RADIUS.Problem, s.RADIUS.Next
+	case !s.RADIUS.Bound:
+		return false, "RADIUS is starting", "Wait a moment; this page follows by itself."
+	case len(s.Routers) == 0:
+		return false, "no router is configured", "Add a [[nas]] section to the configuration, with the router's address and RADIUS secret."
+	case s.Store.Accounts == 0 && !s.Cloud.Enrolled:
+		return false, "this box is not enrolled and knows no account", "Run: iwas-agent enroll"
+	}
+	return true, "", ""
+}
