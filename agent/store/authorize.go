@@ -68,27 +68,33 @@ func (t *tx) facts(r hotspot.Request) (hotspot.Facts, error) {
 	return f, err
 }
 
-// findAccount looks a login name up: as it is, as a voucher code, as a MAC.
-func (t *tx) findAccount(username string) (*hotspot.Account, string, error) {
-	tried := map[string]bool{}
-	for _, kind := range []hotspot.AccountKind{hotspot.User, hotspot.Voucher, hotspot.Device} {
-		key := hotspot.LoginKey(kind, username)
-		if tried[string(kind)+key] {
-			continue
-		}
-		tried[string(kind)+key] = true
-		var a hotspot.Account
-		var sealed string
-		found, err := t.row("find account", "SELECT id, kind, username, note, password FROM account WHERE login_key = ? AND kind = ?",
-			[]any{key, string(kind)}, &a.ID, &a.Kind, &a.Username, &a.Note, &sealed)
-		if err != nil {
-			return nil, "", err
-		}
-		if found {
-			return &a, sealed, nil
-		}
+// findAccount looks a login name up: as it is, as a voucher code, as a MAC, the
+// first of these that exists.
+func (t *tx) findAccount(username string) (found *hotspot.Account, sealed string, err error) {
+	if username == "" {
+		return nil, "", nil
 	}
-	return nil, "", nil
+	kinds := [...]hotspot.AccountKind{hotspot.User, hotspot.Voucher, hotspot.Device}
+	var keys []any
+	for _, kind := range kinds {
+		keys = append(keys, hotspot.LoginKey(kind, username))
+	}
+	best := len(kinds)
+	err = t.rows("find account", "SELECT id, kind, username, login_key, note, password FROM account WHERE login_key IN (?, ?, ?) ORDER BY id", keys,
+		func(scan func(...any) error) error {
+			var a hotspot.Account
+			var key, password string
+			if err := scan(&a.ID, &a.Kind, &a.Username, &key, &a.Note, &password); err != nil {
+				return err
+			}
+			for i, kind := range kinds[:best] {
+				if a.Kind == kind && key == keys[i] {
+					found, sealed, best = &a, password, i
+				}
+			}
+			return nil
+		})
+	return found, sealed, err
 }
 
 // open opens a sealed password. The cache is keyed by the sealed text, so a
@@ -144,6 +150,16 @@ func scanPass(scan func(...any) error) (*hotspot.Pass, error) {
 	return &p, nil
 }
 
+// pass returns one pass, or nil when there is none.
+func (t *tx) pass(id hotspot.PassID) (p *hotspot.Pass, err error) {
+	err = t.rows("read pass", "SELECT "+passColumns+" FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.id = ?", []any{id},
+		func(scan func(...any) error) error {
+			p, err = scanPass(scan)
+			return err
+		})
+	return p, err
+}
+
 // passOf returns the pass an account's login is judged by: of those that may be
 // used now the one sold first, else the newest; nil if none was ever sold.
 func (t *tx) passOf(account hotspot.AccountID) (*hotspot.Pass, error) {
@@ -182,8 +198,9 @@ func (t *tx) devices(pass hotspot.PassID) ([]hotspot.Session, error) {
 	if err := t.rows("read open sessions", "SELECT id, mac, state FROM session WHERE pass = ? AND state <> 'closed'", []any{pass}, add); err != nil {
 		return nil, err
 	}
-	err := t.rows("read reservations", "SELECT id, mac, 'reserved' FROM permit WHERE pass = ? AND started = 0 AND at > ?",
-		[]any{pass, millis(t.now.Add(-reservationTime))}, add)
+	// Not from the future either: after a clock was set back no promise may last.
+	err := t.rows("read reservations", "SELECT id, mac, 'reserved' FROM permit WHERE pass = ? AND started = 0 AND at BETWEEN ? AND ?",
+		[]any{pass, millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))}, add)
 	return out, err
 }
 
@@ -197,8 +214,10 @@ func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict) error {
 		ip = r.IP.String()
 	}
 	// A device that logs in again replaces its own promise.
-	if _, err := t.exec("end reservation", "UPDATE permit SET started = 1 WHERE pass = ? AND mac = ? AND started = 0", v.Pass, r.MAC.String()); err != nil {
-		return err
+	if !r.MAC.IsZero() {
+		if _, err := t.exec("end reservation", "UPDATE permit SET started = 1 WHERE pass = ? AND mac = ? AND started = 0", v.Pass, r.MAC.String()); err != nil {
+			return err
+		}
 	}
 	if _, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
@@ -208,7 +227,7 @@ func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict) error {
 	if !v.FirstUse {
 		return nil
 	}
-	if _, err := t.exec("start pass", `INSERT INTO usage (pass, account, first_used, time_ms, online_until, upload, download) VALUES (?, ?, ?, 0, 0, 0, 0)
+	if _, err := t.exec("start pass", `INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download) VALUES (?, ?, ?, 0, '', 0, 0)
 		ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used WHERE first_used = 0`, v.Pass, v.Account, millis(t.now)); err != nil {
 		return err
 	}

@@ -2,12 +2,12 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"iwas/internal/fault"
-	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
 
@@ -25,8 +25,9 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 	err = db.query(ctx, "read documents not in force", "SELECT kind, id FROM document WHERE in_force = 0 LIMIT 100", nil,
 		func(scan func(...any) error) error {
 			var r wire.DocRef
+			err := scan(&r.Kind, &r.ID)
 			h.NotInForce = append(h.NotInForce, r)
-			return scan(&h.NotInForce[len(h.NotInForce)-1].Kind, &h.NotInForce[len(h.NotInForce)-1].ID)
+			return err
 		})
 	if err != nil {
 		return h, err
@@ -57,7 +58,7 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) (wire.Batch, error) {
 	b := wire.Batch{V: wire.Version, First: after + 1, At: db.o.Now().UTC()}
 	// One read transaction, so that epoch, chain and events belong together.
-	conn, err := db.read.BeginTx(ctx, nil)
+	conn, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return b, sqlFault("read events", err)
 	}
@@ -71,93 +72,31 @@ func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) 
 		}
 	}
 	size := 0
-	each := func(scan func(...any) error) error {
-		var e wire.Event
-		var at int64
-		var body []byte
-		if err := scan(&e.ID, &e.Kind, &at, &body); err != nil {
+	err = readRows("read events", func(scan func(...any) error) error {
+		e, err := scanEvent(scan)
+		if err != nil {
 			return err
 		}
-		if size += len(body); size > maxBytes && len(b.Events) > 0 {
+		if size += len(e.Body); size > maxBytes && len(b.Events) > 0 {
 			size = maxBytes // what follows does not fit either
 			return nil
 		}
-		e.At, e.Body = time.UnixMilli(at).UTC(), append(json.RawMessage(nil), body...)
 		b.Events = append(b.Events, e)
 		return nil
-	}
-	err = readRows("read events", each)(conn.QueryContext(ctx, "SELECT id, kind, at, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, maxEvents))
+	})(conn.QueryContext(ctx, "SELECT "+eventColumns+" FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, maxEvents))
 	return b, err
 }
 
-// Acked takes in the cloud's answer: it moves the mark, back too (a cloud
-// restored from a backup asks again for what it lost), or, on a fork, mints a
-// new epoch and renumbers what the cloud does not have. Event ids stay, so that
-// renumbering doubles nothing.
-func (db *DB) Acked(ctx context.Context, a wire.Ack) error {
-	return db.do(ctx, func(t *tx) error {
-		if a.Epoch != t.mark.epoch {
-			return nil // of a log that is no more
-		}
-		if a.Fork {
-			return t.fork(a)
-		}
-		if a.Through < 0 || a.Through > t.mark.lastSeq {
-			return fault.New(fault.Invalid, fmt.Sprintf("store: the cloud acknowledges event %d, the newest is %d", a.Through, t.mark.lastSeq), nil)
-		}
-		if a.Through == t.mark.acked {
-			return nil
-		}
-		t.mark.acked = a.Through
-		t.dirty = true
-		return nil
-	})
-}
+const eventColumns = "id, kind, at, body"
 
-// fork starts a new epoch with the events the cloud does not hold.
-func (t *tx) fork(a wire.Ack) error {
-	keepAfter := t.mark.acked
-	// Where the cloud's chain is ours at its mark, it has everything before.
-	var chain string
-	found, err := t.row("read chain", "SELECT chain FROM event WHERE seq = ?", []any{a.Through}, &chain)
-	if err != nil {
-		return err
-	}
-	if found && chain == a.Chain {
-		keepAfter = a.Through
-	}
-	var events []wire.Event
-	err = t.rows("read unacknowledged events", "SELECT id, kind, at, body FROM event WHERE seq > ? ORDER BY seq", []any{keepAfter},
-		func(scan func(...any) error) error {
-			var e wire.Event
-			var at int64
-			var body []byte
-			if err := scan(&e.ID, &e.Kind, &at, &body); err != nil {
-				return err
-			}
-			e.At, e.Body = time.UnixMilli(at).UTC(), append(json.RawMessage(nil), body...)
-			events = append(events, e)
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	if _, err := t.exec("drop renumbered events", "DELETE FROM event"); err != nil {
-		return err
-	}
-	t.mark.epoch, t.mark.lastSeq, t.mark.acked, t.mark.lastChain = hotspot.NewID(t.now), 0, 0, ""
-	for _, e := range events {
-		chain := wire.NextChain(t.mark.lastChain, e)
-		t.mark.lastSeq++
-		if _, err := t.exec("renumber event", "INSERT INTO event (seq, id, kind, at, body, chain) VALUES (?, ?, ?, ?, ?, ?)",
-			t.mark.lastSeq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), chain); err != nil {
-			return err
-		}
-		t.mark.lastChain = chain
-	}
-	t.dirty, t.tick = true, true
-	t.db.o.Log.Warn("the cloud holds another history of this site's log: a new epoch begins", "epoch", t.mark.epoch, "renumbered", len(events))
-	return nil
+// scanEvent reads eventColumns.
+func scanEvent(scan func(...any) error) (wire.Event, error) {
+	var e wire.Event
+	var at int64
+	var body []byte
+	err := scan(&e.ID, &e.Kind, &at, &body)
+	e.At, e.Body = time.UnixMilli(at).UTC(), append(json.RawMessage(nil), body...)
+	return e, err
 }
 
 // Started records that this program started.

@@ -46,7 +46,7 @@ func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {
 	err := db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE state <> 'closed' ORDER BY started_at DESC", nil,
 		func(scan func(...any) error) error {
 			s, err := scanSession(scan)
-			out = append(out, s)
+			out = append(out, s.Session)
 			return err
 		})
 	return out, err
@@ -59,7 +59,7 @@ func (db *DB) Sessions(ctx context.Context) ([]hotspot.Session, error) {
 	err := db.query(ctx, "read sessions", "SELECT "+sessionColumns+" FROM session ORDER BY started_at, id", nil,
 		func(scan func(...any) error) error {
 			s, err := scanSession(scan)
-			out = append(out, s)
+			out = append(out, s.Session)
 			return err
 		})
 	return out, err

@@ -12,8 +12,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,7 +27,7 @@ import (
 	"iwas/internal/secret"
 )
 
-// Options is what a store needs. Path, Key and Decide are required.
+// Options is what a store needs. Path, Key, Decide and Off are required.
 type Options struct {
 	Path string
 	Key  *secret.Key // opens the passwords inside account documents
@@ -68,6 +71,9 @@ const (
 // kind Damaged when the file is there but cannot be trusted, Invalid when it is
 // newer than this program, Unavailable otherwise.
 func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Path == "" || o.Key == nil || o.Decide == nil || o.Off == nil {
+		return nil, fault.New(fault.Internal, "store: open without a path, a key or the rules", nil)
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -76,6 +82,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.Language == "" {
 		o.Language = "en"
+	}
+	if err := create(o.Path); err != nil {
+		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
 	write, err := open(o.Path, "_txlock=immediate", "synchronous(FULL)")
 	if err != nil {
@@ -96,6 +105,27 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
 	return db, nil
+}
+
+// create makes an empty file that only we may read, unless one is there. The
+// write-ahead log takes its mode from it. The folder is synced, so that a power
+// cut right after cannot take the file's name away.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func open(path, query string, pragmas ...string) (*sql.DB, error) {

@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -14,8 +12,8 @@ import (
 )
 
 // op is one unit of work for the writer. run may be called again in a
-// transaction of its own after a batch failed, so it must not keep effects
-// outside of tx.
+// transaction of its own after a batch was rolled back, so it must not keep
+// effects outside of tx, besides variables it sets anew each time.
 type op struct {
 	ctx  context.Context
 	run  func(*tx) error
@@ -35,26 +33,7 @@ type writerState struct {
 	mark   mark   // as committed
 	site   wire.SiteDoc
 	clear  map[string]hotspot.Password // opened passwords by their sealed form; bounded
-}
-
-// mark is the row of the mark table.
-type mark struct {
-	epoch, lastChain, lineage string
-	lastSeq, acked, revision  int64
-	hash                      wire.SetHash
-}
-
-// tx is one open transaction, shared by the operations of a batch.
-type tx struct {
-	db      *DB
-	ctx     context.Context
-	now     time.Time
-	mark    mark // as it will be after commit
-	site    wire.SiteDoc
-	dirty   bool // something was written
-	tick    bool // somebody outside should look
-	refused []hotspot.AccountID
-	serial  uint64
+	router routerView
 }
 
 // start takes the writer's connection and reads where the store stands.
@@ -63,7 +42,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return sqlFault("open", err)
 	}
-	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, clear: map[string]hotspot.Password{}}
+	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, clear: map[string]hotspot.Password{}, router: newRouterView(db.o.Now())}
 	first := &op{ctx: ctx, run: func(t *tx) error { return t.loadMark() }}
 	db.commit([]*op{first})
 	if first.err != nil {
@@ -110,37 +89,39 @@ func (db *DB) serve() {
 	}
 }
 
-// commit runs a batch in one transaction. When any operation fails on the
-// database, the batch is rolled back and each runs in a transaction of its own,
-// so that one bad operation costs only itself.
+// commit runs a batch in one transaction. When an operation fails half way the
+// batch is rolled back and each runs alone, so that it costs only itself;
+// that spares all others a savepoint. When the commit itself fails, all fail.
 func (db *DB) commit(batch []*op) {
-	err := db.attempt(batch)
-	if err == nil {
-		return
-	}
-	if len(batch) == 1 {
-		batch[0].err = err
-		return
-	}
-	for _, o := range batch {
-		one := []*op{o}
-		o.err = nil
-		db.commit(one)
+	spoilt, err := db.attempt(batch)
+	switch {
+	case err != nil:
+		for _, o := range batch {
+			if o.err == nil {
+				o.err = err
+			}
+		}
+	case spoilt && len(batch) > 1:
+		for _, o := range batch {
+			o.err = nil
+			db.commit([]*op{o})
+		}
 	}
 }
 
-// attempt runs the batch and commits. A fault of kind Invalid, NotFound or
-// Conflict is the operation's own answer: it wrote nothing and the batch goes on.
-func (db *DB) attempt(batch []*op) (err error) {
-	ctx := context.Background() // a commit is never cut short by one caller
-	if _, err := db.w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return sqlFault("begin", err)
+// attempt runs the batch and commits. spoilt says that an operation failed after
+// it wrote, and all was rolled back; one that failed before it wrote has its own
+// error, and the batch goes on.
+func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
+	t := &tx{db: db, ctx: context.Background(), // a commit is never cut short by one caller
+		now: db.o.Now(), mark: db.w.mark, site: db.w.site}
+	if err := t.control("BEGIN IMMEDIATE"); err != nil {
+		return false, sqlFault("begin", err)
 	}
-	t := &tx{db: db, ctx: ctx, now: db.o.Now(), mark: db.w.mark, site: db.w.site}
 	defer func() {
-		if err != nil {
-			_, rollback := db.w.conn.ExecContext(ctx, "ROLLBACK") // "no transaction is active" when SQLite did it itself
-			if rollback != nil {
+		if spoilt || err != nil {
+			// SQLite may have rolled back itself: "no transaction is active".
+			if rollback := t.control("ROLLBACK"); rollback != nil {
 				db.o.Log.Debug("rollback", "err", rollback)
 			}
 		}
@@ -152,34 +133,57 @@ func (db *DB) attempt(batch []*op) (err error) {
 		}
 		db.w.serial++
 		t.serial = db.w.serial
-		refused := len(t.refused)
-		if o.err = o.run(t); o.err != nil {
-			switch fault.KindOf(o.err) {
-			case fault.Invalid, fault.NotFound, fault.Conflict:
-			default:
-				return o.err
+		wrote, refused := t.writes, len(t.refused)
+		if o.err = t.run(o.run); o.err != nil {
+			if t.writes != wrote {
+				return true, nil
 			}
+			continue
 		}
-		if fresh := t.refused[refused:]; len(fresh) > 0 && db.o.BeforeRefusal != nil {
-			db.o.BeforeRefusal(fresh, t.serial)
+		if fresh := t.refused[refused:]; len(fresh) > 0 {
+			t.refusals = append(t.refusals, refusal{fresh, t.serial})
 		}
 	}
+	return false, t.finish()
+}
+
+// finish tells the caches who is refused from now on, commits, and wakes the
+// watchers.
+func (t *tx) finish() error {
 	if t.dirty {
 		if err := t.saveMark(); err != nil {
 			return err
 		}
 	}
-	if _, err := db.w.conn.ExecContext(ctx, "COMMIT"); err != nil {
+	if t.db.o.BeforeRefusal != nil {
+		for _, r := range t.refusals {
+			t.db.o.BeforeRefusal(r.accounts, r.serial)
+		}
+	}
+	if err := t.control("COMMIT"); err != nil {
 		return sqlFault("commit", err)
 	}
-	db.w.mark, db.w.site = t.mark, t.site
+	t.db.w.mark, t.db.w.site = t.mark, t.site
 	if t.tick {
-		db.tick()
+		t.db.tick()
 	}
 	return nil
 }
 
-// do runs f in the writer and returns after its commit.
+// run calls f; a panic costs that operation only.
+func (t *tx) run(f func(*tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.writes++ // what it did is not known
+			err = fault.New(fault.Internal, "store", fmt.Errorf("panic: %v", p))
+		}
+	}()
+	return f(t)
+}
+
+// do runs f in the writer and returns after its commit. Once f is queued the
+// caller waits for the outcome whatever its context says: a commit has no
+// "perhaps".
 func (db *DB) do(ctx context.Context, f func(*tx) error) error {
 	o := &op{ctx: ctx, run: f, done: make(chan struct{})}
 	select {
@@ -193,6 +197,11 @@ func (db *DB) do(ctx context.Context, f func(*tx) error) error {
 	case <-o.done:
 		return o.err
 	case <-db.stopped:
+	}
+	select {
+	case <-o.done: // answered while the writer ended
+		return o.err
+	default:
 		return fault.New(fault.Unavailable, "store: closing", nil)
 	}
 }
@@ -204,129 +213,4 @@ func (db *DB) enqueue(f func(*tx) error) {
 	case db.ops <- &op{ctx: context.Background(), run: f}:
 	default:
 	}
-}
-
-// stmt returns the prepared statement of a text that never changes.
-func (t *tx) stmt(text string) (*sql.Stmt, error) {
-	if s := t.db.w.stmts[text]; s != nil {
-		return s, nil
-	}
-	s, err := t.db.w.conn.PrepareContext(t.ctx, text)
-	if err == nil {
-		t.db.w.stmts[text] = s
-	}
-	return s, err
-}
-
-// exec writes.
-func (t *tx) exec(what, text string, args ...any) (changed int64, err error) {
-	s, err := t.stmt(text)
-	if err != nil {
-		return 0, sqlFault(what, err)
-	}
-	r, err := s.ExecContext(t.ctx, args...)
-	if err != nil {
-		return 0, sqlFault(what, err)
-	}
-	n, err := r.RowsAffected()
-	if n > 0 {
-		t.dirty = true
-	}
-	return n, sqlFault(what, err)
-}
-
-// row reads one row; found is false when there is none.
-func (t *tx) row(what, text string, args []any, into ...any) (found bool, err error) {
-	s, err := t.stmt(text)
-	if err != nil {
-		return false, sqlFault(what, err)
-	}
-	err = s.QueryRowContext(t.ctx, args...).Scan(into...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, sqlFault(what, err)
-}
-
-// rows calls each for every row.
-func (t *tx) rows(what, text string, args []any, each func(scan func(...any) error) error) error {
-	s, err := t.stmt(text)
-	if err != nil {
-		return sqlFault(what, err)
-	}
-	return readRows(what, each)(s.QueryContext(t.ctx, args...))
-}
-
-// query reads on the readers' connections.
-func (db *DB) query(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
-	return readRows(what, each)(db.read.QueryContext(ctx, text, args...))
-}
-
-func readRows(what string, each func(func(...any) error) error) func(*sql.Rows, error) error {
-	return func(rows *sql.Rows, err error) error {
-		if err != nil {
-			return sqlFault(what, err)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := each(rows.Scan); err != nil {
-				return sqlFault(what, err)
-			}
-		}
-		return sqlFault(what, rows.Err())
-	}
-}
-
-func (t *tx) loadMark() error {
-	var hash string
-	m := &t.mark
-	found, err := t.row("read mark", "SELECT epoch, last_seq, last_chain, acked, lineage, revision, hash FROM mark WHERE id = 1", nil,
-		&m.epoch, &m.lastSeq, &m.lastChain, &m.acked, &m.lineage, &m.revision, &hash)
-	if err != nil {
-		return err
-	}
-	if !found {
-		m.epoch = hotspot.NewID(t.now)
-		t.dirty = true
-		return nil
-	}
-	if m.hash, err = wire.ParseSetHash(hash); err != nil {
-		return fault.New(fault.Damaged, "store: mark", err)
-	}
-	var body []byte
-	found, err = t.row("read site", "SELECT body FROM document WHERE kind = ? AND in_force = 1", []any{wire.DocSite}, &body)
-	if err != nil || !found {
-		return err
-	}
-	if err := json.Unmarshal(body, &t.site); err != nil {
-		return fault.New(fault.Damaged, "store: site document", err)
-	}
-	return nil
-}
-
-func (t *tx) saveMark() error {
-	m := t.mark
-	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, last_chain, acked, lineage, revision, hash) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, last_chain = excluded.last_chain,
-		acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash`,
-		m.epoch, m.lastSeq, m.lastChain, m.acked, m.lineage, m.revision, m.hash.String())
-	return err
-}
-
-// event appends a fact to the log, in the transaction of the fact.
-func (t *tx) event(kind wire.EventKind, body any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return fault.New(fault.Internal, fmt.Sprintf("store: event %s", kind), err)
-	}
-	e := wire.Event{ID: hotspot.NewID(t.now), Kind: kind, At: t.now.UTC().Truncate(time.Millisecond), Body: b}
-	chain := wire.NextChain(t.mark.lastChain, e)
-	seq := t.mark.lastSeq + 1
-	if _, err := t.exec("append event", "INSERT INTO event (seq, id, kind, at, body, chain) VALUES (?, ?, ?, ?, ?, ?)",
-		seq, e.ID, string(kind), e.At.UnixMilli(), b, chain); err != nil {
-		return err
-	}
-	t.mark.lastSeq, t.mark.lastChain = seq, chain
-	t.tick = true
-	return nil
 }

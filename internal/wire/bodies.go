@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -88,6 +89,13 @@ type LockKept struct {
 	At      time.Time         `json:"at"`
 }
 
+// Gap is the body of gap: events of an epoch that no longer exist anywhere.
+type Gap struct {
+	Epoch string `json:"epoch"`
+	First int64  `json:"first"`
+	Last  int64  `json:"last"`
+}
+
 // LockProof is the body of lock.proof, and travels ahead in hello.
 type LockProof struct {
 	Account    hotspot.AccountID `json:"account"`
@@ -166,8 +174,24 @@ func FromLimits(l hotspot.Limits) LimitsBody {
 		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists}
 }
 
-// Limits reads the body back. It fails on a rate that cannot be parsed.
+// longest is the longest allowance, validity or idle time that means anything:
+// a hundred years. More would overflow sums of durations.
+const longest = 100 * 366 * 24 * 3600
+
+// Limits reads the body back. It fails on a rate that cannot be parsed, on a
+// clock this build does not know, and on figures that cannot be meant.
 func (b LimitsBody) Limits() (hotspot.Limits, error) {
+	for name, s := range map[string]int64{"time_s": b.TimeS, "validity_s": b.ValidityS, "idle_s": b.IdleS} {
+		if s < 0 || s > longest {
+			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", name, s, longest)
+		}
+	}
+	if b.Devices < 0 {
+		return hotspot.Limits{}, fmt.Errorf("%d devices at once", b.Devices)
+	}
+	if b.Clock != "" && b.Clock != hotspot.Continuous && b.Clock != hotspot.Metered {
+		return hotspot.Limits{}, fmt.Errorf("clock %q is neither %s nor %s", b.Clock, hotspot.Continuous, hotspot.Metered)
+	}
 	rate, err := hotspot.ParseRateLimit(b.Rate)
 	if err != nil {
 		return hotspot.Limits{}, err

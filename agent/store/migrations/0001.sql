@@ -27,6 +27,7 @@ CREATE TABLE staged_document (
 	id   TEXT    NOT NULL,
 	rev  INTEGER NOT NULL,
 	body BLOB    NOT NULL,
+	why  TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
 	PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE staged_part (
@@ -44,7 +45,7 @@ CREATE TABLE account (
 	password  TEXT NOT NULL, -- sealed to this site's key
 	note      TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX account_login ON account (login_key);
+CREATE INDEX account_login ON account (login_key, kind);
 
 CREATE TABLE pass (
 	id          TEXT PRIMARY KEY,
@@ -75,7 +76,7 @@ CREATE TABLE usage (
 	account      TEXT    NOT NULL,
 	first_used   INTEGER NOT NULL, -- Unix milliseconds; 0 is never
 	time_ms      INTEGER NOT NULL, -- online time, counted once however many devices were on
-	online_until INTEGER NOT NULL, -- end of the newest counted stretch
+	counted      TEXT    NOT NULL, -- JSON: newest stretches [begin, end] in time_ms, Unix milliseconds
 	upload       INTEGER NOT NULL,
 	download     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -120,8 +121,10 @@ CREATE TABLE session (
 	stopped         INTEGER NOT NULL -- 1 when a Stop said so; a close without one may be taken back
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX session_permit ON session (permit) WHERE permit <> '';
-CREATE INDEX session_nas ON session (nas, acct_session_id, mac);
-CREATE INDEX session_open ON session (pass, account) WHERE state <> 'closed';
+CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit = '';
+CREATE INDEX session_open_pass ON session (pass) WHERE state <> 'closed';
+CREATE INDEX session_open_account ON session (account) WHERE state <> 'closed';
+CREATE INDEX session_open_nas ON session (nas, mac) WHERE state <> 'closed';
 CREATE INDEX session_ended ON session (ended_at) WHERE state = 'closed';
 
 -- The site's log: one row per fact, written with the fact.

@@ -1,0 +1,205 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// document is one of the wanted state, with what was found wrong on arrival.
+type document struct {
+	wire.Doc
+	why string // "" for nothing
+}
+
+// bytes returns the body as stored: never nil, which SQL would take for NULL.
+func (d document) bytes() []byte { return append([]byte{}, d.Body...) }
+
+// checkSeal says why the password in an account document cannot be opened, or
+// "". It runs before the writer is asked, since opening is the slow part.
+func (db *DB) checkSeal(d wire.Doc) string {
+	var b wire.AccountDoc
+	if d.Kind != wire.DocAccount || json.Unmarshal(d.Body, &b) != nil {
+		return ""
+	}
+	if _, err := db.o.Key.Open(b.Password); err != nil {
+		return "password: " + err.Error()
+	}
+	return ""
+}
+
+// put stores a document as it came and brings it into force. One that cannot be
+// applied is kept, counted in the hash and marked; what was in force of it
+// before stays, and the rest go on.
+func (t *tx) put(d document) error {
+	var old []byte
+	found, err := t.row("read document", "SELECT body FROM document WHERE kind = ? AND id = ?", []any{string(d.Kind), d.ID}, &old)
+	if err != nil {
+		return err
+	}
+	if found {
+		t.mark.hash.Remove(wire.Doc{Kind: d.Kind, ID: d.ID, Body: old})
+	}
+	t.mark.hash.Add(d.Doc)
+	apply, err := read(d.Doc)
+	if err == nil && d.why != "" {
+		err = errors.New(d.why)
+	}
+	why := ""
+	if err != nil {
+		why = err.Error()
+		t.db.o.Log.Warn("a document cannot be brought into force", "kind", d.Kind, "id", d.ID, "revision", d.Rev, "err", err)
+	} else if err := apply(t); err != nil {
+		return err
+	}
+	_, err = t.exec("store document", "INSERT OR REPLACE INTO document (kind, id, rev, body, in_force, why) VALUES (?, ?, ?, ?, ?, ?)",
+		string(d.Kind), d.ID, d.Rev, d.bytes(), why == "", why)
+	return err
+}
+
+// read understands a document. It returns what to do, or why nothing can be done.
+func read(d wire.Doc) (apply func(*tx) error, err error) {
+	switch d.Kind {
+	case wire.DocSite:
+		var b wire.SiteDoc
+		err = json.Unmarshal(d.Body, &b)
+		return func(t *tx) error { t.site = b; return nil }, err
+	case wire.DocPlan:
+		var b wire.PlanDoc // what the counter sells; a pass carries its own copy
+		if err = json.Unmarshal(d.Body, &b); err == nil {
+			_, err = b.Limits.Limits()
+		}
+		return func(*tx) error { return nil }, err
+	case wire.DocAccount:
+		return readAccount(d)
+	case wire.DocPass:
+		return readPass(d)
+	case wire.DocLock:
+		return readLock(d)
+	}
+	return nil, fmt.Errorf("this program does not know documents of kind %q", d.Kind)
+}
+
+func readAccount(d wire.Doc) (func(*tx) error, error) {
+	var b wire.AccountDoc
+	if err := json.Unmarshal(d.Body, &b); err != nil {
+		return nil, err
+	}
+	key := hotspot.LoginKey(b.Kind, b.Username)
+	_, isMAC := hotspot.ParseMAC(key)
+	switch {
+	case key == "":
+		return nil, errors.New("an account without a name")
+	case b.Kind == hotspot.Device && !isMAC:
+		return nil, fmt.Errorf("%q is not a MAC address", b.Username)
+	case b.Kind == hotspot.User && b.Password == "":
+		return nil, errors.New("a user without a password")
+	case b.Kind != hotspot.User && b.Kind != hotspot.Voucher && b.Kind != hotspot.Device:
+		return nil, fmt.Errorf("this program does not know accounts of kind %q", b.Kind)
+	}
+	return func(t *tx) error {
+		t.refused = append(t.refused, hotspot.AccountID(d.ID)) // a changed password ends cached answers too
+		_, err := t.exec("store account", "INSERT OR REPLACE INTO account (id, kind, username, login_key, password, note) VALUES (?, ?, ?, ?, ?, ?)",
+			d.ID, string(b.Kind), b.Username, key, b.Password, b.Note)
+		return err
+	}, nil
+}
+
+func readPass(d wire.Doc) (func(*tx) error, error) {
+	var b wire.PassDoc
+	if err := json.Unmarshal(d.Body, &b); err != nil {
+		return nil, err
+	}
+	limits, err := b.Limits.Limits()
+	if err != nil {
+		return nil, err
+	}
+	if b.Account == "" {
+		return nil, errors.New("a pass of nobody")
+	}
+	text, err := json.Marshal(b.Limits)
+	if err != nil {
+		return nil, err
+	}
+	if b.ValidUntil.IsZero() && limits.Validity > 0 && !b.SoldAt.IsZero() {
+		b.ValidUntil = b.SoldAt.Add(limits.Validity)
+	}
+	return func(t *tx) error {
+		t.refused = append(t.refused, b.Account)
+		_, err := t.exec("store pass", "INSERT OR REPLACE INTO pass (id, account, plan, plan_name, limits, valid_from, valid_until, sold_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			d.ID, b.Account, b.Plan, b.PlanName, string(text), millis(b.ValidFrom), millis(b.ValidUntil), millis(b.SoldAt))
+		return err
+	}, nil
+}
+
+// readLock never fails: the document being there is the lock, whatever a later
+// cloud writes into it.
+func readLock(d wire.Doc) (func(*tx) error, error) {
+	var b wire.LockDoc
+	if err := json.Unmarshal(d.Body, &b); err != nil {
+		b = wire.LockDoc{}
+	}
+	account := hotspot.AccountID(d.ID)
+	return func(t *tx) error {
+		_, err := t.exec("store lock", "INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome) VALUES (?, ?, ?, ?, ?, ?, '')",
+			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now))
+		if err != nil {
+			return err
+		}
+		t.refused = append(t.refused, account)
+		return t.event(wire.EventLockReceived, wire.LockReceived{Account: account, Revision: d.Rev})
+	}, nil
+}
+
+// remove takes a document out of the set. keepLock says that a lock stays in
+// force all the same.
+func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
+	var old []byte
+	found, err := t.row("read document", "SELECT body FROM document WHERE kind = ? AND id = ?", []any{string(ref.Kind), ref.ID}, &old)
+	if err != nil {
+		return err
+	}
+	if found {
+		t.mark.hash.Remove(wire.Doc{Kind: ref.Kind, ID: ref.ID, Body: old})
+		if _, err := t.exec("remove document", "DELETE FROM document WHERE kind = ? AND id = ?", string(ref.Kind), ref.ID); err != nil {
+			return err
+		}
+	}
+	switch ref.Kind {
+	case wire.DocSite:
+		t.site = wire.SiteDoc{}
+	case wire.DocAccount:
+		t.refused = append(t.refused, hotspot.AccountID(ref.ID))
+		_, err = t.exec("remove account", "DELETE FROM account WHERE id = ?", ref.ID)
+	case wire.DocPass:
+		p, err := t.pass(hotspot.PassID(ref.ID))
+		if err != nil || p == nil {
+			return err
+		}
+		t.refused = append(t.refused, p.Account)
+		_, err = t.exec("remove pass", "DELETE FROM pass WHERE id = ?", ref.ID)
+		return err
+	case wire.DocLock:
+		if keepLock {
+			return t.keepLock(hotspot.AccountID(ref.ID))
+		}
+		// Also one kept without its document: a person has lifted it.
+		_, err = t.exec("remove lock", "DELETE FROM lock WHERE account = ?", ref.ID)
+	}
+	return err
+}
+
+// keepLock makes a lock the site's own, and tells the cloud of it.
+func (t *tx) keepLock(account hotspot.AccountID) error {
+	l, err := t.lockOf(account)
+	if err != nil || l == nil {
+		return err
+	}
+	if _, err := t.exec("keep lock", "UPDATE lock SET revision = 0 WHERE account = ?", account); err != nil {
+		return err
+	}
+	return t.event(wire.EventLockKept, wire.LockKept{Account: l.Account, By: l.By, Reason: l.Reason, At: l.At})
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// Prove stores how putting an account off ended, and closes the sessions it
+// ended. The event is the durable record; a pending outcome is told once.
+func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
+	return db.do(ctx, func(t *tx) error {
+		if p.Reason != hotspot.OffLocked {
+			if !p.Outcome.Final() {
+				return nil // what is open stays a target
+			}
+			return t.closeProven(p)
+		}
+		var outcome hotspot.Outcome
+		locked, err := t.row("read lock", "SELECT outcome FROM lock WHERE account = ? AND revision = ?", []any{p.Account, p.Revision}, &outcome)
+		if err != nil || !locked {
+			return err // lifted or replaced meanwhile: the proof is of something else
+		}
+		if p.Outcome.Final() {
+			if err := t.closeProven(p); err != nil {
+				return err
+			}
+		}
+		if outcome == p.Outcome && (!p.Outcome.Final() || p.Sessions == 0) {
+			return nil // told before
+		}
+		if _, err := t.exec("store outcome", "UPDATE lock SET outcome = ? WHERE account = ?", string(p.Outcome), p.Account); err != nil {
+			return err
+		}
+		return t.event(wire.EventLockProof, wire.FromProof(p))
+	})
+}
+
+// closeProven closes what a proof ended: sessions that began before the work
+// did. One that began later, on another pass or after a kick, is not its matter.
+func (t *tx) closeProven(p hotspot.Proof) error {
+	began := p.At
+	for _, s := range p.Steps {
+		if s.At.Before(began) {
+			began = s.At
+		}
+	}
+	if p.Reason == hotspot.OffLocked {
+		began = p.At // nothing can begin under a lock, but a Start may come late
+	}
+	open, err := t.findSessions("account = ? AND state <> 'closed' AND started_at <= ?", p.Account, millis(began))
+	if err != nil {
+		return err
+	}
+	for _, s := range open {
+		over, err := t.over(s, p)
+		if err != nil {
+			return err
+		}
+		if over {
+			if err := t.closeSession(s, string(p.Reason)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = t.exec("end reservations", "UPDATE permit SET started = 1 WHERE account = ? AND started = 0 AND at <= ?", p.Account, millis(began))
+	return err
+}
+
+// over reports whether a proof for its reason covers the session.
+func (t *tx) over(s session, p hotspot.Proof) (bool, error) {
+	switch p.Reason {
+	case hotspot.OffTimeUsed, hotspot.OffDataUsed, hotspot.OffNotValid, hotspot.OffRemoved:
+	default:
+		return true, nil
+	}
+	pass, err := t.pass(s.Pass)
+	if err != nil || pass == nil {
+		return true, err
+	}
+	gone, err := t.row("read account", "SELECT 1 FROM account WHERE id = ?", []any{s.Account}, new(int))
+	return !gone || t.db.o.Off(pass, nil, t.now) != "", err
+}

@@ -1,0 +1,150 @@
+-- Where this site stands: its log upward, its wanted state downward.
+CREATE TABLE mark (
+	id         INTEGER PRIMARY KEY CHECK (id = 1),
+	epoch      TEXT    NOT NULL, -- of the event log, random, made with this file
+	last_seq   INTEGER NOT NULL, -- of the newest event
+	last_chain TEXT    NOT NULL, -- chain value after it
+	acked      INTEGER NOT NULL, -- events through here are stored by the cloud
+	lineage    TEXT    NOT NULL, -- of the wanted state; '' before any came
+	revision   INTEGER NOT NULL, -- of the wanted state
+	hash       TEXT    NOT NULL  -- of the document set
+) STRICT;
+
+-- The wanted state as it came: body is the exact bytes, and they are hashed.
+CREATE TABLE document (
+	kind     TEXT    NOT NULL,
+	id       TEXT    NOT NULL,
+	rev      INTEGER NOT NULL,
+	body     BLOB    NOT NULL,
+	in_force INTEGER NOT NULL, -- 0: kept and counted, but could not be applied
+	why      TEXT    NOT NULL,
+	PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
+-- Parts of a snapshot, until all are there.
+CREATE TABLE staged_document (
+	kind TEXT    NOT NULL,
+	id   TEXT    NOT NULL,
+	rev  INTEGER NOT NULL,
+	body BLOB    NOT NULL,
+	why  TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
+	PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE staged_part (
+	snapshot TEXT    NOT NULL,
+	part     INTEGER NOT NULL,
+	PRIMARY KEY (snapshot, part)
+) STRICT, WITHOUT ROWID;
+
+-- What the documents mean. Rebuilt from them, never edited otherwise.
+CREATE TABLE account (
+	id        TEXT PRIMARY KEY,
+	kind      TEXT NOT NULL,
+	username  TEXT NOT NULL,
+	login_key TEXT NOT NULL, -- hotspot.LoginKey
+	password  TEXT NOT NULL, -- sealed to this site's key
+	note      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX account_login ON account (login_key, kind);
+
+CREATE TABLE pass (
+	id          TEXT PRIMARY KEY,
+	account     TEXT    NOT NULL,
+	plan        TEXT    NOT NULL,
+	plan_name   TEXT    NOT NULL,
+	limits      TEXT    NOT NULL, -- JSON, wire.LimitsBody
+	valid_from  INTEGER NOT NULL, -- Unix milliseconds; 0 is open
+	valid_until INTEGER NOT NULL,
+	sold_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pass_account ON pass (account, sold_at);
+
+CREATE TABLE lock (
+	account     TEXT PRIMARY KEY,
+	set_by      TEXT    NOT NULL,
+	reason      TEXT    NOT NULL,
+	set_at      INTEGER NOT NULL,
+	revision    INTEGER NOT NULL, -- 0: set or kept on site
+	received_at INTEGER NOT NULL,
+	outcome     TEXT    NOT NULL  -- hotspot.Outcome of the newest proof; '' before any
+) STRICT, WITHOUT ROWID;
+
+-- Facts of this site. Usage outlives its pass document, so that a pass that
+-- comes back is not fresh again.
+CREATE TABLE usage (
+	pass         TEXT PRIMARY KEY,
+	account      TEXT    NOT NULL,
+	first_used   INTEGER NOT NULL, -- Unix milliseconds; 0 is never
+	time_ms      INTEGER NOT NULL, -- online time, counted once however many devices were on
+	counted      TEXT    NOT NULL, -- JSON: newest stretches [begin, end] in time_ms, Unix milliseconds
+	upload       INTEGER NOT NULL,
+	download     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE permit (
+	token           BLOB PRIMARY KEY, -- travels as Class
+	id              TEXT    NOT NULL,
+	account         TEXT    NOT NULL,
+	pass            TEXT    NOT NULL,
+	nas             TEXT    NOT NULL,
+	acct_session_id TEXT    NOT NULL, -- of the Access-Request
+	username        TEXT    NOT NULL, -- as sent
+	mac             TEXT    NOT NULL,
+	ip              TEXT    NOT NULL,
+	at              INTEGER NOT NULL,
+	started         INTEGER NOT NULL  -- 1 once a session came of it, or its reservation lapsed
+) STRICT, WITHOUT ROWID;
+CREATE INDEX permit_session ON permit (nas, acct_session_id, mac, at);
+CREATE INDEX permit_account ON permit (account, at);
+CREATE INDEX permit_reserved ON permit (pass) WHERE started = 0;
+
+CREATE TABLE session (
+	id              TEXT PRIMARY KEY,
+	permit          TEXT    NOT NULL, -- '' when nobody here permitted it
+	account         TEXT    NOT NULL,
+	pass            TEXT    NOT NULL,
+	nas             TEXT    NOT NULL,
+	acct_session_id TEXT    NOT NULL,
+	username        TEXT    NOT NULL,
+	mac             TEXT    NOT NULL,
+	ip              TEXT    NOT NULL,
+	host_ip         TEXT    NOT NULL,
+	server          TEXT    NOT NULL,
+	state           TEXT    NOT NULL,
+	started_at      INTEGER NOT NULL,
+	heard_at        INTEGER NOT NULL,
+	ended_at        INTEGER NOT NULL,
+	time_ms         INTEGER NOT NULL,
+	upload          INTEGER NOT NULL,
+	download        INTEGER NOT NULL,
+	cause           TEXT    NOT NULL,
+	stopped         INTEGER NOT NULL -- 1 when a Stop said so; a close without one may be taken back
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX session_permit ON session (permit) WHERE permit <> '';
+CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit = '';
+CREATE INDEX session_open_pass ON session (pass) WHERE state <> 'closed';
+CREATE INDEX session_open_account ON session (account) WHERE state <> 'closed';
+CREATE INDEX session_open_nas ON session (nas, mac) WHERE state <> 'closed';
+CREATE INDEX session_ended ON session (ended_at) WHERE state = 'closed';
+
+-- The site's log: one row per fact, written with the fact.
+CREATE TABLE event (
+	seq   INTEGER PRIMARY KEY,
+	id    TEXT    NOT NULL,
+	kind  TEXT    NOT NULL,
+	at    INTEGER NOT NULL,
+	body  BLOB    NOT NULL,
+	chain TEXT    NOT NULL
+) STRICT;
+CREATE INDEX event_proof ON event (seq) WHERE kind = 'lock.proof';
+
+CREATE TABLE reject (
+	id       INTEGER PRIMARY KEY,
+	at       INTEGER NOT NULL,
+	nas      TEXT    NOT NULL,
+	username TEXT    NOT NULL,
+	mac      TEXT    NOT NULL,
+	reason   TEXT    NOT NULL,
+	message  TEXT    NOT NULL,
+	account  TEXT    NOT NULL
+) STRICT;

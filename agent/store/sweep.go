@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+const (
+	// eventsKept is how long an acknowledged event stays, so that a cloud
+	// restored from a backup can ask again.
+	eventsKept = 7 * 24 * time.Hour
+	// sessionsKept is how long closed sessions and their permits stay.
+	sessionsKept = 90 * 24 * time.Hour
+	// housekeeping is how often what is past keeping is dropped.
+	housekeeping = 10 * time.Minute
+	// sweepRows bounds the rows one sweep drops of a table, so that no login
+	// waits behind it.
+	sweepRows = 1000
+	// silentAfter closes a session that nobody speaks of any more: three
+	// interim intervals and slack, since a lost interim is not a lost guest.
+	silentAfter = 3 * ghostAfter
+)
+
+// Sweeper runs DB.Sweep for as long as its context lives.
+type Sweeper struct {
+	DB    *DB
+	Every time.Duration // 0 is 10 s: with ghostAfter it decides how old a ghost can get
+}
+
+// Serve sweeps until ctx ends.
+func (w *Sweeper) Serve(ctx context.Context) error {
+	every := w.Every
+	if every <= 0 {
+		every = 10 * time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := w.DB.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Sweep closes sessions nobody can confirm, ends reservations, and drops what is
+// past keeping. It is meant to run every few seconds.
+func (db *DB) Sweep(ctx context.Context) error {
+	return db.do(ctx, func(t *tx) error {
+		if err := t.closeSilent(); err != nil {
+			return err
+		}
+		if _, err := t.exec("end reservations", "UPDATE permit SET started = 1 WHERE started = 0 AND at NOT BETWEEN ? AND ?",
+			millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))); err != nil {
+			return err
+		}
+		if v := &t.db.w.router; v.sweptAt.IsZero() || t.now.Sub(v.sweptAt).Abs() >= housekeeping {
+			v.sweptAt = t.now
+			return t.dropOld()
+		}
+		return nil
+	})
+}
+
+// closeSilent closes what neither accounting nor the router's list speaks of: a
+// suspect after an interim interval and ten seconds, others after silentAfter.
+// Time while this program did not run is nobody's silence.
+func (t *tx) closeSilent() error {
+	open, err := t.findSessions("state <> 'closed' AND heard_at < ?", millis(t.now.Add(-ghostAfter)))
+	if err != nil {
+		return err
+	}
+	v := &t.db.w.router
+	v.forgetClosed(open)
+	for _, s := range open {
+		silent := t.now.Sub(v.newest(s))
+		if silent < silentAfter && (s.State != hotspot.Suspect || silent < ghostAfter) {
+			continue
+		}
+		if err := t.closeSession(s, causeSilent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropOld drops what is past keeping. The event at the mark stays, for its chain.
+func (t *tx) dropOld() error {
+	old := millis(t.now.Add(-sessionsKept))
+	for _, q := range []struct {
+		what, text string
+		args       []any
+	}{
+		{"drop events", "DELETE FROM event WHERE seq < ? AND seq < (SELECT MIN(seq) FROM event) + ? AND at < ?",
+			[]any{t.mark.acked, sweepRows, millis(t.now.Add(-eventsKept))}},
+		{"drop sessions", "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE state = 'closed' AND ended_at < ? LIMIT ?)",
+			[]any{old, sweepRows}},
+		{"drop permits", `DELETE FROM permit WHERE token IN (SELECT token FROM permit WHERE at < ? AND id NOT IN
+			(SELECT permit FROM session WHERE state <> 'closed') LIMIT ?)`, []any{old, sweepRows}},
+		{"drop rejects", "DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", []any{rejectsKept}},
+	} {
+		if _, err := t.exec(q.what, q.text, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// Targets returns every account that must be off and is not proven off: locked
+// ones without a final proof, and whoever has an open session without a right to
+// it. An account with another pass that still holds is not off as a whole; only
+// the sessions of the pass that is over must end.
+func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
+	now := db.o.Now()
+	var order []hotspot.AccountID
+	targets := map[hotspot.AccountID]*target{}
+	add := func(fresh target) *target {
+		if targets[fresh.Account] == nil {
+			order = append(order, fresh.Account)
+			targets[fresh.Account] = &fresh
+		}
+		return targets[fresh.Account]
+	}
+	if err := db.lockTargets(ctx, add); err != nil {
+		return nil, err
+	}
+	if err := db.removedTargets(ctx, now, add); err != nil {
+		return nil, err
+	}
+	if err := db.overdueTargets(ctx, now, add); err != nil {
+		return nil, err
+	}
+	out := make([]hotspot.Target, 0, len(targets))
+	for _, account := range order {
+		t := targets[account]
+		if err := db.complete(ctx, t, now); err != nil {
+			return nil, err
+		}
+		out = append(out, t.Target)
+	}
+	return out, nil
+}
+
+// target is a hotspot.Target at work.
+type target struct {
+	hotspot.Target
+	passes map[hotspot.PassID]bool // that are over; nil means every one
+}
+
+func (db *DB) lockTargets(ctx context.Context, add func(target) *target) error {
+	return db.query(ctx, "read locks to enforce", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at FROM lock l
+		WHERE l.outcome NOT IN ('enforced', 'leaks', 'unproven') OR EXISTS (SELECT 1 FROM session s WHERE s.account = l.account AND s.state <> 'closed')
+		ORDER BY l.received_at`,
+		nil, func(scan func(...any) error) error {
+			var l hotspot.Lock
+			var at, received int64
+			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received); err != nil {
+				return err
+			}
+			l.At = fromMillis(at)
+			add(target{Target: hotspot.Target{Account: l.Account, Reason: hotspot.OffLocked, Lock: &l, ReceivedAt: fromMillis(received), Whole: true}})
+			return nil
+		})
+}
+
+// removedTargets finds open sessions whose account or pass is no more.
+func (db *DB) removedTargets(ctx context.Context, now time.Time, add func(target) *target) error {
+	return db.query(ctx, "read sessions of removed accounts", `SELECT s.account, s.pass, a.id IS NULL FROM session s LEFT JOIN account a ON a.id = s.account
+		LEFT JOIN pass p ON p.id = s.pass WHERE s.state <> 'closed' AND s.account <> '' AND (a.id IS NULL OR p.id IS NULL)`, nil,
+		func(scan func(...any) error) error {
+			var account hotspot.AccountID
+			var pass hotspot.PassID
+			var whole bool
+			if err := scan(&account, &pass, &whole); err != nil {
+				return err
+			}
+			fresh := target{Target: hotspot.Target{Account: account, Reason: hotspot.OffRemoved, ReceivedAt: now, Whole: whole}}
+			if !whole {
+				fresh.passes = map[hotspot.PassID]bool{}
+			}
+			if t := add(fresh); t.passes != nil {
+				t.passes[pass] = true
+			}
+			return nil
+		})
+}
+
+// overdueTargets finds open sessions whose pass no longer allows them.
+func (db *DB) overdueTargets(ctx context.Context, now time.Time, add func(target) *target) error {
+	holds := map[hotspot.AccountID]bool{} // by another pass
+	over := map[*hotspot.Pass]hotspot.OffReason{}
+	var order []*hotspot.Pass
+	err := db.query(ctx, "read passes of open sessions", "SELECT "+passColumns+` , EXISTS (SELECT 1 FROM session s WHERE s.pass = p.id AND s.state <> 'closed')
+		FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.account IN (SELECT account FROM session WHERE state <> 'closed' AND account <> '')`, nil,
+		func(scan func(...any) error) error {
+			var open bool
+			p, err := scanPass(func(into ...any) error { return scan(append(into, &open)...) })
+			if err != nil {
+				return err
+			}
+			switch reason := db.o.Off(p, nil, now); {
+			case reason == "":
+				holds[p.Account] = true
+			case open:
+				over[p] = reason
+				order = append(order, p)
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, p := range order {
+		fresh := target{Target: hotspot.Target{Account: p.Account, Reason: over[p], ReceivedAt: now, Whole: !holds[p.Account]}}
+		if holds[p.Account] {
+			fresh.passes = map[hotspot.PassID]bool{}
+		}
+		if t := add(fresh); t.passes != nil {
+			t.passes[p.ID] = true
+		}
+	}
+	return nil
+}
+
+// complete adds names, devices, the newest Accept, and the sessions to end:
+// those open, and those promised by an Accept whose Start has not come.
+func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
+	names, macs := map[string]bool{}, map[hotspot.MAC]bool{}
+	note := func(name string, mac hotspot.MAC) {
+		if name != "" && !names[name] {
+			names[name] = true
+			t.Usernames = append(t.Usernames, name)
+		}
+		if !mac.IsZero() && !macs[mac] {
+			macs[mac] = true
+			t.MACs = append(t.MACs, mac)
+		}
+	}
+	err := db.query(ctx, "read account", "SELECT kind, username FROM account WHERE id = ?", []any{t.Account}, func(scan func(...any) error) error {
+		var kind hotspot.AccountKind
+		var name string
+		if err := scan(&kind, &name); err != nil {
+			return err
+		}
+		var mac hotspot.MAC
+		if kind == hotspot.Device {
+			mac, _ = hotspot.ParseMAC(name)
+		}
+		note(name, mac)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE account = ? AND state <> 'closed' ORDER BY started_at",
+		[]any{t.Account}, func(scan func(...any) error) error {
+			s, err := scanSession(scan)
+			if err == nil && (t.passes == nil || t.passes[s.Pass]) {
+				note(s.Username, s.MAC)
+				t.Sessions = append(t.Sessions, s.Session)
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	return db.query(ctx, "read permits", `SELECT id, pass, nas, acct_session_id, username, mac, ip, at, started FROM permit WHERE account = ? ORDER BY at DESC LIMIT 100`,
+		[]any{t.Account}, func(scan func(...any) error) error {
+			s, started, err := scanPermit(scan)
+			if err != nil || t.passes != nil && !t.passes[s.Pass] {
+				return err
+			}
+			s.Account = t.Account
+			note(s.Username, s.MAC)
+			if s.StartedAt.After(t.LastAccept) {
+				t.LastAccept = s.StartedAt
+			}
+			if age := now.Sub(s.StartedAt); !started && age < reservationTime && age > -reservationTime {
+				t.Sessions = append(t.Sessions, s)
+			}
+			return nil
+		})
+}
+
+// scanPermit reads a permit as the session it promises: id, pass, nas,
+// acct_session_id, username, mac, ip, at, started.
+func scanPermit(scan func(...any) error) (s hotspot.Session, started bool, err error) {
+	var mac, ip string
+	var at int64
+	err = scan(&s.Permit, &s.Pass, &s.NAS, &s.AcctSessionID, &s.Username, &mac, &ip, &at, &started)
+	s.State, s.StartedAt = hotspot.Reserved, fromMillis(at)
+	s.MAC, _ = hotspot.ParseMAC(mac)
+	s.IP = parseAddr(ip)
+	return s, started, err
+}

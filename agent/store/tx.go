@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// mark is the row of the mark table.
+type mark struct {
+	epoch, lastChain, lineage string
+	lastSeq, acked, revision  int64
+	hash                      wire.SetHash
+}
+
+// tx is one open transaction, shared by the operations of a batch.
+type tx struct {
+	db       *DB
+	ctx      context.Context
+	now      time.Time
+	mark     mark // as it will be after commit
+	site     wire.SiteDoc
+	writes   int                 // statements that may have written
+	dirty    bool                // something was written
+	tick     bool                // somebody outside should look
+	refused  []hotspot.AccountID // by the operations so far
+	refusals []refusal
+	serial   uint64 // of the operation at work
+}
+
+// refusal names accounts whose cached Accepts end with an operation.
+type refusal struct {
+	accounts []hotspot.AccountID
+	serial   uint64
+}
+
+// stmt returns the prepared statement of a text that never changes.
+func (t *tx) stmt(text string) (*sql.Stmt, error) {
+	if s := t.db.w.stmts[text]; s != nil {
+		return s, nil
+	}
+	s, err := t.db.w.conn.PrepareContext(t.ctx, text)
+	if err == nil {
+		t.db.w.stmts[text] = s
+	}
+	return s, err
+}
+
+// control runs a statement about transactions.
+func (t *tx) control(text string) error {
+	s, err := t.stmt(text)
+	if err != nil {
+		return err
+	}
+	_, err = s.ExecContext(t.ctx)
+	return err
+}
+
+// exec writes, and returns how many rows changed.
+func (t *tx) exec(what, text string, args ...any) (changed int64, err error) {
+	s, err := t.stmt(text)
+	if err != nil {
+		return 0, sqlFault(what, err)
+	}
+	t.writes++
+	r, err := s.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, sqlFault(what, err)
+	}
+	n, err := r.RowsAffected()
+	if n > 0 {
+		t.dirty = true
+	}
+	return n, sqlFault(what, err)
+}
+
+// row reads one row; found is false when there is none.
+func (t *tx) row(what, text string, args []any, into ...any) (found bool, err error) {
+	s, err := t.stmt(text)
+	if err != nil {
+		return false, sqlFault(what, err)
+	}
+	err = s.QueryRowContext(t.ctx, args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, sqlFault(what, err)
+}
+
+// rows calls each for every row.
+func (t *tx) rows(what, text string, args []any, each func(scan func(...any) error) error) error {
+	s, err := t.stmt(text)
+	if err != nil {
+		return sqlFault(what, err)
+	}
+	return readRows(what, each)(s.QueryContext(t.ctx, args...))
+}
+
+// query reads on the readers' connections.
+func (db *DB) query(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
+	return readRows(what, each)(db.read.QueryContext(ctx, text, args...))
+}
+
+func readRows(what string, each func(func(...any) error) error) func(*sql.Rows, error) error {
+	return func(rows *sql.Rows, err error) error {
+		if err != nil {
+			return sqlFault(what, err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := each(rows.Scan); err != nil {
+				return sqlFault(what, err)
+			}
+		}
+		return sqlFault(what, rows.Err())
+	}
+}
+
+// atomically undoes what f did when it fails, without ending the batch.
+func (t *tx) atomically(f func() error) error {
+	before := *t
+	if err := t.control("SAVEPOINT one"); err != nil {
+		return sqlFault("savepoint", err)
+	}
+	err := f()
+	if err != nil {
+		if rollback := t.control("ROLLBACK TO one"); rollback != nil {
+			return errors.Join(err, sqlFault("rollback to savepoint", rollback))
+		}
+		*t = before
+	}
+	return errors.Join(err, sqlFault("release savepoint", t.control("RELEASE one")))
+}
+
+func (t *tx) loadMark() error {
+	var hash string
+	m := &t.mark
+	found, err := t.row("read mark", "SELECT epoch, last_seq, last_chain, acked, lineage, revision, hash FROM mark WHERE id = 1", nil,
+		&m.epoch, &m.lastSeq, &m.lastChain, &m.acked, &m.lineage, &m.revision, &hash)
+	if err != nil {
+		return err
+	}
+	if !found {
+		m.epoch = hotspot.NewID(t.now)
+		t.dirty = true
+		return nil
+	}
+	if m.hash, err = wire.ParseSetHash(hash); err != nil {
+		return fault.New(fault.Damaged, "store: mark", err)
+	}
+	var body []byte
+	found, err = t.row("read site", "SELECT body FROM document WHERE kind = ? AND in_force = 1", []any{wire.DocSite}, &body)
+	if err != nil || !found {
+		return err
+	}
+	if err := json.Unmarshal(body, &t.site); err != nil {
+		return fault.New(fault.Damaged, "store: site document", err)
+	}
+	return nil
+}
+
+func (t *tx) saveMark() error {
+	m := t.mark
+	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, last_chain, acked, lineage, revision, hash) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, last_chain = excluded.last_chain,
+		acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash`,
+		m.epoch, m.lastSeq, m.lastChain, m.acked, m.lineage, m.revision, m.hash.String())
+	return err
+}
+
+// event appends a fact to the log, in the transaction of the fact.
+func (t *tx) event(kind wire.EventKind, body any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fault.New(fault.Internal, fmt.Sprintf("store: event %s", kind), err)
+	}
+	return t.append(wire.Event{ID: hotspot.NewID(t.now), Kind: kind, At: t.now.UTC().Truncate(time.Millisecond), Body: b})
+}
+
+// append gives an event the next number and its place in the chain.
+func (t *tx) append(e wire.Event) error {
+	chain := wire.NextChain(t.mark.lastChain, e)
+	if _, err := t.exec("append event", "INSERT INTO event (seq, id, kind, at, body, chain) VALUES (?, ?, ?, ?, ?, ?)",
+		t.mark.lastSeq+1, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), chain); err != nil {
+		return err
+	}
+	t.mark.lastSeq, t.mark.lastChain, t.tick = t.mark.lastSeq+1, chain, true
+	return nil
+}
