@@ -1,0 +1,289 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// facts applies one batch. Sessions and usage are whole in each event, so of
+// many of one batch only their sum is written.
+type facts struct {
+	t        *tx
+	site     hotspot.SiteID
+	agent    hotspot.AgentID
+	epoch    string
+	dead     int // events set aside
+	sessions map[hotspot.SessionID]wire.SessionBody
+	order    []hotspot.SessionID
+	usage    map[hotspot.PassID]wire.UsageBody
+	passes   []hotspot.PassID // keys of usage in order
+}
+
+func newFacts(t *tx, site hotspot.SiteID, agent hotspot.AgentID, epoch string) *facts {
+	return &facts{t: t, site: site, agent: agent, epoch: epoch,
+		sessions: map[hotspot.SessionID]wire.SessionBody{}, usage: map[hotspot.PassID]wire.UsageBody{}}
+}
+
+// unreadable is an event or proof whose content this build cannot take. It is
+// the sender's fault, never the database's.
+type unreadable struct{ reason string }
+
+func (u *unreadable) Error() string { return u.reason }
+
+func unreadablef(format string, args ...any) error { return &unreadable{fmt.Sprintf(format, args...)} }
+
+// apply takes in the events, the first of which has the sequence number.
+func (f *facts) apply(first int64, events []wire.Event) error {
+	fresh, err := f.remember(first, events)
+	if err != nil {
+		return err
+	}
+	for i, e := range events {
+		if name(e.ID, maxEventID) {
+			if !fresh[e.ID] {
+				continue // stored under another number, before a fork
+			}
+			delete(fresh, e.ID) // a twin in the same batch counts once
+			err = f.one(e)
+		} else {
+			err = unreadablef("the id is not a name of at most %d characters", maxEventID)
+		}
+		var bad *unreadable
+		if errors.As(err, &bad) {
+			err = f.bury(first+int64(i), e, bad.reason)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := f.writeSessions(); err != nil {
+		return err
+	}
+	return f.writeUsage()
+}
+
+// one applies a single event.
+func (f *facts) one(e wire.Event) error {
+	if !storable(e.Body) {
+		return unreadablef("the body is not text without NUL")
+	}
+	switch e.Kind {
+	case wire.EventSessionStarted, wire.EventSessionUsage, wire.EventSessionStopped:
+		return with(e, f.session)
+	case wire.EventPassFirstUsed, wire.EventPassUsage:
+		return with(e, f.passUsage)
+	case wire.EventLockReceived:
+		return with(e, func(b wire.LockReceived) error { return f.t.received(f.site, b.Account, b.Revision, ms(e.At)) })
+	case wire.EventLockProof:
+		return with(e, func(b wire.LockProof) error { _, err := f.t.applyProof(f.site, b); return err })
+	case wire.EventLockKept:
+		return with(e, f.lockKept)
+	case wire.EventAgentStarted:
+		return with(e, func(b wire.AgentStarted) error {
+			return f.t.exec(`UPDATE agent SET version = $2 WHERE id = $1`, string(f.agent), text200(b.Version))
+		})
+	case wire.EventNASRestarted:
+		return with(e, func(wire.NASRestarted) error { return nil }) // kept with its body
+	case wire.EventCommandResult:
+		return with(e, func(wire.CommandResult) error { return nil }) // kept with its body
+	case wire.EventGap, wire.EventVoid:
+		return nil
+	}
+	return unreadablef("kind %q is not known to this build", string(e.Kind))
+}
+
+// with decodes the body for f.
+func with[T any](e wire.Event, f func(T) error) error {
+	var body T
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		return unreadablef("body of %s: %v", e.Kind, err)
+	}
+	return f(body)
+}
+
+// session folds one record of a session into what is known: counters never
+// fall, all else is as last said.
+func (f *facts) session(b wire.SessionBody) error {
+	switch {
+	case !name(string(b.ID), maxEventID):
+		return unreadablef("a session without an id")
+	case b.TimeMS < 0 || b.StartedAt.IsZero():
+		return unreadablef("a session with a negative time, or never started")
+	}
+	switch b.State {
+	case hotspot.Live, hotspot.Suspect, hotspot.Closed, hotspot.Reserved:
+	default:
+		return unreadablef("session state %q is not known", string(b.State))
+	}
+	if u := b.PassUsage; u != nil {
+		if err := f.passUsage(*u); err != nil {
+			return err
+		}
+	}
+	was, known := f.sessions[b.ID]
+	if !known {
+		f.order = append(f.order, b.ID)
+	}
+	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
+	f.sessions[b.ID] = b
+	return nil
+}
+
+func (f *facts) passUsage(b wire.UsageBody) error {
+	if !name(string(b.Pass), maxEventID) || b.TimeMS < 0 {
+		return unreadablef("usage without a pass, or negative")
+	}
+	was, known := f.usage[b.Pass]
+	if !known {
+		f.passes = append(f.passes, b.Pass)
+	}
+	if b.FirstUsed.IsZero() {
+		b.FirstUsed = was.FirstUsed
+	}
+	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
+	f.usage[b.Pass] = b
+	return nil
+}
+
+// chunk bounds the parameters of one statement: 100 rows of 18 columns.
+const chunk = 100
+
+func (f *facts) writeSessions() error {
+	for len(f.order) > 0 {
+		n := min(chunk, len(f.order))
+		var args []any
+		for _, id := range f.order[:n] {
+			args = append(args, sessionRow(f.site, f.sessions[id])...)
+		}
+		f.order = f.order[n:]
+		err := f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
+				started_at, heard_at, ended_at, time_ms, upload, download, cause)
+			VALUES `+tuples(n, 18)+`
+			ON CONFLICT (site, id) DO UPDATE SET
+				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
+				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
+				state = excluded.state, started_at = excluded.started_at, ended_at = excluded.ended_at, cause = excluded.cause,
+				heard_at = CASE WHEN excluded.heard_at > session.heard_at THEN excluded.heard_at ELSE session.heard_at END,
+				time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
+				upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
+				download = CASE WHEN excluded.download > session.download THEN excluded.download ELSE session.download END`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sessionRow(site hotspot.SiteID, b wire.SessionBody) []any {
+	mac := ""
+	if m, ok := hotspot.ParseMAC(b.MAC); ok {
+		mac = macText(m)
+	}
+	ip := ""
+	if a, err := netip.ParseAddr(b.IP); err == nil {
+		ip = a.Unmap().WithZone("").String()
+	}
+	ended := b.EndedAt
+	if b.State == hotspot.Closed && ended.IsZero() {
+		ended = b.HeardAt
+	}
+	return []any{string(site), string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
+		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause}
+}
+
+// macText is an address as stored: twelve lower-case digits, so that a part of
+// it can be searched for in any spelling.
+func macText(m hotspot.MAC) string {
+	return strings.ToLower(strings.ReplaceAll(m.String(), ":", ""))
+}
+
+func (f *facts) writeUsage() error {
+	for len(f.passes) > 0 {
+		n := min(chunk, len(f.passes))
+		var args []any
+		for _, id := range f.passes[:n] {
+			u := f.usage[id]
+			args = append(args, string(f.site), string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download))
+		}
+		f.passes = f.passes[n:]
+		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download) VALUES `+tuples(n, 7)+`
+			ON CONFLICT (site, pass) DO UPDATE SET account = excluded.account,
+				first_used_at = CASE WHEN excluded.first_used_at > 0 THEN excluded.first_used_at ELSE pass_usage.first_used_at END,
+				time_ms = CASE WHEN excluded.time_ms > pass_usage.time_ms THEN excluded.time_ms ELSE pass_usage.time_ms END,
+				upload = CASE WHEN excluded.upload > pass_usage.upload THEN excluded.upload ELSE pass_usage.upload END,
+				download = CASE WHEN excluded.download > pass_usage.download THEN excluded.download ELSE pass_usage.download END`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockKept takes back a lock this database lost (restored from a backup) and
+// the site still holds: it stays until a person lifts it. Of an account that
+// was lost with it only the event remains.
+func (f *facts) lockKept(b wire.LockKept) error {
+	var one int64
+	found, err := f.t.one(`SELECT 1 FROM account WHERE site = $1 AND id = $2`, []any{string(f.site), string(b.Account)}, &one)
+	if err != nil || !found {
+		return err
+	}
+	c, err := f.t.change("", f.site)
+	if err != nil {
+		return err
+	}
+	requested := b.At
+	if requested.IsZero() {
+		requested = f.t.now
+	}
+	made, err := c.lock(hotspot.Lock{Account: b.Account, By: text200(b.By), Reason: text200(b.Reason), At: requested})
+	if err != nil {
+		return err
+	}
+	if err := c.finish(); err != nil || !made {
+		return err
+	}
+	return f.t.audit(hotspot.Operator{Organization: c.org, Name: "site"}, f.site, "account.lock_kept", string(b.Account), nil,
+		map[string]string{"by": text200(b.By), "reason": text200(b.Reason)})
+}
+
+// text200 shortens text of a stranger to what fits a line, without control
+// characters.
+func text200(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "")
+	}
+	return s
+}
+
+func marshal(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fault.New(fault.Internal, "encode", err)
+	}
+	return string(b), nil
+}
+
+func unmarshal(text string, v any) error {
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return fault.New(fault.Damaged, "stored JSON", err)
+	}
+	return nil
+}
+
+func duration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

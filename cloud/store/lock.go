@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// Lock makes "off" the wanted state of an account. Locking what is locked
+// changes nothing: the first lock stays, with its steps.
+func (db *DB) Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error {
+	reason = strings.TrimSpace(reason)
+	if err := checkReason(reason); err != nil {
+		return err
+	}
+	return db.write(ctx, "lock account", func(t *tx) error {
+		site, err := t.siteOf(actor.Organization, account)
+		if err != nil {
+			return err
+		}
+		c, err := t.change(actor.Organization, site)
+		if err != nil {
+			return err
+		}
+		made, err := c.lock(hotspot.Lock{Account: account, By: nameOf(actor), Reason: reason, At: t.now})
+		if err != nil {
+			return err
+		}
+		if err := c.finish(); err != nil || !made {
+			return err
+		}
+		return t.audit(actor, site, "account.locked", string(account), nil, map[string]string{"reason": reason})
+	})
+}
+
+// lock writes a lock's row and document, unless the account is locked.
+func (c *change) lock(l hotspot.Lock) (made bool, err error) {
+	n, err := c.t.touched(`INSERT INTO account_lock (site, id, account, revision, locked_by, reason, requested_at, sent_at, received_at,
+			proven_at, outcome, proof, lifted_at, lifted_by, lifted_reason)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, '', '', 0, '', '')
+		ON CONFLICT (site, account) WHERE lifted_at = 0 DO NOTHING`,
+		string(c.site), hotspot.NewID(c.t.now), string(l.Account), c.rev, l.By, l.Reason, ms(l.At))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, c.put(wire.DocLock, string(l.Account), wire.LockDoc{By: l.By, Reason: l.Reason, At: l.At.UTC()})
+}
+
+// Unlock lifts an account's lock; the lock and its proof stay in the history.
+// Unlocking what is not locked changes nothing.
+func (db *DB) Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error {
+	reason = strings.TrimSpace(reason)
+	if err := checkReason(reason); err != nil {
+		return err
+	}
+	return db.write(ctx, "unlock account", func(t *tx) error {
+		site, err := t.siteOf(actor.Organization, account)
+		if err != nil {
+			return err
+		}
+		c, err := t.change(actor.Organization, site)
+		if err != nil {
+			return err
+		}
+		var was struct {
+			By     string `json:"by"`
+			Reason string `json:"reason"`
+		}
+		found, err := t.one(`UPDATE account_lock SET lifted_at = $3, lifted_by = $4, lifted_reason = $5
+			WHERE site = $1 AND account = $2 AND lifted_at = 0 RETURNING locked_by, reason`,
+			[]any{string(site), string(account), ms(t.now), nameOf(actor), reason}, &was.By, &was.Reason)
+		if err != nil {
+			return err
+		}
+		if err := c.remove(wire.DocLock, string(account)); err != nil {
+			return err
+		}
+		if err := c.finish(); err != nil || !found {
+			return err
+		}
+		return t.audit(actor, site, "account.unlocked", string(account), was, map[string]string{"reason": reason})
+	})
+}
+
+// MarkSent notes when the locks up to a revision first left for their site, by
+// the cloud's clock.
+func (db *DB) MarkSent(ctx context.Context, site hotspot.SiteID, revision int64, sent time.Time) error {
+	return db.writeLazily(ctx, "mark locks sent", func(t *tx) error {
+		return t.exec(`UPDATE account_lock SET sent_at = $3 WHERE site = $1 AND lifted_at = 0 AND sent_at = 0 AND revision <= $2`,
+			string(site), revision, ms(sent))
+	})
+}
+
+// lockRow is a lock as stored.
+type lockRow struct {
+	lock     hotspot.Lock
+	sent     time.Time // cloud's clock
+	received time.Time // site's clock
+	outcome  hotspot.Outcome
+	proof    wire.LockProof // zero before any
+	presence hotspot.Presence
+}
+
+// status is the lock as people see it: each step with the machine whose clock
+// it is, and nothing said to be done that is not known to be.
+func (r lockRow) status() hotspot.LockStatus {
+	s := hotspot.LockStatus{State: r.state(), Lock: &r.lock, Method: r.proof.Method, Code: r.proof.Code}
+	step := func(name, machine string, at time.Time) {
+		if !at.IsZero() {
+			s.Steps = append(s.Steps, hotspot.LockStep{Name: name, Machine: machine, At: at, OK: true})
+		}
+	}
+	step("requested", "cloud", r.lock.At)
+	step("sent", "cloud", r.sent)
+	step(hotspot.StepReceived, "site", r.received)
+	for _, p := range r.proof.Steps {
+		if p.Name == hotspot.StepReceived {
+			continue // told above
+		}
+		s.Steps = append(s.Steps, hotspot.LockStep{Name: p.Name, Machine: "site", At: p.At, OK: p.OK, Detail: p.Detail,
+			Took: time.Duration(p.TookMS * float64(time.Millisecond))})
+	}
+	if r.outcome.Final() {
+		s.Steps = append(s.Steps, hotspot.LockStep{Name: string(s.State), Machine: "site", At: r.proof.At, OK: r.outcome == hotspot.OutcomeEnforced,
+			Took: tookSince(r.received, r.proof.At), Detail: r.proof.Code})
+	}
+	return s
+}
+
+func (r lockRow) state() hotspot.LockState {
+	switch r.outcome {
+	case hotspot.OutcomeEnforced:
+		return hotspot.LockEnforced
+	case hotspot.OutcomeLeaks:
+		return hotspot.LockLeaks
+	case hotspot.OutcomeUnproven:
+		return hotspot.LockUnproven
+	}
+	switch {
+	case !r.received.IsZero():
+		return hotspot.LockReceived
+	case r.presence != hotspot.Online:
+		return hotspot.LockWaiting
+	case !r.sent.IsZero():
+		return hotspot.LockSent
+	}
+	return hotspot.LockRequested
+}
+
+// tookSince is the time between two steps on one clock, 0 if it went back.
+func tookSince(from, to time.Time) time.Duration {
+	if from.IsZero() || to.Before(from) {
+		return 0
+	}
+	return to.Sub(from)
+}

@@ -1,0 +1,301 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// receiver is the contract's other end in its shortest form.
+type receiver struct {
+	lineage string
+	rev     int64
+	docs    map[wire.DocRef]wire.Doc
+}
+
+func (r *receiver) hash() string {
+	var h wire.SetHash
+	for _, d := range r.docs {
+		h.Add(d)
+	}
+	return h.String()
+}
+
+// overTheWire is a state as it arrives.
+func overTheWire(t testing.TB, s wire.State) (got wire.State) {
+	t.Helper()
+	b, err := wire.Encode(s)
+	must(t, err)
+	must(t, wire.Decode(b, &got))
+	return got
+}
+
+func (r *receiver) delta(t testing.TB, s wire.State) bool {
+	t.Helper()
+	s = overTheWire(t, s)
+	if s.Lineage != r.lineage || s.From != r.rev {
+		return false
+	}
+	for _, d := range s.Docs {
+		r.docs[wire.DocRef{Kind: d.Kind, ID: d.ID}] = d
+	}
+	for _, ref := range s.Gone {
+		delete(r.docs, ref)
+	}
+	r.rev = s.To
+	if got := r.hash(); got != s.Hash {
+		t.Fatalf("after delta %d to %d: got hash %s, want %s", s.From, s.To, got, s.Hash)
+	}
+	return true
+}
+
+func (r *receiver) snapshot(t testing.TB, parts []wire.State) {
+	t.Helper()
+	r.docs = map[wire.DocRef]wire.Doc{}
+	for i, s := range parts {
+		s = overTheWire(t, s)
+		if s.Part != i+1 || s.Parts != len(parts) || s.Snapshot != parts[0].Snapshot {
+			t.Fatalf("got part %d of %d of %q, want %d of %d", s.Part, s.Parts, s.Snapshot, i+1, len(parts))
+		}
+		for _, d := range s.Docs {
+			r.docs[wire.DocRef{Kind: d.Kind, ID: d.ID}] = d
+		}
+		r.lineage, r.rev = s.Lineage, s.To
+		if i == len(parts)-1 && r.hash() != s.Hash {
+			t.Fatalf("after snapshot: got hash %s, want %s", r.hash(), s.Hash)
+		}
+	}
+}
+
+// equal compares two receivers, revisions of single documents included.
+func (r *receiver) equal(t testing.TB, what string, other *receiver) {
+	t.Helper()
+	if r.rev != other.rev || len(r.docs) != len(other.docs) {
+		t.Fatalf("%s: got revision %d with %d documents, want %d with %d", what, r.rev, len(r.docs), other.rev, len(other.docs))
+	}
+	for ref, d := range r.docs {
+		o, ok := other.docs[ref]
+		if !ok || o.Rev != d.Rev || !bytes.Equal(o.Body, d.Body) {
+			t.Fatalf("%s: %v: got %d %s, want %d %s", what, ref, d.Rev, d.Body, o.Rev, o.Body)
+		}
+	}
+}
+
+func TestDeltasAndSnapshotsGiveTheSameSet(t *testing.T) {
+	check := func(t *testing.T, url func() string) {
+		rapid.Check(t, func(rt *rapid.T) {
+			w := newWorld(t, url())
+			byDelta := &receiver{docs: map[wire.DocRef]wire.Doc{}}
+			parts, err := w.db.Snapshot(t.Context(), w.site.ID)
+			must(t, err)
+			byDelta.snapshot(t, parts)
+			lagging := &receiver{lineage: byDelta.lineage, rev: byDelta.rev, docs: map[wire.DocRef]wire.Doc{}}
+			for k, v := range byDelta.docs {
+				lagging.docs[k] = v
+			}
+			seen := len(w.mine)
+			var accounts []hotspot.AccountID
+			for i := range rapid.IntRange(1, 25).Draw(rt, "changes") {
+				w.pass(time.Millisecond)
+				randomChange(rt, w, i, &accounts)
+				for _, c := range w.mine[seen:] {
+					if c.site == w.site.ID && !byDelta.delta(t, c.state) {
+						t.Fatalf("delta %d to %d does not continue revision %d", c.state.From, c.state.To, byDelta.rev)
+					}
+				}
+				seen = len(w.mine)
+				if rapid.Bool().Draw(rt, "catch up") {
+					s, ok, err := w.db.Delta(t.Context(), w.site.ID, lagging.lineage, lagging.rev)
+					must(t, err)
+					if !ok || !lagging.delta(t, s) {
+						t.Fatalf("no delta from revision %d", lagging.rev)
+					}
+				}
+			}
+			parts, err = w.db.Snapshot(t.Context(), w.site.ID)
+			must(t, err)
+			whole := &receiver{}
+			whole.snapshot(t, parts)
+			byDelta.equal(t, "each change", whole)
+			s, ok, err := w.db.Delta(t.Context(), w.site.ID, lagging.lineage, lagging.rev)
+			must(t, err)
+			if !ok || !lagging.delta(t, s) {
+				t.Fatalf("no delta from revision %d", lagging.rev)
+			}
+			lagging.equal(t, "caught up now and then", whole)
+			lineage, rev, hash, err := w.db.Wanted(t.Context(), w.site.ID)
+			must(t, err)
+			if lineage != whole.lineage || rev != whole.rev || hash != whole.hash() {
+				t.Fatalf("got wanted %s %d %s, want %s %d %s", lineage, rev, hash, whole.lineage, whole.rev, whole.hash())
+			}
+		})
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		n := 0
+		check(t, func() string {
+			n++
+			return fmt.Sprintf("sqlite://%s", filepath.Join(t.TempDir(), fmt.Sprintf("%d.db", n)))
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		one := postgresURL(t) // for all runs: making one takes long, and sites do not see one another
+		check(t, func() string { return one })
+	})
+}
+
+func randomChange(rt *rapid.T, w *world, i int, accounts *[]hotspot.AccountID) {
+	ctx := w.Context()
+	some := func() hotspot.AccountID { return rapid.SampledFrom(*accounts).Draw(rt, "account") }
+	kind := rapid.IntRange(0, 9).Draw(rt, "change")
+	if len(*accounts) == 0 {
+		kind = 0
+	}
+	switch {
+	case kind <= 3:
+		n := hotspot.NewAccount{Site: w.site.ID, Plan: w.plan.ID, Kind: hotspot.User, Username: fmt.Sprintf("u<%d>&", i), Note: rapid.StringMatching(`[a-z<>&"é]{0,8}`).Draw(rt, "note")}
+		if kind == 3 {
+			n.Kind, n.Username = hotspot.Voucher, ""
+		}
+		id, _, err := w.db.CreateAccount(ctx, w.owner, n)
+		must(w.T, err)
+		*accounts = append(*accounts, id)
+	case kind <= 5:
+		must(w.T, w.db.Lock(ctx, w.owner, some(), "loud"))
+	case kind <= 7:
+		must(w.T, w.db.Unlock(ctx, w.owner, some(), ""))
+	case kind == 8:
+		_, err := w.db.CreatePlan(ctx, w.owner, hotspot.Plan{Name: fmt.Sprintf("plan %d", i)})
+		must(w.T, err)
+	default:
+		agent, _ := w.enrol(w.site.ID, w.owner)
+		_, _, err := w.db.ConfirmAgent(ctx, w.owner, agent)
+		must(w.T, err)
+	}
+}
+
+func TestWhatOnlyASnapshotHeals(t *testing.T) {
+	onBoth(t, func(w *world) {
+		lineage, rev, _, err := w.db.Wanted(w.Context(), w.site.ID)
+		must(w.T, err)
+		for name, from := range map[string]struct {
+			lineage string
+			rev     int64
+		}{"another lineage": {"other", rev}, "the future": {lineage, rev + 1}, "nonsense": {lineage, -1}} {
+			if _, ok, err := w.db.Delta(w.Context(), w.site.ID, from.lineage, from.rev); err != nil || ok {
+				w.Errorf("%s: got ok %v (%v), want no delta", name, ok, err)
+			}
+		}
+		must(w.T, w.db.NewLineage(w.Context()))
+		if _, ok, err := w.db.Delta(w.Context(), w.site.ID, lineage, rev); err != nil || ok {
+			w.Errorf("after a restore: got ok %v (%v), want no delta", ok, err)
+		}
+	})
+}
+
+func TestTooMuchForADeltaComesInParts(t *testing.T) {
+	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
+	_, from, _, err := w.db.Wanted(t.Context(), w.site.ID)
+	must(t, err)
+	note := string(bytes.Repeat([]byte("n"), 500))
+	for i := range 700 {
+		_, _, err := w.db.CreateAccount(t.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: fmt.Sprintf("u%d", i), Plan: w.plan.ID, Note: note})
+		must(t, err)
+	}
+	parts, err := w.db.Snapshot(t.Context(), w.site.ID)
+	must(t, err)
+	if len(parts) < 3 {
+		t.Errorf("got %d parts, want several", len(parts))
+	}
+	for _, p := range parts {
+		size := 0
+		for _, d := range p.Docs {
+			size += len(d.Body)
+		}
+		if size > wire.PartBytes || p.From != 0 {
+			t.Errorf("part %d: got %d octets from %d, want at most %d from 0", p.Part, size, p.From, wire.PartBytes)
+		}
+	}
+	(&receiver{}).snapshot(t, parts)
+	if _, ok, err := w.db.Delta(t.Context(), w.site.ID, parts[0].Lineage, from); err != nil || ok {
+		t.Errorf("got a delta of everything (%v), want none", err)
+	}
+}
+
+func TestConcurrentChangesGiveOneRevisionEach(t *testing.T) {
+	onBoth(t, func(w *world) {
+		_, before, _, err := w.db.Wanted(w.Context(), w.site.ID)
+		must(w.T, err)
+		start := len(w.mine)
+		var all sync.WaitGroup
+		const n = 24
+		for i := range n {
+			all.Go(func() {
+				if _, _, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: fmt.Sprintf("u%d", i), Plan: w.plan.ID}); err != nil {
+					w.Error(err)
+				}
+			})
+		}
+		// Meanwhile the site's events, and a plan, take the same rows.
+		all.Go(func() {
+			l := &siteLog{epoch: "epoch1"}
+			for i := range 20 {
+				l.add(wire.EventSessionUsage, w.now(), w.session("s1", "", int64(i)))
+				if _, err := w.db.Ingest(w.Context(), w.agent, l.batch(i+1, i+1)); err != nil {
+					w.Error(err)
+				}
+			}
+		})
+		all.Wait()
+		seen := map[int64]bool{}
+		for _, c := range w.mine[start:] {
+			seen[c.state.To] = true
+		}
+		_, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
+		must(w.T, err)
+		if rev != before+n || len(seen) != n {
+			w.Errorf("got revision %d by %d deltas, want %d by %d", rev, len(seen), before+n, n)
+		}
+		parts, err := w.db.Snapshot(w.Context(), w.site.ID)
+		must(w.T, err)
+		r := &receiver{}
+		r.snapshot(w.T, parts)
+		if r.hash() != hash {
+			w.Errorf("got hash %s, want %s", hash, r.hash())
+		}
+	})
+}
+
+func TestEveryChangeIsAudited(t *testing.T) {
+	onBoth(t, func(w *world) {
+		id := w.user("amal")
+		w.pass(time.Second)
+		must(w.T, w.db.Lock(w.Context(), w.owner, id, "loud"))
+		w.pass(time.Second)
+		must(w.T, w.db.Unlock(w.Context(), w.owner, id, "sorry"))
+		entries, err := w.db.Audit(w.Context(), w.owner.Organization, 100)
+		must(w.T, err)
+		var got []string
+		for _, e := range entries {
+			got = append(got, e.What)
+			if bytes.Contains([]byte(e.Was+e.Became), []byte("geheim")) {
+				w.Errorf("%s: the password is in the audit", e.What)
+			}
+		}
+		want := []string{"account.unlocked", "account.locked"}
+		if len(got) < 8 || fmt.Sprint(got[:2]) != fmt.Sprint(want) {
+			w.Errorf("got %v, want %v first, and all before", got, want)
+		}
+		if e := entries[0]; e.Who != "owner@example.org" || e.Subject != string(id) || !json.Valid([]byte(e.Was)) || !bytes.Contains([]byte(e.Became), []byte("sorry")) {
+			w.Errorf("got %+v, want who, what, before and after", e)
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package store_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"iwas/cloud/store"
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/secret"
+	"iwas/internal/wire"
+)
+
+// world is one store with an organization, a site, a plan and a confirmed
+// agent, and a clock that only the test moves.
+type world struct {
+	*testing.T
+	db    *store.DB
+	owner hotspot.Operator
+	site  hotspot.Site
+	plan  hotspot.Plan
+	agent hotspot.AgentID
+	key   *secret.Key // the agent's sealing key
+
+	mu     sync.Mutex
+	clock  time.Time
+	mine   []committedState // what OnCommit announced
+	tokens int
+}
+
+type committedState struct {
+	site  hotspot.SiteID
+	agent hotspot.AgentID
+	state wire.State
+}
+
+// onBoth runs a test on SQLite and on PostgreSQL.
+func onBoth(t *testing.T, f func(w *world)) {
+	t.Run("sqlite", func(t *testing.T) {
+		f(newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db")))
+	})
+	t.Run("postgres", func(t *testing.T) { f(newWorld(t, postgresURL(t))) })
+}
+
+func newWorld(t *testing.T, url string) *world {
+	t.Helper()
+	key, err := secret.NewKey()
+	must(t, err)
+	w := &world{T: t, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	w.db, err = store.Open(t.Context(), store.Options{URL: url, Key: key, Now: w.now})
+	must(t, err)
+	t.Cleanup(func() { must(t, w.db.Close()) })
+	w.db.OnCommit(func(site hotspot.SiteID, agent hotspot.AgentID, s wire.State) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.mine = append(w.mine, committedState{site, agent, s})
+	})
+	w.owner, err = w.db.EnsureOwner(t.Context(), "Blue Cafe", "Owner@Example.org", "hash")
+	must(t, err)
+	w.plan, err = w.db.CreatePlan(t.Context(), w.owner, hotspot.Plan{Name: "1 hour", Price: hotspot.Money{Minor: 500, Currency: "EGP"},
+		Limits: hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 24 * time.Hour, Devices: 2}})
+	must(t, err)
+	w.site = w.newSite("Main St")
+	w.agent, w.key = w.enrol(w.site.ID, w.owner)
+	_, _, err = w.db.ConfirmAgent(t.Context(), w.owner, w.agent)
+	must(t, err)
+	return w
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = w.clock.Add(d)
+}
+
+// last returns the newest announced change.
+func (w *world) last() committedState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mine[len(w.mine)-1]
+}
+
+func (w *world) newSite(name string) hotspot.Site {
+	w.Helper()
+	s, err := w.db.CreateSite(w.Context(), w.owner, hotspot.Site{Name: name, TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})
+	must(w.T, err)
+	return s
+}
+
+// enrol spends a code the way the fleet does.
+func (w *world) enrol(site hotspot.SiteID, actor hotspot.Operator) (hotspot.AgentID, *secret.Key) {
+	w.Helper()
+	key, err := secret.NewKey()
+	must(w.T, err)
+	w.tokens++
+	hash := []byte(hotspot.NewID(w.now()))
+	must(w.T, w.db.AddEnrolmentCode(w.Context(), actor, site, hash, w.now().Add(time.Hour)))
+	id := hotspot.NewID(w.now())
+	reply, err := w.db.Enrol(w.Context(), hash, enrolRequest(fmt.Sprintf("request-%d", w.tokens), key), issuer(w.T, id))
+	must(w.T, err)
+	if reply.Agent != id {
+		w.Fatalf("got agent %q, want %q", reply.Agent, id)
+	}
+	return hotspot.AgentID(id), key
+}
+
+func enrolRequest(request string, key *secret.Key) wire.EnrolRequest {
+	return wire.EnrolRequest{V: 1, Request: request, CSR: "csr of " + request, SealKey: key.Public().String(), Host: "minipc", Version: "1.0"}
+}
+
+func (w *world) user(name string) hotspot.AccountID {
+	w.Helper()
+	id, _, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: name, Password: "geheim", Plan: w.plan.ID})
+	must(w.T, err)
+	return id
+}
+
+func (w *world) guest(id hotspot.AccountID) hotspot.Guest {
+	w.Helper()
+	g, err := w.db.Guest(w.Context(), w.owner.Organization, id)
+	must(w.T, err)
+	return g
+}
+
+// hello says that the site holds the newest revision.
+func (w *world) hello(change func(*wire.Hello)) {
+	w.Helper()
+	lineage, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
+	must(w.T, err)
+	h := wire.Hello{V: 1, Version: "1.2", Boot: "boot1", Epoch: "epoch1", Lineage: lineage, Revision: rev, Hash: hash, At: w.now()}
+	if change != nil {
+		change(&h)
+	}
+	must(w.T, w.db.RecordHello(w.Context(), w.agent, h, w.now()))
+}
+
+// siteLog is a site's event log: it numbers events and keeps the chain.
+type siteLog struct {
+	epoch  string
+	events []wire.Event
+}
+
+func (l *siteLog) add(kind wire.EventKind, at time.Time, body any) wire.Event {
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // bodies of tests can be encoded
+	}
+	e := wire.Event{ID: hotspot.NewID(at), Kind: kind, At: at, Body: b}
+	l.events = append(l.events, e)
+	return e
+}
+
+// batch returns events first to last, both counted from 1.
+func (l *siteLog) batch(first, last int) wire.Batch {
+	chain := ""
+	for _, e := range l.events[:first-1] {
+		chain = wire.NextChain(chain, e)
+	}
+	return wire.Batch{V: 1, Epoch: l.epoch, First: int64(first), Chain: chain, Events: l.events[first-1 : last]}
+}
+
+func (l *siteLog) chain() string {
+	chain := ""
+	for _, e := range l.events {
+		chain = wire.NextChain(chain, e)
+	}
+	return chain
+}
+
+func (w *world) ingest(b wire.Batch) wire.Ack {
+	w.Helper()
+	ack, err := w.db.Ingest(w.Context(), w.agent, b)
+	must(w.T, err)
+	return ack
+}
+
+// all ingests everything the log has and checks that it was taken.
+func (w *world) all(l *siteLog) {
+	w.Helper()
+	if ack := w.ingest(l.batch(1, len(l.events))); ack.Through != int64(len(l.events)) || ack.Fork {
+		w.Fatalf("got %+v, want all %d events acknowledged", ack, len(l.events))
+	}
+}
+
+func wantKind(t testing.TB, err error, want fault.Kind) {
+	t.Helper()
+	if !fault.Is(err, want) {
+		t.Fatalf("got %v (%v), want kind %v", err, fault.KindOf(err), want)
+	}
+}
+
+func wantCode(t testing.TB, err error, want string) {
+	t.Helper()
+	if fault.Code(err) != want {
+		t.Fatalf("got %v with code %q, want %q", err, fault.Code(err), want)
+	}
+}
+
+func decode(t testing.TB, body []byte, v any) {
+	t.Helper()
+	must(t, json.Unmarshal(body, v))
+}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// tries is how often a transaction that met another one is run; the pauses
+// between them add up to about a quarter of a second.
+const tries = 8
+
+// tx is one transaction. It may be run several times, so what it leaves
+// outside the database is set afresh by each run.
+type tx struct {
+	*sql.Tx
+	ctx  context.Context
+	db   *DB
+	now  time.Time
+	done []committed // changes of intent, announced after the commit
+}
+
+// committed is one change of intent as announced.
+type committed struct {
+	site  hotspot.SiteID
+	agent hotspot.AgentID
+	state wire.State
+}
+
+// write runs f in a transaction that is on disk when write returns.
+func (db *DB) write(ctx context.Context, op string, f func(*tx) error) error {
+	return db.run(ctx, op, db.durable, nil, f)
+}
+
+// writeLazily runs f in a transaction that a power cut may undo: for what is
+// said again every minute anyway.
+func (db *DB) writeLazily(ctx context.Context, op string, f func(*tx) error) error {
+	return db.run(ctx, op, db.lazy, nil, func(t *tx) error {
+		if db.dialect.beginLazy != "" {
+			if err := t.exec(db.dialect.beginLazy); err != nil {
+				return err
+			}
+		}
+		return f(t)
+	})
+}
+
+// read runs f on one state of the database, however long it takes.
+func (db *DB) read(ctx context.Context, op string, f func(*tx) error) error {
+	return db.run(ctx, op, db.readers, &db.dialect.reading, f)
+}
+
+func (db *DB) run(ctx context.Context, op string, pool *sql.DB, opts *sql.TxOptions, f func(*tx) error) error {
+	writing := opts == nil
+	var err error
+	for try := range tries {
+		if try > 0 {
+			pause := time.Duration(1+rand.Int64N(int64(2)<<try)) * time.Millisecond
+			select {
+			case <-ctx.Done():
+				return wrap(op, ctx.Err())
+			case <-time.After(pause):
+			}
+		}
+		t := &tx{ctx: ctx, db: db, now: db.now()}
+		if err = db.once(t, pool, opts, writing, f); err == nil {
+			if f := db.committed.Load(); f != nil {
+				for _, c := range t.done {
+					(*f)(c.site, c.agent, c.state)
+				}
+			}
+			return nil
+		}
+		if !db.dialect.retryable(err) {
+			break
+		}
+	}
+	return wrap(op, err)
+}
+
+func (db *DB) once(t *tx, pool *sql.DB, opts *sql.TxOptions, writing bool, f func(*tx) error) (err error) {
+	if writing && db.turn != nil {
+		// Waiting here is fair and wakes at once; SQLite's own wait for the
+		// lock polls with growing pauses.
+		select {
+		case db.turn <- struct{}{}:
+			defer func() { <-db.turn }()
+		case <-t.ctx.Done():
+			return t.ctx.Err()
+		}
+	}
+	if t.Tx, err = pool.BeginTx(t.ctx, opts); err != nil {
+		return err
+	}
+	if err = f(t); err != nil {
+		return errors.Join(err, ignoreDone(t.Rollback()))
+	}
+	return t.Commit()
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+// wrap gives an error of the engine a kind; faults of ours keep theirs.
+func wrap(op string, err error) error {
+	var f *fault.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return &fault.Error{Kind: f.Kind, Op: "store: " + op, Code: f.Code, Hint: f.Hint, Err: err}
+	default: // the engine: busy, gone, full; asking again may help
+		return fault.New(fault.Unavailable, "store: "+op, err)
+	}
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.ExecContext(t.ctx, query, args...)
+	return err
+}
+
+// change runs a statement and says how many rows it touched.
+func (t *tx) touched(query string, args ...any) (int64, error) {
+	r, err := t.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// one reads at most one row; found is false when there is none.
+func (t *tx) one(query string, args []any, dest ...any) (found bool, err error) {
+	err = t.QueryRowContext(t.ctx, query, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// each calls f once per row.
+func (t *tx) each(query string, args []any, f func(scan func(...any) error) error) (err error) {
+	rows, err := t.QueryContext(t.ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// ms is a time as stored: Unix milliseconds, 0 for the zero time.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// at reads what ms wrote.
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// octets is a count as stored: SQL integers are signed.
+func octets(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+// tuples writes "($1,$2),($3,$4)" for rows of the width.
+func tuples(rows, width int) string {
+	var b strings.Builder
+	n := 0
+	for r := range rows {
+		if r > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('(')
+		for c := range width {
+			if c > 0 {
+				b.WriteByte(',')
+			}
+			n++
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(n))
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// list writes "($from,$from+1,…)" for an IN of n parameters, and returns the
+// arguments behind those given.
+func list[T ~string](args []any, items []T) (in string, all []any) {
+	var b strings.Builder
+	b.WriteByte('(')
+	for i, item := range items {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", len(args)+1)
+		args = append(args, string(item))
+	}
+	b.WriteByte(')')
+	return b.String(), args
+}
