@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -65,6 +67,7 @@ func Start(t testing.TB) *Browser {
 type Tab struct {
 	Ctx    context.Context // for chromedp.Run
 	origin *url.URL
+	stop   func()
 
 	mu       sync.Mutex
 	foreign  []string // requests to other origins
@@ -82,8 +85,8 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 	}
 	ctx, stop := chromedp.NewContext(b.ctx)
 	ctx, stopTime := context.WithTimeout(ctx, time.Minute)
-	t.Cleanup(func() { stopTime(); stop() })
-	tab := &Tab{Ctx: ctx, origin: u}
+	tab := &Tab{Ctx: ctx, origin: u, stop: func() { stopTime(); stop() }}
+	t.Cleanup(tab.stop)
 	chromedp.ListenTarget(ctx, tab.note)
 	actions := []chromedp.Action{network.Enable(), runtime.Enable(), cdplog.Enable()}
 	for name, value := range cookies {
@@ -94,6 +97,9 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 	}
 	return tab
 }
+
+// Close closes the tab before the test ends.
+func (tab *Tab) Close() { tab.stop() }
 
 func (tab *Tab) note(ev any) {
 	tab.mu.Lock()
@@ -215,11 +221,15 @@ func (tab *Tab) Inspect(t testing.TB, name string, v View) {
 	tab.Picture(t, name+"-"+v.String())
 }
 
-// Picture keeps a picture of the whole page among the test's artifacts.
+// Picture keeps a picture of the whole page among the test's artifacts, if
+// `go test -artifacts` asks for them.
 func (tab *Tab) Picture(t testing.TB, name string) {
 	t.Helper()
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" {
+		return // nobody would see it
+	}
 	var png []byte
-	tab.Do(t, "take a picture", chromedp.FullScreenshot(&png, 100))
+	tab.Do(t, "take a picture", page.BringToFront(), chromedp.FullScreenshot(&png, 100))
 	file := filepath.Join(t.ArtifactDir(), strings.ReplaceAll(name, "/", "_")+".png")
 	if err := os.WriteFile(file, png, 0o644); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,251 @@
+package console
+
+import (
+	"math"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// moment is a time in answers: RFC 3339 in UTC, milliseconds, absent when zero.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	u := t.UTC().Truncate(time.Millisecond)
+	return &u
+}
+
+// since is the age of t in seconds, absent when t is zero; never below 0.
+func since(t, now time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	age := max(0, math.Round(now.Sub(t).Seconds()*10)/10)
+	return &age
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// millis is a duration in milliseconds, to the microsecond.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+type apiSite struct {
+	ID           string         `json:"id"`
+	Name         string         `json:"name"`
+	TimeZone     string         `json:"time_zone" doc:"IANA name."`
+	Currency     string         `json:"currency" doc:"ISO 4217."`
+	Language     string         `json:"language"`
+	Presence     string         `json:"presence" enum:"online,stopped,lost,never" doc:"What is known of the agent's link."`
+	HeardAt      *time.Time     `json:"heard_at,omitempty" doc:"Last message of the agent, by the cloud's clock."`
+	DataAgeS     *float64       `json:"data_age_s,omitempty" doc:"Seconds since heard_at; absent if never heard."`
+	AgentVersion string         `json:"agent_version,omitempty"`
+	Revision     int64          `json:"revision" doc:"Number of the latest wanted state."`
+	Applied      int64          `json:"applied" doc:"Number of the wanted state that the site holds."`
+	RouterSeenAt *time.Time     `json:"router_seen_at,omitempty" doc:"Last answer of the router, by the site's clock."`
+	Backlog      int64          `json:"backlog" doc:"Events that the site has and the cloud does not."`
+	SessionsOpen int            `json:"sessions_open"`
+	LocksOpen    int            `json:"locks_open" doc:"Locks asked for and not yet proven."`
+	Conditions   []apiCondition `json:"conditions"`
+}
+
+type apiCondition struct {
+	Code     string     `json:"code"`
+	Severity string     `json:"severity"`
+	Text     string     `json:"text"`
+	Since    *time.Time `json:"since,omitempty"`
+}
+
+func toAPISite(st hotspot.SiteStatus, now time.Time) apiSite {
+	a := apiSite{ID: string(st.Site.ID), Name: st.Site.Name, TimeZone: st.Site.TimeZone, Currency: st.Site.Currency, Language: st.Site.Language,
+		Presence: string(st.Presence), HeardAt: moment(st.HeardAt), DataAgeS: since(st.HeardAt, now), AgentVersion: st.AgentVersion,
+		Revision: st.Revision, Applied: st.Applied, RouterSeenAt: moment(st.RouterSeenAt), Backlog: st.Backlog,
+		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}}
+	if a.Presence == "" {
+		a.Presence = string(hotspot.Never)
+	}
+	for _, c := range st.Conditions {
+		a.Conditions = append(a.Conditions, apiCondition{c.Code, c.Severity, c.Text, moment(c.Since)})
+	}
+	return a
+}
+
+type apiAccount struct {
+	ID       string       `json:"id"`
+	Site     string       `json:"site"`
+	Kind     string       `json:"kind" enum:"user,voucher,device"`
+	Username string       `json:"username" doc:"Name, voucher code or MAC. Masked for roles that may not lock guests."`
+	Note     string       `json:"note"`
+	Plan     *apiPlanName `json:"plan,omitempty" doc:"What was bought; absent without a pass."`
+	Pass     *apiPass     `json:"pass,omitempty"`
+	Lock     apiLock      `json:"lock"`
+	Sessions []apiSession `json:"sessions" doc:"Open sessions."`
+	DataAgeS *float64     `json:"data_age_s,omitempty" doc:"Seconds since the site reported usage and sessions; absent if never."`
+	Password string       `json:"password,omitempty" doc:"Only in the answer that created a user."`
+	Code     string       `json:"code,omitempty" doc:"Only in the answer that created a voucher."`
+}
+
+type apiPlanName struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+type apiPass struct {
+	TimeLeftS  *int64     `json:"time_left_s,omitempty" doc:"Seconds; absent when time has no limit."`
+	TimeUsedS  int64      `json:"time_used_s" doc:"Seconds online."`
+	Upload     uint64     `json:"upload" doc:"Bytes the guest sent."`
+	Download   uint64     `json:"download" doc:"Bytes the guest received."`
+	FirstUsed  *time.Time `json:"first_used,omitempty"`
+	ValidFrom  *time.Time `json:"valid_from,omitempty"`
+	ValidUntil *time.Time `json:"valid_until,omitempty"`
+	Limits     apiLimits  `json:"limits"`
+}
+
+type apiLimits struct {
+	TimeS        int64    `json:"time_s" minimum:"0" required:"false" doc:"Time allowance in seconds; 0 is no limit."`
+	Clock        string   `json:"clock" enum:"continuous,metered" required:"false" default:"continuous" doc:"How the time runs: from first login on, or only while online."`
+	ValidityS    int64    `json:"validity_s" minimum:"0" required:"false" doc:"How long after the sale it may be used, seconds; 0 is for ever."`
+	Rate         string   `json:"rate" maxLength:"120" required:"false" doc:"Mikrotik-Rate-Limit, upload/download: 2M/10M. Empty is no limit."`
+	Upload       uint64   `json:"upload" maximum:"9007199254740991" required:"false" doc:"Bytes; 0 is no limit."`
+	Download     uint64   `json:"download" maximum:"9007199254740991" required:"false" doc:"Bytes; 0 is no limit."`
+	Total        uint64   `json:"total" maximum:"9007199254740991" required:"false" doc:"Bytes both ways; 0 is no limit."`
+	Devices      int      `json:"devices" minimum:"0" maximum:"100" required:"false" doc:"Devices at once; 0 reads as 1."`
+	IdleTimeoutS int64    `json:"idle_timeout_s" minimum:"0" required:"false" doc:"Seconds; 0 leaves it to the router."`
+	AddressLists []string `json:"address_lists,omitempty" maxItems:"8" required:"false" doc:"Mikrotik-Address-List for the length of a session."`
+}
+
+func toAPILimits(l hotspot.Limits) apiLimits {
+	clock := l.Clock
+	if clock == "" {
+		clock = hotspot.Continuous
+	}
+	return apiLimits{TimeS: seconds(l.Time), Clock: string(clock), ValidityS: seconds(l.Validity), Rate: l.Rate.String(), Upload: uint64(l.Upload),
+		Download: uint64(l.Download), Total: uint64(l.Total), Devices: l.DevicesAtOnce(), IdleTimeoutS: seconds(l.IdleTimeout), AddressLists: l.AddressLists}
+}
+
+type apiLock struct {
+	Locked    bool          `json:"locked"`
+	State     string        `json:"state" enum:"unlocked,requested,waits_for_site,sent,received,enforced,leaks,acknowledged" doc:"enforced is proven by the router; leaks is off at the HotSpot while the network has a way round; acknowledged is not proven."`
+	Reason    string        `json:"reason,omitempty"`
+	By        string        `json:"by,omitempty"`
+	At        *time.Time    `json:"at,omitempty"`
+	Method    string        `json:"method,omitempty" doc:"How it was proven: disconnect, api, nothing_to_do, reject_only."`
+	Code      string        `json:"code,omitempty" doc:"Condition that keeps it from being proven."`
+	Steps     []apiLockStep `json:"steps" doc:"The reached ones of requested, sent, received and the outcome, in this order."`
+	SiteSteps []apiLockStep `json:"site_steps" doc:"What the site did between received and the outcome."`
+}
+
+type apiLockStep struct {
+	Name    string     `json:"name"`
+	At      *time.Time `json:"at,omitempty"`
+	Machine string     `json:"machine" doc:"Whose clock at is: cloud or site."`
+	TookMS  float64    `json:"took_ms"`
+	OK      bool       `json:"ok"`
+	Detail  string     `json:"detail,omitempty"`
+}
+
+func toAPILock(l hotspot.LockStatus) apiLock {
+	state := l.State
+	if state == "" {
+		state = hotspot.LockNone
+	}
+	a := apiLock{Locked: state != hotspot.LockNone, State: string(state), Method: l.Method, Code: l.Code}
+	if l.Lock != nil && a.Locked {
+		a.Reason, a.By, a.At = l.Lock.Reason, l.Lock.By, moment(l.Lock.At)
+	}
+	main, site := splitSteps(l)
+	a.Steps, a.SiteSteps = toAPISteps(main), toAPISteps(site)
+	return a
+}
+
+func toAPISteps(steps []hotspot.LockStep) []apiLockStep {
+	out := make([]apiLockStep, 0, len(steps))
+	for _, st := range steps {
+		out = append(out, apiLockStep{st.Name, moment(st.At), st.Machine, millis(st.Took), st.OK, st.Detail})
+	}
+	return out
+}
+
+type apiSession struct {
+	ID            string     `json:"id"`
+	Account       string     `json:"account,omitempty"`
+	Username      string     `json:"username"`
+	NAS           string     `json:"nas"`
+	AcctSessionID string     `json:"acct_session_id"`
+	MAC           string     `json:"mac,omitempty"`
+	PrivateMAC    bool       `json:"private_mac" doc:"The device changes its address; it can come back as new."`
+	IP            string     `json:"ip,omitempty"`
+	State         string     `json:"state" enum:"reserved,live,suspect,closed"`
+	StartedAt     *time.Time `json:"started_at,omitempty"`
+	HeardAt       *time.Time `json:"heard_at,omitempty" doc:"Last accounting record, by the site's clock."`
+	EndedAt       *time.Time `json:"ended_at,omitempty"`
+	TimeS         int64      `json:"time_s" doc:"Acct-Session-Time as last received."`
+	Upload        uint64     `json:"upload" doc:"Bytes the guest sent."`
+	Download      uint64     `json:"download" doc:"Bytes the guest received."`
+	Cause         string     `json:"cause,omitempty" doc:"Why it ended."`
+}
+
+func toAPISession(s hotspot.Session, hide bool) apiSession {
+	a := apiSession{ID: string(s.ID), Account: string(s.Account), Username: s.Username, NAS: string(s.NAS), AcctSessionID: string(s.AcctSessionID),
+		MAC: s.MAC.String(), PrivateMAC: !s.MAC.IsZero() && s.MAC.Private(), State: string(s.State), StartedAt: moment(s.StartedAt),
+		HeardAt: moment(s.HeardAt), EndedAt: moment(s.EndedAt), TimeS: seconds(s.Time), Upload: uint64(s.Upload), Download: uint64(s.Download), Cause: s.Cause}
+	if s.IP.IsValid() {
+		a.IP = s.IP.String()
+	}
+	if hide {
+		a.Username, a.MAC, a.IP = mask(s.Username), s.MAC.Masked(), ""
+	}
+	return a
+}
+
+func toAPIAccount(g hotspot.Guest, now time.Time, hide bool) apiAccount {
+	a := apiAccount{ID: string(g.Account.ID), Site: string(g.Site), Kind: string(g.Account.Kind), Username: g.Account.Username,
+		Note: g.Account.Note, Lock: toAPILock(g.Lock), Sessions: []apiSession{}, DataAgeS: since(g.SeenAt, now)}
+	if hide {
+		a.Username, a.Note = mask(a.Username), ""
+	}
+	for _, s := range g.Sessions {
+		a.Sessions = append(a.Sessions, toAPISession(s, hide))
+	}
+	if p := g.Pass; p != nil {
+		a.Plan = &apiPlanName{string(p.Plan), p.PlanName}
+		a.Pass = &apiPass{TimeUsedS: seconds(p.Usage.Time), Upload: uint64(p.Usage.Upload), Download: uint64(p.Usage.Download),
+			FirstUsed: moment(p.Usage.FirstUsed), ValidFrom: moment(p.ValidFrom), ValidUntil: moment(p.ValidUntil), Limits: toAPILimits(p.Limits)}
+		if left, limited := timeLeft(p, now); limited {
+			whole := seconds(left)
+			a.Pass.TimeLeftS = &whole
+		}
+	}
+	return a
+}
+
+type apiMoney struct {
+	Minor    int64  `json:"minor" minimum:"0" doc:"In the minor unit: 250 is 2.50 EUR."`
+	Currency string `json:"currency" pattern:"^[A-Z]{3}$" doc:"ISO 4217."`
+}
+
+type apiPlan struct {
+	ID     string    `json:"id"`
+	Name   string    `json:"name"`
+	Price  apiMoney  `json:"price"`
+	Limits apiLimits `json:"limits"`
+}
+
+func toAPIPlan(p hotspot.Plan) apiPlan {
+	return apiPlan{string(p.ID), p.Name, apiMoney{p.Price.Minor, p.Price.Currency}, toAPILimits(p.Limits)}
+}
+
+type apiAgent struct {
+	ID          string     `json:"id"`
+	Site        string     `json:"site"`
+	Host        string     `json:"host"`
+	Version     string     `json:"version"`
+	CheckNumber string     `json:"check_number" doc:"Compare with what the box shows before confirming it."`
+	Confirmed   bool       `json:"confirmed"`
+	EnrolledAt  *time.Time `json:"enrolled_at,omitempty"`
+	RetiredAt   *time.Time `json:"retired_at,omitempty"`
+}
+
+func toAPIAgent(a hotspot.Agent) apiAgent {
+	return apiAgent{string(a.ID), string(a.Site), a.Host, a.Version, a.CheckNumber, a.Confirmed, moment(a.EnrolledAt), moment(a.RetiredAt)}
+}

@@ -1,0 +1,161 @@
+// Package console is the owner's side of the cloud: web pages and the HTTP API
+// for sites, guests, plans and the lock. It shows what the store knows, with
+// its age, and asks the fleet for changes. It never talks to a broker or a
+// router, and never says done before a site has proven it.
+package console
+
+import (
+	"context"
+	"embed"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	_ "time/tzdata" // sites live in their own zones; small machines have no zone files
+
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+)
+
+// Operators finds who is asking. Tokens come as SHA-256 of what the browser or
+// the program sent. All answer fault.NotFound for nobody.
+type Operators interface {
+	// OperatorByEmail returns a person and their password's argon2id hash.
+	OperatorByEmail(ctx context.Context, email string) (hotspot.Operator, string, error)
+	OperatorBySession(ctx context.Context, tokenHash []byte) (hotspot.Operator, error)
+	OperatorByToken(ctx context.Context, tokenHash []byte) (hotspot.Operator, error)
+	CreateOperatorSession(ctx context.Context, operatorID string, tokenHash []byte, expires time.Time) error
+	DeleteOperatorSession(ctx context.Context, tokenHash []byte) error
+}
+
+// Store answers questions. Every answer is limited to one organization.
+type Store interface {
+	Operators
+	Sites(ctx context.Context, org hotspot.OrganizationID) ([]hotspot.SiteStatus, error)
+	Site(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) (hotspot.SiteStatus, error)
+	Plans(ctx context.Context, org hotspot.OrganizationID) ([]hotspot.Plan, error)
+	CreatePlan(ctx context.Context, actor hotspot.Operator, p hotspot.Plan) (hotspot.Plan, error)
+	// Guests returns one page of a site's accounts, those that match query.
+	Guests(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, query string, limit int, after string) ([]hotspot.Guest, string, error)
+	Guest(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) (hotspot.Guest, error)
+	Sessions(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, openOnly bool, limit int) ([]hotspot.Session, error)
+	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
+}
+
+// Fleet makes changes. Each is committed when the call returns, and on its way
+// to the site.
+type Fleet interface {
+	// CreateAccount also returns the password or code as the guest gets it;
+	// nobody can read it again.
+	CreateAccount(ctx context.Context, actor hotspot.Operator, n hotspot.NewAccount) (hotspot.Guest, hotspot.Password, error)
+	Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
+	Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
+	CreateSite(ctx context.Context, actor hotspot.Operator, s hotspot.Site) (hotspot.Site, error)
+	NewEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID) (code string, expires time.Time, err error)
+	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
+	RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
+}
+
+// Server is the console and its API. Set the fields, then call Handler once.
+type Server struct {
+	Store       Store
+	Fleet       Fleet
+	Log         *slog.Logger
+	Now         func() time.Time // nil is time.Now
+	PublicURL   string           // "https://console.example"; https makes cookies Secure
+	Hosts       []string         // names the server answers to; nil is any (behind a proxy that checks)
+	AgentsURL   string           // the door boxes enrol at, as printed in the command; "" is PublicURL
+	Fingerprint string           // SHA-256 of that door's certificate, hex; "" where system roots know it
+	MaxLive     int              // live pages at once; 0 is 256
+
+	hub      webui.Hub
+	throttle webui.Throttle
+	made     once
+	pages    *webui.Pages
+}
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+func (s *Server) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// NotifySite refreshes the live pages that show the site. It never waits.
+func (s *Server) NotifySite(site hotspot.SiteID) { s.hub.Notify(string(site)) }
+
+// Handler returns the whole front end. It panics on a template that does not
+// parse or a route without a right: both are found by any test.
+func (s *Server) Handler() http.Handler {
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	s.hub.Max, s.hub.Log = s.MaxLive, s.Log
+	if s.hub.Max == 0 {
+		s.hub.Max = 256
+	}
+	s.throttle.Now = s.Now
+	files, err := fs.Sub(templateFiles, "templates")
+	if err == nil {
+		s.pages, err = webui.NewPages(files, templateFuncs)
+	}
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/", webui.Assets())
+	mux.HandleFunc("POST /theme", webui.Theme)
+	for pattern, h := range map[string]pageHandler{
+		"GET /{$}":                      s.home,
+		"GET /live":                     s.homeLive,
+		"GET /sites/new":                s.newSite,
+		"POST /sites":                   s.addSite,
+		"GET /sites/{site}":             s.site,
+		"GET /sites/{site}/live":        s.siteLive,
+		"GET /sites/{site}/guests/new":  s.newGuest,
+		"POST /sites/{site}/guests":     s.addGuest,
+		"GET /sites/{site}/box":         s.box,
+		"GET /sites/{site}/box/live":    s.boxLive,
+		"POST /sites/{site}/box/codes":  s.addCode,
+		"POST /agents/{agent}/confirm":  s.confirmAgent,
+		"POST /agents/{agent}/revoke":   s.revokeAgent,
+		"GET /guests/{account}":         s.guest,
+		"GET /guests/{account}/live":    s.guestLive,
+		"POST /guests/{account}/lock":   s.lockGuest,
+		"POST /guests/{account}/unlock": s.unlockGuest,
+		"GET /plans":                    s.plans,
+		"POST /plans":                   s.addPlan,
+		"POST /signout":                 s.signOut,
+	} {
+		mux.Handle(pattern, s.page(pattern, h))
+	}
+	mux.HandleFunc("GET /signin", s.signInPage)
+	mux.HandleFunc("POST /signin", s.signIn)
+	s.api(mux)
+	mux.HandleFunc("/", s.nowhere)
+	return webui.Guard{Hosts: s.Hosts, Log: s.Log}.Wrap(mux)
+}
+
+// templateFuncs are what the templates of this package call besides webui's.
+var templateFuncs = template.FuncMap{
+	"money":    money,
+	"orElse":   orElse,
+	"stepName": stepName,
+	"empty": func(icon, title, text, href, link string) webui.Empty {
+		return webui.Empty{Icon: icon, Title: title, Text: text, Href: href, Link: link}
+	},
+	"alert": func(tone webui.Tone, title, text string) webui.Alert {
+		return webui.Alert{Tone: tone, Title: title, Text: text}
+	},
+	"field": func(name, label, value, wrong, hint string) field { return field{name, label, value, wrong, hint} },
+}
+
+// field is one field of a form.
+type field struct{ Name, Label, Value, Wrong, Hint string }
+
+func (s *Server) secure() bool { return strings.HasPrefix(s.PublicURL, "https:") }

@@ -1,0 +1,197 @@
+package console
+
+import (
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+)
+
+// stages are the steps of a lock as people count them, in order. The last is
+// the outcome, under whichever name it came.
+var stages = [...]string{"requested", "sent", "received", "enforced"}
+
+// stage returns the place of a step among stages, or -1 for what the site did
+// in between.
+func stage(name string) int {
+	switch hotspot.LockState(name) {
+	case hotspot.LockLeaks, hotspot.LockUnproven:
+		return len(stages) - 1
+	}
+	for i, n := range stages {
+		if n == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// splitSteps sorts the steps of a lock: the reached stages in their order, one
+// each, and what the site did in between.
+func splitSteps(l hotspot.LockStatus) (main, site []hotspot.LockStep) {
+	var reached [len(stages)]*hotspot.LockStep
+	for i, st := range l.Steps {
+		switch n := stage(st.Name); {
+		case n < 0:
+			site = append(site, st)
+		case reached[n] == nil:
+			reached[n] = &l.Steps[i]
+		}
+	}
+	for _, st := range reached {
+		if st != nil {
+			main = append(main, *st)
+		}
+	}
+	return main, site
+}
+
+// slowAfter is how long a lock may be on its way to a connected site before
+// the page says that it is slow.
+const slowAfter = 10 * time.Second
+
+// lockView is the lock of one guest as a page shows it.
+type lockView struct {
+	Locked  bool
+	Badge   webui.Badge
+	Title   string
+	Text    string // the plain truth in one or two sentences
+	Tone    webui.Tone
+	Dots    []webui.Dot
+	Mini    []string // state of the three dots of a list row; nil when unlocked or enforced
+	By      string
+	At      time.Time
+	Reason  string
+	Method  string
+	Code    string
+	Details []hotspot.LockStep // the site's own steps
+}
+
+// methods words how the proof was got.
+var methods = map[string]string{
+	"disconnect":    "The router was told to disconnect, and then read: the guest is gone.",
+	"api":           "The entry was removed on the router, and the router was read: the guest is gone.",
+	"nothing_to_do": "The router was read: the guest was not online.",
+	"reject_only":   "New logins are refused. There was no router to read.",
+}
+
+// viewLock words a lock. It never claims more than was heard: only an
+// outcome from the site fills the last dot.
+func viewLock(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) lockView {
+	v := lockView{Locked: l.State != hotspot.LockNone && l.State != "", Code: l.Code, Method: methods[l.Method]}
+	if !v.Locked {
+		v.Badge, v.Tone = webui.Badge{Tone: webui.Calm, Icon: "lock-open", Text: "Not locked"}, webui.Calm
+		v.Title, v.Text = "Not locked", ""
+		if site.Applied < site.Revision {
+			v.Text = "The site has not confirmed the latest changes yet. If you have just unlocked this guest, it counts once the site has."
+		}
+		return v
+	}
+	if l.Lock != nil {
+		v.By, v.At, v.Reason = l.Lock.By, l.Lock.At, l.Lock.Reason
+	}
+	_, v.Details = splitSteps(l)
+	words(&v, l, site, c)
+	v.Dots = dots(l, c)
+	if l.State != hotspot.LockEnforced {
+		for _, d := range v.Dots {
+			v.Mini = append(v.Mini, d.State)
+		}
+	}
+	return v
+}
+
+// words fills badge, title and text by the state of the lock.
+func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) {
+	set := func(tone webui.Tone, icon, badge, title, text string) {
+		v.Tone, v.Badge, v.Title, v.Text = tone, webui.Badge{Tone: tone, Icon: icon, Text: badge}, title, text
+	}
+	slow := ""
+	if !v.At.IsZero() && c.Now.Sub(v.At) > slowAfter {
+		slow = " The site is slow to answer; we keep trying. The guest may still be online."
+	}
+	switch l.State {
+	case hotspot.LockRequested:
+		set(webui.Warn, "clock", "Locking…", "Locking…", "The lock is stored and on its way to the site."+slow)
+	case hotspot.LockWaiting:
+		heard := "The site has never been heard of."
+		if !site.HeardAt.IsZero() {
+			heard = site.Site.Name + " was last heard " + webui.Age(c.Now.Sub(site.HeardAt)) + "."
+		}
+		set(webui.Warn, "clock", "Waits for the site", "Waits for the site",
+			heard+" The lock applies as soon as it is back. The guest may still be online.")
+	case hotspot.LockSent:
+		set(webui.Warn, "clock", "Locking…", "Locking…", "Sent; the site has not confirmed yet."+slow)
+	case hotspot.LockReceived:
+		set(webui.Warn, "clock", "Locking…", "Locking…", "The site refuses new logins and is cutting the guest off; not proven yet."+slow)
+	case hotspot.LockEnforced:
+		set(webui.Bad, "lock", "Locked", "Locked, proven off", v.Method)
+	case hotspot.LockLeaks:
+		set(webui.Warn, "triangle-alert", "Locked, network leaks", "Off at the HotSpot, but the network leaks",
+			"The router has a way round the HotSpot, so the guest may still get out. A technician must close it.")
+	case hotspot.LockUnproven:
+		set(webui.Warn, "triangle-alert", "Acknowledged, not proven", "Acknowledged, not proven",
+			"The router said yes, but the box has no way to read it back. Set up the router's API to get proof.")
+	default:
+		set(webui.Warn, "triangle-alert", "Lock state unknown", "Lock state unknown", "This console does not know the state "+string(l.State)+".")
+	}
+}
+
+// dots are the three steps that the owner watches.
+func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
+	names := map[string]string{"sent": "Sent", "received": "Received by the site", "enforced": "Cut off, with proof"}
+	main, _ := splitSteps(l)
+	byName := map[string]hotspot.LockStep{}
+	for _, st := range main {
+		byName[stages[stage(st.Name)]] = st
+	}
+	final := l.State == hotspot.LockEnforced || l.State == hotspot.LockLeaks || l.State == hotspot.LockUnproven
+	out := make([]webui.Dot, 0, 3)
+	waiting := false // a step before this one is still open
+	for _, name := range stages[1:] {
+		d := webui.Dot{Text: names[name], State: "todo"}
+		st, reached := byName[name]
+		switch {
+		case name == "enforced" && final && l.State != hotspot.LockEnforced:
+			d.State, d.Text = "bad", "Off at the HotSpot, network leaks"
+			if l.State == hotspot.LockUnproven {
+				d.Text = "Acknowledged, not proven"
+			}
+		case reached:
+			d.State = "done"
+		case !waiting:
+			d.State, waiting = "now", true
+			if l.State == hotspot.LockWaiting {
+				d.Note = "Waits for the site"
+			}
+		}
+		if reached {
+			d.At, d.Note = c.Time(st.At), st.Detail
+			if st.Took > 0 {
+				d.Took = webui.Took(st.Took)
+			}
+			if st.Machine == "site" && d.Note == "" {
+				d.Note = "By the site's clock"
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// stepName words one of the site's own steps.
+func stepName(name string) string {
+	switch name {
+	case hotspot.StepCookies:
+		return "HotSpot cookies removed"
+	case hotspot.StepDisconnect:
+		return "Disconnect-Request"
+	case hotspot.StepActive:
+		return "Active entry removed"
+	case hotspot.StepConnections:
+		return "Open connections dropped"
+	case hotspot.StepReadBack:
+		return "Router read back"
+	}
+	return name
+}

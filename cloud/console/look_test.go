@@ -1,0 +1,76 @@
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/webui/webuitest"
+)
+
+// start serves a console over a fake cloud and returns it with the cookies of
+// somebody of the role.
+func start(t testing.TB, role hotspot.Role) (*httptest.Server, *Server, *fakeCloud, map[string]string) {
+	t.Helper()
+	f := newFake(t)
+	s := &Server{Store: f, Fleet: f, Now: f.now, Log: slog.New(failOnError{slog.DiscardHandler, t, f}), PublicURL: "http://console.example", AgentsURL: "https://agents.iwas.example:8443",
+		Fingerprint: "9f2c41d07ab35e6688c1f0d4e2b79a31c5d8e6f7012345ab89cdef0123456789"}
+	srv := httptest.NewServer(s.Handler())
+	t.Cleanup(srv.Close)
+	token := "session-of-" + string(role)
+	if err := f.CreateOperatorSession(t.Context(), operator(role, "cafe").ID, tokenHash(token), noon); err != nil {
+		t.Fatal(err)
+	}
+	return srv, s, f, map[string]string{"iwas_session": token}
+}
+
+// failOnError fails the test when the console logs an error that the test did
+// not plan: a page that could not be shown is still a page.
+type failOnError struct {
+	slog.Handler
+	t testing.TB
+	f *fakeCloud
+}
+
+func (failOnError) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+
+func (h failOnError) Handle(_ context.Context, r slog.Record) error {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	if h.f.fail == nil {
+		r.Attrs(func(a slog.Attr) bool { h.t.Errorf("logged %q: %v", r.Message, a); return true })
+	}
+	return nil
+}
+
+// wireBudget is what a page with all its files may weigh on the wire, in
+// bytes: a second on a slow phone.
+const wireBudget = 100_000
+
+func TestEveryPageIsLegibleAndSmall(t *testing.T) {
+	srv, _, f, cookies := start(t, hotspot.Owner)
+	browser := webuitest.Start(t)
+	f.guests[0].Lock = hotspot.LockStatus{State: hotspot.LockNone}
+	pages := map[string]string{"home": "/", "site": "/sites/main", "site-lost": "/sites/harbour", "site-never": "/sites/fresh",
+		"guest-online": "/guests/mara", "guest-enforced": "/guests/enforced", "guest-sent": "/guests/sent", "guest-waiting": "/guests/waiting",
+		"guest-leaks": "/guests/leaks", "add-guest": "/sites/main/guests/new?kind=user", "plans": "/plans",
+		"add-site": "/sites/new", "box": "/sites/main/box", "missing": "/nowhere"}
+	for name, path := range pages {
+		tab := browser.Open(t, srv.URL, cookies)
+		tab.Visit(t, path)
+		if got := tab.Received(); got > wireBudget {
+			t.Errorf("%s weighs %d bytes on the wire, want at most %d", name, got, wireBudget)
+		}
+		for _, v := range webuitest.Views {
+			tab.Inspect(t, name, v)
+		}
+		tab.Close()
+	}
+	tab := browser.Open(t, srv.URL, nil)
+	tab.Visit(t, "/signin")
+	for _, v := range webuitest.Views {
+		tab.Inspect(t, "signin", v)
+	}
+}
