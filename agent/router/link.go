@@ -1,0 +1,199 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"iwas/internal/routeros"
+)
+
+// link is one connection kept to a router: dialled when first needed, and again
+// after any error. Commands run one after the other.
+type link struct {
+	dial func(ctx context.Context) (routeros.Conn, error) // nil: no API
+
+	turn    chan struct{} // capacity one: guards what follows
+	conn    routeros.Conn
+	failed  error // of the last dial
+	retryAt time.Time
+	pause   time.Duration
+	used    time.Time
+}
+
+func newLink(dial func(ctx context.Context) (routeros.Conn, error)) *link {
+	return &link{dial: dial, turn: make(chan struct{}, 1)}
+}
+
+// do runs a command; begin, when given, is called just before it is sent. A
+// command that dies with a connection used before is run once more on a new one:
+// the router may have restarted since. So every command here must be harmless
+// when repeated. After a failed dial the next ones fail at once for a while.
+func (l *link) do(ctx context.Context, begin func(), sentence ...string) ([]routeros.Row, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	warm := l.conn != nil
+	for {
+		if err := l.connect(ctx); err != nil {
+			return nil, err
+		}
+		if begin != nil {
+			begin()
+			begin = nil
+		}
+		rows, err := l.conn.Run(ctx, sentence...)
+		l.used = time.Now()
+		if err == nil || routeros.Refused(err) {
+			return rows, err
+		}
+		l.drop()
+		if !warm || ctx.Err() != nil {
+			return nil, err
+		}
+		warm = false
+	}
+}
+
+func (l *link) connect(ctx context.Context) error {
+	if l.conn != nil {
+		return nil
+	}
+	if wait := time.Until(l.retryAt); wait > 0 {
+		return fmt.Errorf("not tried again for %v: %w", wait.Round(time.Millisecond), l.failed)
+	}
+	conn, err := l.dial(ctx)
+	if err != nil {
+		l.failed = err
+		l.pause = min(max(2*l.pause, firstRetry), lastRetry)
+		l.retryAt = time.Now().Add(l.pause)
+		return err
+	}
+	l.conn, l.pause = conn, 0
+	return nil
+}
+
+func (l *link) drop() {
+	if l.conn != nil {
+		l.conn.Close() // it is dead already, or no longer wanted: its error says nothing
+		l.conn = nil
+	}
+}
+
+// ready makes sure of the connection when it was not used for a while, and
+// forgets that a dial failed: the caller knows that the router answers.
+func (l *link) ready(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		return nil // it is in use
+	}
+	l.retryAt = time.Time{}
+	idle := l.conn == nil || time.Since(l.used) > idleTime
+	<-l.turn
+	if !idle {
+		return nil
+	}
+	_, err := l.do(ctx, nil, "/system/identity/print")
+	return err
+}
+
+func (l *link) close() {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	l.drop()
+}
+
+// table reads one menu. Whoever asks while a read waits for its turn shares that
+// one: it begins after their question, so it answers it.
+type table[T any] struct {
+	words []string
+	parse func(routeros.Row) T
+
+	mu   sync.Mutex
+	next *reading[T] // not begun yet
+}
+
+// reading is one read, shared by those who wait for done.
+type reading[T any] struct {
+	done chan struct{}
+	rows []T
+	err  error
+}
+
+func newTable[T any](menu, properties string, parse func(routeros.Row) T) *table[T] {
+	return &table[T]{words: []string{menu + "/print", "=.proplist=" + properties}, parse: parse}
+}
+
+// read returns the rows as they are at some moment after the call.
+func (t *table[T]) read(ctx context.Context, l *link) ([]T, error) {
+	t.mu.Lock()
+	r := t.next
+	if r != nil {
+		t.mu.Unlock()
+		select {
+		case <-r.done:
+			return r.rows, r.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	r = &reading[T]{done: make(chan struct{})}
+	t.next = r
+	t.mu.Unlock()
+	begun := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.next == r {
+			t.next = nil
+		}
+	}
+	rows, err := l.do(ctx, begun, t.words...)
+	begun()
+	r.err = err
+	r.rows = make([]T, 0, len(rows))
+	for _, row := range rows {
+		r.rows = append(r.rows, t.parse(row))
+	}
+	close(r.done)
+	return r.rows, r.err
+}
+
+// removeAtOnce is how many items one remove names; more make a long word.
+const removeAtOnce = 64
+
+// remove takes items out of a menu. One that is gone already is a success, but
+// is not counted.
+func remove(ctx context.Context, l *link, menu string, ids []string) (int, error) {
+	removed := 0
+	for len(ids) > 0 {
+		n := min(len(ids), removeAtOnce)
+		some := ids[:n]
+		ids = ids[n:]
+		_, err := l.do(ctx, nil, menu+"/remove", "=.id="+strings.Join(some, ","))
+		switch {
+		case err == nil:
+			removed += n
+			continue
+		case routeros.ReasonOf(err) != routeros.NoSuchItem:
+			return removed, err
+		case n == 1:
+			continue
+		}
+		// One of them is gone, and whether the others went is not said.
+		for _, id := range some {
+			_, err := l.do(ctx, nil, menu+"/remove", "=.id="+id)
+			if err == nil {
+				removed++
+			} else if routeros.ReasonOf(err) != routeros.NoSuchItem {
+				return removed, err
+			}
+		}
+	}
+	return removed, nil
+}

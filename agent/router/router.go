@@ -1,0 +1,148 @@
+// Package router brings the site's NASes to what is wanted of them. Today that
+// is one thing: whoever must be off is off, and the router itself says so
+// (design.md §6). It also watches each router: its list of guests, its health,
+// and its ways round the HotSpot.
+//
+// It never decides who must be off (its Store says so), never speaks RADIUS
+// (its Disconnector does), and never changes a router's configuration.
+package router
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/routeros"
+)
+
+// Store knows who must be off, and keeps what came of it.
+type Store interface {
+	// Targets returns every account that must be off now and is not proven off.
+	Targets(ctx context.Context) ([]hotspot.Target, error)
+	// Prove keeps how an attempt ended. The same proof may come again.
+	Prove(ctx context.Context, p hotspot.Proof) error
+	// ObserveActive takes a router's own list of guests, read at the given time.
+	ObserveActive(ctx context.Context, nas hotspot.NASID, entries []hotspot.ActiveEntry, at time.Time) error
+}
+
+// Disconnector sends Disconnect-Request (RFC 5176 §2.1), retransmissions and
+// the second try with fewer attributes included.
+type Disconnector interface {
+	// Disconnect returns what the NAS answered, or that it did not within ctx.
+	// An error means that nothing could be asked.
+	Disconnect(ctx context.Context, nas hotspot.NASID, s hotspot.Session) (hotspot.Disconnected, error)
+}
+
+// Router is one NAS of the site.
+type Router struct {
+	NAS hotspot.NASID
+	// Dial opens a connection to its API; nil when none is configured: a lock
+	// then ends "acknowledged, not proven". Two connections are kept: one for
+	// commands, one for watching, so that watching never delays a lock.
+	Dial func(ctx context.Context) (routeros.Conn, error)
+}
+
+// Enforcer puts accounts off and watches the routers, all NASes of one site.
+// Routers and Store are required.
+type Enforcer struct {
+	Routers      []Router
+	Store        Store
+	Disconnector Disconnector    // nil: sessions are ended over the API only
+	Wake         <-chan struct{} // a tick wakes the loop early; it never says what to do
+	Log          *slog.Logger    // nil: nothing is logged
+	Now          func() time.Time
+	Poll         time.Duration // between two looks at each router's active list; 0 is 5 s
+
+	once  sync.Once
+	nases []*nas
+	nudge chan struct{} // capacity one: something here changed, look at the targets again
+	// background runs what no one account waits for; set by Serve, which waits for it.
+	background func(func(context.Context))
+
+	mu       sync.Mutex // guards what follows
+	accounts map[hotspot.AccountID]*account
+	running  int
+}
+
+// Codes of the condition catalogue that outcomes carry, besides those of
+// package routeros.
+const (
+	CodeFasttrack = "HSP-201" // guests' connections are fasttracked past the HotSpot
+	CodeIPv6      = "HSP-202" // IPv6 on the guest network, which the HotSpot does not control
+	CodeBinding   = "HSP-203" // a bypassed ip-binding lets the device through
+	CodeTrial     = "HSP-204" // the login page offers a trial without an account
+	CodeLocalUser = "HSP-205" // a local user of that name is asked before RADIUS
+	CodeStillOn   = "HSP-206" // the router keeps letting the guest through whatever is removed
+	CodeNoAnswer  = "RAD-104" // Disconnect-Request stays unanswered, and there is no API
+	CodeNotEnded  = "RAD-105" // the NAS refuses Disconnect-Request, and there is no API
+)
+
+const (
+	tick          = time.Second            // the longest a wish goes unseen
+	maxAtOnce     = 32                     // accounts being put off at once; the others wait for one to end
+	attemptTime   = 45 * time.Second       // one attempt at one account, the slowest router included
+	settleTime    = 2 * time.Second        // an Access-Accept may take this long to become a login
+	backOffFirst  = time.Second            // before the second attempt at an account; doubles
+	backOffMost   = 30 * time.Second       //
+	defaultPoll   = 5 * time.Second        //
+	surveyEvery   = 30 * time.Second       // ways round are looked for in the background,
+	surveyFresh   = time.Second            // and again for a lock when the last look is older,
+	surveyKept    = time.Minute            // whose result may be used this long if a new look fails
+	surveyWait    = 2 * time.Second        // a lock waits for its look no longer
+	describeEvery = 30 * time.Second       // version, identity, uptime
+	firstRetry    = 250 * time.Millisecond // after a failed dial; doubles up to lastRetry
+	lastRetry     = 5 * time.Second        //
+	idleTime      = 10 * time.Second       // a command connection unused this long is tried, so that a dead one is known before a lock needs it
+	cookiePause   = time.Second            // a router that takes longer over cookies gets its Disconnect-Request meanwhile
+	patience      = time.Second            // for the answer to Disconnect-Request when there is an API to go on with,
+	noPatience    = 100 * time.Millisecond // and when the last one stayed unanswered too
+)
+
+// init prepares the parts that Health and Serve share.
+func (e *Enforcer) init() {
+	e.once.Do(func() {
+		if e.Log == nil {
+			e.Log = slog.New(slog.DiscardHandler)
+		}
+		if e.Now == nil {
+			e.Now = time.Now
+		}
+		if e.Poll <= 0 {
+			e.Poll = defaultPoll
+		}
+		e.nudge = make(chan struct{}, 1)
+		e.accounts = map[hotspot.AccountID]*account{}
+		for _, r := range e.Routers {
+			e.nases = append(e.nases, newNAS(r))
+		}
+	})
+}
+
+// Serve runs until ctx ends, and returns when nothing of it runs any more.
+func (e *Enforcer) Serve(ctx context.Context) error {
+	e.init()
+	var all sync.WaitGroup
+	e.background = func(do func(context.Context)) { all.Go(func() { do(ctx) }) }
+	for _, n := range e.nases {
+		if n.Dial != nil {
+			all.Go(func() { e.watch(ctx, n) })
+		}
+	}
+	e.reconcile(ctx, &all)
+	all.Wait()
+	for _, n := range e.nases {
+		n.command.close()
+		n.watcher.close()
+	}
+	return ctx.Err()
+}
+
+// poke wakes the loop.
+func (e *Enforcer) poke() {
+	select {
+	case e.nudge <- struct{}{}:
+	default: // it is awake already
+	}
+}
