@@ -147,7 +147,7 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 
 func (c *cluster) stop() {
 	if c.server != nil && c.server.Process != nil {
-		c.server.Process.Signal(syscall.SIGINT) // fast shutdown
+		c.server.Process.Signal(syscall.SIGQUIT) // at once: nothing here is kept
 		c.server.Wait()
 	}
 	if c.dir != "" {

@@ -91,9 +91,11 @@ func (r *receiver) equal(t testing.TB, what string, other *receiver) {
 }
 
 func TestDeltasAndSnapshotsGiveTheSameSet(t *testing.T) {
-	check := func(t *testing.T, url func() string) {
+	onBoth(t, func(w *world) {
+		t, runs := w.T, 0
 		rapid.Check(t, func(rt *rapid.T) {
-			w := newWorld(t, url())
+			runs++
+			w.populate(fmt.Sprintf("owner%d@example.org", runs))
 			byDelta := &receiver{docs: map[wire.DocRef]wire.Doc{}}
 			parts, err := w.db.Snapshot(t.Context(), w.site.ID)
 			must(t, err)
@@ -138,17 +140,6 @@ func TestDeltasAndSnapshotsGiveTheSameSet(t *testing.T) {
 				t.Fatalf("got wanted %s %d %s, want %s %d %s", lineage, rev, hash, whole.lineage, whole.rev, whole.hash())
 			}
 		})
-	}
-	t.Run("sqlite", func(t *testing.T) {
-		n := 0
-		check(t, func() string {
-			n++
-			return fmt.Sprintf("sqlite://%s", filepath.Join(t.TempDir(), fmt.Sprintf("%d.db", n)))
-		})
-	})
-	t.Run("postgres", func(t *testing.T) {
-		one := postgresURL(t) // for all runs: making one takes long, and sites do not see one another
-		check(t, func() string { return one })
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 // agent, and a clock that only the test moves.
 type world struct {
 	*testing.T
+	url   string
 	db    *store.DB
 	owner hotspot.Operator
 	site  hotspot.Site
@@ -50,7 +51,7 @@ func newWorld(t *testing.T, url string) *world {
 	t.Helper()
 	key, err := secret.NewKey()
 	must(t, err)
-	w := &world{T: t, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	w := &world{T: t, url: url, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	w.db, err = store.Open(t.Context(), store.Options{URL: url, Key: key, Now: w.now})
 	must(t, err)
 	t.Cleanup(func() { must(t, w.db.Close()) })
@@ -59,7 +60,16 @@ func newWorld(t *testing.T, url string) *world {
 		defer w.mu.Unlock()
 		w.mine = append(w.mine, committedState{site, agent, s})
 	})
-	w.owner, err = w.db.EnsureOwner(t.Context(), "Blue Cafe", "Owner@Example.org", "hash")
+	w.populate("Owner@Example.org")
+	return w
+}
+
+// populate makes an organization of its own, as if the store were empty.
+func (w *world) populate(email string) {
+	t := w.T
+	t.Helper()
+	var err error
+	w.owner, err = w.db.EnsureOwner(t.Context(), "Blue Cafe", email, "hash")
 	must(t, err)
 	w.plan, err = w.db.CreatePlan(t.Context(), w.owner, hotspot.Plan{Name: "1 hour", Price: hotspot.Money{Minor: 500, Currency: "EGP"},
 		Limits: hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 24 * time.Hour, Devices: 2}})
@@ -68,7 +78,6 @@ func newWorld(t *testing.T, url string) *world {
 	w.agent, w.key = w.enrol(w.site.ID, w.owner)
 	_, _, err = w.db.ConfirmAgent(t.Context(), w.owner, w.agent)
 	must(t, err)
-	return w
 }
 
 func must(t testing.TB, err error) {
