@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"iwas/internal/fault"
@@ -90,7 +91,7 @@ func (t *tx) delta(s wire.State, docs []document) (applied bool, err error) {
 // whole runs f; when the set it leaves is not the cloud's, nothing of it stays.
 func (t *tx) whole(f func() error) (applied bool, err error) {
 	err = t.atomically(f)
-	if err == errNotFromHere {
+	if errors.Is(err, errNotFromHere) {
 		return false, nil
 	}
 	return err == nil, err

@@ -198,8 +198,8 @@ func TestAnOperationThatFailsCostsOnlyItself(t *testing.T) {
 	}
 	for range 5 {
 		run(nil, func(t *tx) error { return t.event("good", nil) })
-		run(boom, func(*tx) error { return boom })                                           // before it wrote
-		run(boom, func(t *tx) error { return errors.Join(t.event("half", nil), boom) })      // after
+		run(boom, func(*tx) error { return boom })                                               // before it wrote
+		run(boom, func(t *tx) error { return errors.Join(t.event("half", nil), boom) })          // after
 		run(sql.ErrNoRows, func(t *tx) error { _ = t.event("half", nil); return sql.ErrNoRows }) // whatever it says
 	}
 	wg.Go(func() {

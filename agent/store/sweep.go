@@ -73,7 +73,7 @@ func (db *DB) Sweep(ctx context.Context) error {
 // suspect after an interim interval and ten seconds, others after silentAfter.
 // Time while this program did not run is nobody's silence.
 func (t *tx) closeSilent() error {
-	open, err := t.findSessions("state <> 'closed' AND heard_at < ?", millis(t.now.Add(-ghostAfter)))
+	open, err := t.findSessions("state <> 'closed' AND heard_at <= ?", millis(t.now.Add(-ghostAfter)))
 	if err != nil {
 		return err
 	}

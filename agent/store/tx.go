@@ -136,7 +136,10 @@ func (t *tx) atomically(f func() error) error {
 		}
 		*t = before
 	}
-	return errors.Join(err, sqlFault("release savepoint", t.control("RELEASE one")))
+	if release := t.control("RELEASE one"); release != nil {
+		return errors.Join(err, sqlFault("release savepoint", release))
+	}
+	return err
 }
 
 func (t *tx) loadMark() error {
