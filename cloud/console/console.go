@@ -95,7 +95,7 @@ func (s *Server) Handler() http.Handler {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	s.hub.Max, s.hub.Log = s.MaxLive, s.Log
+	s.hub.Max, s.hub.Log, s.hub.Now = s.MaxLive, s.Log, s.Now
 	if s.hub.Max == 0 {
 		s.hub.Max = 256
 	}
@@ -148,9 +148,6 @@ var templateFuncs = template.FuncMap{
 	"stepName": stepName,
 	"empty": func(icon, title, text, href, link string) webui.Empty {
 		return webui.Empty{Icon: icon, Title: title, Text: text, Href: href, Link: link}
-	},
-	"alert": func(tone webui.Tone, title, text string) webui.Alert {
-		return webui.Alert{Tone: tone, Title: title, Text: text}
 	},
 	"field": func(name, label, value, wrong, hint string) field { return field{name, label, value, wrong, hint} },
 }

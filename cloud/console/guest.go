@@ -11,7 +11,7 @@ import (
 )
 
 // reasons are offered for a lock; anything else can be typed.
-var reasons = []string{"Not paid", "Misuse", "Asked by the guest", "Device lost"}
+var reasons = []string{"Not paid", "Misuse", "Guest asked", "Device lost"}
 
 const maxReason = 200 // characters
 
@@ -109,7 +109,7 @@ func (s *Server) guestLive(w http.ResponseWriter, r *http.Request, op hotspot.Op
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-usage", "guest-sessions")
+		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-private", "guest-usage", "guest-sessions")
 	})
 	return nil
 }

@@ -58,7 +58,7 @@ type lockView struct {
 	Text    string // the plain truth in one or two sentences
 	Tone    webui.Tone
 	Dots    []webui.Dot
-	Mini    []string // state of the three dots of a list row; nil when unlocked or enforced
+	Mini    []string // state of the three dots of a list row; nil when unlocked or settled
 	By      string
 	At      time.Time
 	Reason  string
@@ -93,7 +93,7 @@ func viewLock(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) lock
 	_, v.Details = splitSteps(l)
 	words(&v, l, site, c)
 	v.Dots = dots(l, c)
-	if l.State != hotspot.LockEnforced {
+	if !settled(l.State) {
 		for _, d := range v.Dots {
 			v.Mini = append(v.Mini, d.State)
 		}
@@ -137,6 +137,11 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 	}
 }
 
+// settled reports whether the site has told how the lock ended.
+func settled(s hotspot.LockState) bool {
+	return s == hotspot.LockEnforced || s == hotspot.LockLeaks || s == hotspot.LockUnproven
+}
+
 // dots are the three steps that the owner watches.
 func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
 	names := map[string]string{"sent": "Sent", "received": "Received by the site", "enforced": "Cut off, with proof"}
@@ -145,7 +150,7 @@ func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
 	for _, st := range main {
 		byName[stages[stage(st.Name)]] = st
 	}
-	final := l.State == hotspot.LockEnforced || l.State == hotspot.LockLeaks || l.State == hotspot.LockUnproven
+	final := settled(l.State)
 	out := make([]webui.Dot, 0, 3)
 	waiting := false // a step before this one is still open
 	for _, name := range stages[1:] {
@@ -170,8 +175,8 @@ func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
 			if st.Took > 0 {
 				d.Took = webui.Took(st.Took)
 			}
-			if st.Machine == "site" && d.Note == "" {
-				d.Note = "By the site's clock"
+			if name == "received" && d.Note == "" && st.Machine == "site" {
+				d.Note = "From here on by the site's clock"
 			}
 		}
 		out = append(out, d)

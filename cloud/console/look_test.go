@@ -53,15 +53,22 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 	srv, _, f, cookies := start(t, hotspot.Owner)
 	browser := webuitest.Start(t)
 	f.guests[0].Lock = hotspot.LockStatus{State: hotspot.LockNone}
-	pages := map[string]string{"home": "/", "site": "/sites/main", "site-lost": "/sites/harbour", "site-never": "/sites/fresh",
-		"guest-online": "/guests/mara", "guest-enforced": "/guests/enforced", "guest-sent": "/guests/sent", "guest-waiting": "/guests/waiting",
-		"guest-leaks": "/guests/leaks", "add-guest": "/sites/main/guests/new?kind=user", "plans": "/plans",
-		"add-site": "/sites/new", "box": "/sites/main/box", "missing": "/nowhere"}
-	for name, path := range pages {
+	pages := map[string]struct{ path, heading string }{
+		"home": {"/", "Sites"}, "site": {"/sites/main", "Main Street"}, "site-lost": {"/sites/harbour", "Harbour"},
+		"site-never": {"/sites/fresh", "Old Town"}, "site-nobody": {"/sites/main?q=zebra", "Main Street"},
+		"guest-online": {"/guests/mara", "mara"}, "guest-enforced": {"/guests/enforced", "sam"}, "guest-sent": {"/guests/sent", "noor"},
+		"guest-waiting": {"/guests/waiting", "rafa"}, "guest-leaks": {"/guests/leaks", "lea"},
+		"add-guest": {"/sites/main/guests/new?kind=user", "Add a guest"}, "plans": {"/plans", "Plans"},
+		"add-site": {"/sites/new", "Add a site"}, "box": {"/sites/main/box", "Box"}, "missing": {"/nowhere", "Not found"},
+	}
+	for name, p := range pages {
 		tab := browser.Open(t, srv.URL, cookies)
-		tab.Visit(t, path)
-		if got := tab.Received(); got > wireBudget {
-			t.Errorf("%s weighs %d bytes on the wire, want at most %d", name, got, wireBudget)
+		tab.Visit(t, p.path)
+		if got := tab.Text(t, "h1"); got != p.heading {
+			t.Errorf("%s is headed %q, want %q", name, got, p.heading)
+		}
+		if got := tab.Received(); got < 5_000 || got > wireBudget {
+			t.Errorf("%s weighs %d bytes on the wire, want 5,000 to %d", name, got, wireBudget)
 		}
 		for _, v := range webuitest.Views {
 			tab.Inspect(t, name, v)
@@ -70,6 +77,9 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 	}
 	tab := browser.Open(t, srv.URL, nil)
 	tab.Visit(t, "/signin")
+	if got := tab.Text(t, "h1"); got != "Sign in" {
+		t.Errorf("the first page of a stranger is headed %q, want Sign in", got)
+	}
 	for _, v := range webuitest.Views {
 		tab.Inspect(t, "signin", v)
 	}

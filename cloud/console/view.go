@@ -54,6 +54,10 @@ func siteVerdict(st hotspot.SiteStatus, c webui.Clock) webui.Verdict {
 		set(webui.Warn, "The site has gone quiet", "It is connected but has not reported. Figures may be old.")
 	case worst != webui.Good:
 		set(worst, "Needs attention", strings.Join(texts, " · "))
+	case st.LocksOpen == 1:
+		set(webui.Good, "Connected", "One lock is not proven yet.")
+	case st.LocksOpen > 1:
+		set(webui.Good, "Connected", fmt.Sprintf("%d locks are not proven yet.", st.LocksOpen))
 	case st.Applied < st.Revision:
 		set(webui.Good, "Connected", "The latest changes are on their way to the site.")
 	default:

@@ -30,6 +30,7 @@ type Hub struct {
 	Refresh time.Duration // between renderings without a wake-up, for what changes by time alone; 0 is 15 s
 	Gap     time.Duration // least time between two renderings of one stream; 0 is 100 ms
 	Log     *slog.Logger
+	Now     func() time.Time // nil is time.Now; the clock that pages count their ages by
 
 	mu      sync.Mutex
 	streams map[*stream]struct{} // guarded by mu
@@ -116,7 +117,7 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, topics []string, ren
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
-	err := h.run(r.Context(), s, &eventWriter{w: w, rc: http.NewResponseController(w)}, render)
+	err := h.run(r.Context(), s, &eventWriter{w: w, rc: http.NewResponseController(w), now: h.Now}, render)
 	if err != nil && r.Context().Err() == nil && h.Log != nil {
 		h.Log.Debug("web: live page ended", "path", r.URL.Path, "err", err)
 	}
@@ -184,8 +185,9 @@ func (h *Hub) run(ctx context.Context, s *stream, out *eventWriter, render func(
 // eventWriter writes server-sent events, each with a deadline, so that a dead
 // phone cannot hold a stream for ever.
 type eventWriter struct {
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	now func() time.Time // nil is time.Now
 }
 
 func (o *eventWriter) parts(parts []Part, sent map[string]string) error {
@@ -205,8 +207,12 @@ func (o *eventWriter) event(name, data string) error {
 	if err := o.rc.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	now := time.Now
+	if o.now != nil {
+		now = o.now
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "event: %s\nid: %d\n", name, time.Now().UnixMilli())
+	fmt.Fprintf(&b, "event: %s\nid: %d\n", name, now().UnixMilli())
 	for line := range strings.SplitSeq(data, "\n") {
 		b.WriteString("data: ")
 		b.WriteString(strings.TrimSuffix(line, "\r"))

@@ -75,8 +75,10 @@ type Tab struct {
 	received int64    // bytes of bodies and headers, as they crossed the wire
 }
 
-// Open makes a tab, signed in by the cookies, that will visit origin
-// ("http://127.0.0.1:1234"). It closes with the test, at the latest a minute on.
+// Open makes a tab that will visit origin ("http://127.0.0.1:1234") with these
+// cookies and no others; tabs of one browser share them, so open one at a time.
+// Files are not cached between pages. It closes with the test, at the latest a
+// minute on.
 func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *Tab {
 	t.Helper()
 	u, err := url.Parse(origin)
@@ -88,7 +90,7 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 	tab := &Tab{Ctx: ctx, origin: u, stop: func() { stopTime(); stop() }}
 	t.Cleanup(tab.stop)
 	chromedp.ListenTarget(ctx, tab.note)
-	actions := []chromedp.Action{network.Enable(), runtime.Enable(), cdplog.Enable()}
+	actions := []chromedp.Action{network.Enable(), network.SetCacheDisabled(true), network.ClearBrowserCookies(), runtime.Enable(), cdplog.Enable()}
 	for name, value := range cookies {
 		actions = append(actions, network.SetCookie(name, value).WithURL(origin).WithHTTPOnly(true))
 	}
@@ -144,6 +146,14 @@ func (tab *Tab) Received() int64 {
 	tab.mu.Lock()
 	defer tab.mu.Unlock()
 	return tab.received
+}
+
+// Text returns what the first element of the selector reads.
+func (tab *Tab) Text(t testing.TB, selector string) string {
+	t.Helper()
+	var text string
+	tab.Do(t, "read "+selector, chromedp.Text(selector, &text, chromedp.ByQuery))
+	return strings.TrimSpace(text)
 }
 
 // View is how a page is looked at.
