@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+func TestTheExampleLoadsAndNamesEveryKey(t *testing.T) {
+	file := filepath.Join("..", "configs", "agent.example.toml")
+	c, err := loadConfig(file, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := toml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(all), "\n") {
+		key, _, ok := strings.Cut(line, " =")
+		if ok && !strings.Contains(string(text), "\n"+strings.TrimSpace(key)+" =") {
+			t.Errorf("key %s is not in the example", key)
+		}
+	}
+}
+
+func TestBadConfigurationsNameFileAndKey(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"unknown key":        {"[radius]\nauht = []\n", `config.toml:2: unknown key "radius.auht"`},
+		"wrong type":         {"[status]\nlisten = 5\n", "config.toml:2:"},
+		"broken syntax":      {"[status\n", "config.toml:1:"},
+		"another version":    {"version = 2\n", "version: this program reads version 1, not 2"},
+		"not a port":         {"[radius]\nauth = [\"1812\"]\n", `radius.auth[0]: "1812" is not host:port`},
+		"NAS without secret": {"[[nas]]\nid = \"r\"\naddress = \"10.0.0.1\"\n", "nas[0].secret_file"},
+		"bad NAS address":    {"[[nas]]\nid = \"r\"\naddress = \"router\"\nsecret_file = \"x\"\n", `nas[0].address: "router"`},
+		"doubled NAS":        {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[[nas]]\nid=\"r\"\naddress=\"10.0.0.2\"\nsecret_file=\"x\"\n", `nas[1].id: "r" is used twice`},
+		"API without user":   {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\n", "nas[0].router: user and password_file belong to url"},
+	} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadConfig(file, false); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want it to say %q", name, err, tc.want)
+		}
+	}
+	if _, err := loadConfig(filepath.Join(t.TempDir(), "none.toml"), true); err != nil {
+		t.Errorf("a missing file that may miss: %v", err)
+	}
+}

@@ -1,0 +1,50 @@
+// Command iwas-demo runs a whole cafe on this machine; `make run` calls it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"iwas/internal/demo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "\nThe cafe could not be kept open:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "run" {
+		args = args[1:]
+	}
+	f := flag.NewFlagSet("iwas-demo run", flag.ContinueOnError)
+	o := demo.Options{Guests: true, Talk: os.Stdout}
+	f.StringVar(&o.Dir, "dir", ".run", "folder for state, configuration and logs")
+	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	began := time.Now()
+	fmt.Println("Opening a cafe on this machine:")
+	cafe, err := demo.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  ready after %s\n", time.Since(began).Round(10*time.Millisecond))
+	fmt.Print(cafe.Guide())
+	err = cafe.Wait(ctx)
+	fmt.Println("\nClosing.")
+	if serr := cafe.Stop(); err == nil {
+		err = serr
+	}
+	return err
+}

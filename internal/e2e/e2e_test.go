@@ -1,0 +1,304 @@
+// Package e2e drives the built binaries as people do: a browser at the console,
+// a router with guests, a machine that loses its power.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"iwas/internal/demo"
+	"iwas/internal/routersim"
+)
+
+var bin string // folder of the built binaries
+
+func TestMain(m *testing.M) {
+	os.Exit(build(m))
+}
+
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "iwas-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	for out, pkg := range map[string]string{"iwas-agent": "iwas/agent", "iwas-cloud": "iwas/cloud", "routersim": "iwas/internal/routersim/cmd/routersim"} {
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, out), pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if b, err := cmd.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, b)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// open starts a cafe of the test's own.
+func open(t *testing.T, change func(*demo.Options)) *demo.Cafe {
+	t.Helper()
+	ports, err := demo.FreePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := demo.Options{Dir: t.TempDir(), Bin: bin, Ports: ports}
+	if change != nil {
+		change(&o)
+	}
+	c, err := demo.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if t.Failed() {
+			for _, name := range []string{"cloud", "agent", "router"} {
+				b, err := os.ReadFile(filepath.Join(o.Dir, name+".log"))
+				if err == nil && len(b) > 8000 {
+					b = b[len(b)-8000:]
+				}
+				t.Logf("%s.log:\n%s", name, b)
+			}
+		}
+	})
+	return c
+}
+
+// account is the part of the API's account the tests look at.
+type account struct {
+	ID   string `json:"id"`
+	Lock struct {
+		Locked bool   `json:"locked"`
+		State  string `json:"state"`
+		Method string `json:"method"`
+		Reason string `json:"reason"`
+		Steps  []struct {
+			Name string    `json:"name"`
+			At   time.Time `json:"at"`
+		} `json:"steps"`
+	} `json:"lock"`
+	Pass struct {
+		Upload   uint64 `json:"upload"`
+		Download uint64 `json:"download"`
+	} `json:"pass"`
+	Sessions []struct{} `json:"sessions"`
+}
+
+func get(t *testing.T, c *demo.Cafe, id string) account {
+	t.Helper()
+	var a account
+	if err := c.API(t.Context(), http.MethodGet, "/api/v1/accounts/"+id, nil, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func act(t *testing.T, c *demo.Cafe, id, what, reason string) account {
+	t.Helper()
+	var a account
+	if err := c.API(t.Context(), http.MethodPost, "/api/v1/accounts/"+id+"/"+what, map[string]string{"reason": reason}, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func guest(t *testing.T, c *demo.Cafe, mac string) routersim.Guest {
+	t.Helper()
+	var g routersim.Guest
+	if err := c.Control(t.Context(), http.MethodGet, "/guests/"+mac, nil, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// login brings a device and logs it in; it returns what the page says.
+func login(t *testing.T, c *demo.Cafe, mac string, a demo.Account, method string) error {
+	t.Helper()
+	if err := c.Control(t.Context(), http.MethodPost, "/guests/"+mac+"/arrive", map[string]string{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return c.Control(t.Context(), http.MethodPost, "/guests/"+mac+"/login", routersim.Login{Method: method, Username: a.Username, Password: a.Password}, nil)
+}
+
+func until(t *testing.T, what string, limit time.Duration, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited %s in vain for: %s", limit, what)
+		}
+	}
+}
+
+func knobs(t *testing.T, c *demo.Cafe, k routersim.Knobs) {
+	t.Helper()
+	if err := c.Control(t.Context(), http.MethodPut, "/router/knobs", k, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	phone  = "02:00:00:00:01:01"
+	laptop = "02:00:00:00:01:02"
+	other  = "02:00:00:00:01:03"
+)
+
+func TestLockEndsWithTheGuestProvablyOff(t *testing.T) {
+	c := open(t, nil)
+	tess, amira := c.Accounts[0], c.Accounts[1]
+	for mac, a := range map[string]demo.Account{phone: tess, laptop: tess, other: amira} {
+		if err := login(t, c, mac, a, "http-chap"); err != nil {
+			t.Fatalf("login of %s: %v", mac, err)
+		}
+		if err := c.Control(t.Context(), http.MethodPost, "/guests/"+mac+"/use", map[string]any{"upload": 1000, "download": 9000, "connections": 20}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "both sessions in the console", 10*time.Second, func() bool { return len(get(t, c, tess.ID).Sessions) == 2 })
+	before := guest(t, c, other)
+
+	act(t, c, tess.ID, "lock", "left without paying")
+	until(t, "enforced", 5*time.Second, func() bool { return get(t, c, tess.ID).Lock.State == "enforced" })
+
+	for _, mac := range []string{phone, laptop} {
+		if g := guest(t, c, mac); g.Online || g.Cookies != 0 || g.Connections != 0 {
+			t.Errorf("%s after the lock: online %v, %d cookies, %d connections; want off and none", mac, g.Online, g.Cookies, g.Connections)
+		}
+	}
+	if g := guest(t, c, other); !g.Online || g.Connections < before.Connections {
+		t.Errorf("another guest: online %v with %d connections, want online with %d or more", g.Online, g.Connections, before.Connections)
+	}
+	a := get(t, c, tess.ID)
+	var names []string
+	for _, s := range a.Lock.Steps {
+		names = append(names, s.Name)
+		if s.At.IsZero() {
+			t.Errorf("step %s has no time", s.Name)
+		}
+	}
+	if got := strings.Join(names, " "); got != "requested sent received enforced" {
+		t.Errorf("steps: got %q, want requested sent received enforced", got)
+	}
+	err := login(t, c, phone, tess, "http-pap")
+	if err == nil || !strings.Contains(err.Error(), "blocked") {
+		t.Errorf("login while locked: got %v, want the reason", err)
+	}
+
+	act(t, c, tess.ID, "unlock", "paid")
+	until(t, "a login after the unlock", 5*time.Second, func() bool { return login(t, c, phone, tess, "http-pap") == nil })
+	until(t, "usage in the console", 10*time.Second, func() bool { return get(t, c, tess.ID).Pass.Download >= 9000 })
+}
+
+func TestARouterThatAcknowledgesAndDoesNothingIsCaught(t *testing.T) {
+	c := open(t, nil)
+	knobs(t, c, routersim.Knobs{CoAIgnore: true})
+	tess := c.Accounts[0]
+	if err := login(t, c, phone, tess, "http-chap"); err != nil {
+		t.Fatal(err)
+	}
+	act(t, c, tess.ID, "lock", "test")
+	until(t, "enforced", 5*time.Second, func() bool { return get(t, c, tess.ID).Lock.State == "enforced" })
+	if g := guest(t, c, phone); g.Online {
+		t.Error("the guest is still online")
+	}
+	if a := get(t, c, tess.ID); a.Lock.Method != "api" {
+		t.Errorf("method: got %q, want api", a.Lock.Method)
+	}
+}
+
+func TestALockForASiteThatIsAwayWaitsAndIsApplied(t *testing.T) {
+	c := open(t, nil)
+	tess := c.Accounts[0]
+	if err := login(t, c, phone, tess, "http-chap"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StopOne("agent", true); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the console to see the site lost", 15*time.Second, func() bool {
+		var s struct{ Presence string }
+		if err := c.API(t.Context(), http.MethodGet, "/api/v1/sites/"+c.SiteID, nil, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Presence == "lost"
+	})
+	act(t, c, tess.ID, "lock", "test")
+	if s := get(t, c, tess.ID).Lock.State; s != "waits_for_site" {
+		t.Errorf("state: got %q, want waits_for_site", s)
+	}
+	if g := guest(t, c, phone); !g.Online {
+		t.Error("the guest went offline with the agent; the cafe must go on")
+	}
+	if err := c.StartAgent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "enforced", 15*time.Second, func() bool { return get(t, c, tess.ID).Lock.State == "enforced" })
+	if g := guest(t, c, phone); g.Online {
+		t.Error("the guest is still online")
+	}
+}
+
+func TestTheCafeGoesOnWithoutTheCloud(t *testing.T) {
+	c := open(t, nil)
+	if err := c.StopOne("cloud", true); err != nil {
+		t.Fatal(err)
+	}
+	for mac, m := range map[string]string{phone: "http-chap", laptop: "http-pap"} {
+		if err := login(t, c, mac, c.Accounts[0], m); err != nil {
+			t.Errorf("%s without the cloud: %v", m, err)
+		}
+	}
+	if g := guest(t, c, phone); !g.Online || g.Rate != "5M/20M" {
+		t.Errorf("got online %v at %q, want online at 5M/20M", g.Online, g.Rate)
+	}
+}
+
+func TestATakenPortIsNamed(t *testing.T) {
+	ports, err := demo.FreePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, err := listenUDP(ports.RADIUSAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	_, err = demo.Start(t.Context(), demo.Options{Dir: t.TempDir(), Bin: bin, Ports: ports})
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(ports.RADIUSAuth)) {
+		t.Errorf("got %v, want an error naming port %d", err, ports.RADIUSAuth)
+	}
+}
+
+func TestAWrongKeyIsRefusedWithFileLineAndKey(t *testing.T) {
+	for program, line := range map[string]string{"iwas-agent": "[radius]\nport = 1812\n", "iwas-cloud": "[console]\nport = 1\n"} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte("version = 1\n"+line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(filepath.Join(bin, program), "--config", file, "run")
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); err == nil || code != 78 {
+			t.Errorf("%s: exit code %d, want 78", program, code)
+		}
+		for _, want := range []string{file + ":3", `port"`} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s said %q, want it to name %s", program, out, want)
+			}
+		}
+	}
+}
