@@ -1,0 +1,37 @@
+package condition
+
+import "time"
+
+// box is what can be wrong with the box, its clock and its network.
+var box = []Condition{
+	{
+		Code: "SYS-101", Severity: Medium,
+		Title: "The status page cannot be served",
+		Cause: "Another program holds the TCP port of the status page, or its address is not of this box.",
+		Next:  "Stop the other program, or set another port under [status] listen.",
+	},
+	{
+		Code: "CLK-101", Severity: Medium, Delay: time.Minute,
+		Title: "The clock is wrong",
+		Cause: "The date of this box differs by more than two seconds from the cloud's, most often because it has no battery and found no time server.",
+		Next:  "Let the router serve time, and start time synchronization on this box.",
+	},
+	{
+		Code: "NET-101", Severity: Medium, Delay: 30 * time.Second,
+		Title: "This box has no way to the internet",
+		Cause: "There is no default route: the cable is out, or DHCP gave no gateway.",
+		Next:  "Check the cable, then the gateway this box was given.",
+	},
+	{
+		Code: "NET-102", Severity: Medium, Delay: 30 * time.Second, DependsOn: []string{"NET-101"},
+		Title: "Names cannot be looked up",
+		Cause: "No DNS server answers this box, or it does not know the cloud's name.",
+		Next:  "Check the DNS server this box was given, and whether the router answers DNS.",
+	},
+	{
+		Code: "NET-103", Severity: Medium, Delay: time.Minute, DependsOn: []string{"NET-101", "NET-102"},
+		Title: "Something between this box and the internet answers in the cloud's place",
+		Cause: "A login page or a proxy intercepts connections: often this box was plugged into the guest network.",
+		Next:  "Move this box out of the guest network, or let it pass with an ip-binding.",
+	},
+}

@@ -1,0 +1,43 @@
+package condition
+
+import "time"
+
+// radius is what can be wrong between the router's RADIUS client and this box.
+var radius = []Condition{
+	{
+		Code: "RAD-101", Severity: High, ImpactsLogin: true,
+		Title: "The RADIUS port is taken",
+		Cause: "Another program on this box, often FreeRADIUS, holds UDP 1812 or 1813.",
+		Next:  "Stop the other program, or set other ports here and on the router.",
+	},
+	{
+		Code: "RAD-102", Severity: High, ImpactsLogin: true,
+		Title: "RADIUS comes from an address that is no router of ours",
+		Cause: "The router sends from another of its addresses than the one configured, or it is not configured at all.",
+		Next:  "Set src-address of /radius on the router, or add the address here.",
+	},
+	{
+		Code: "RAD-103", Severity: High, DependsOn: []string{"RAD-102"}, ImpactsLogin: true,
+		Title: "The RADIUS secret is not the same on both sides",
+		Cause: "The shared secret of /radius on the router differs from the one in its file here; RADIUS answers that with silence.",
+		Next:  "Set the same secret on both sides, without blanks at its ends.",
+	},
+	{
+		Code: "RAD-104", Severity: Medium,
+		Title: "Disconnect-Request stays unanswered",
+		Cause: "The router does not accept incoming RADIUS, a firewall rule drops UDP 3799, or its /radius entry names another address.",
+		Next:  "On the router: /radius/incoming/set accept=yes, and let UDP 3799 in from this box.",
+	},
+	{
+		Code: "RAD-105", Severity: Medium,
+		Title: "The router refuses to end a session",
+		Cause: "It answers Disconnect-Request with a refusal, and there is no API to end the session by.",
+		Next:  "Configure the router's API under [nas.router], so that sessions can be ended and read back.",
+	},
+	{
+		Code: "RAD-106", Severity: Medium, Delay: 10 * time.Second,
+		Title: "More RADIUS requests arrive than can be answered",
+		Cause: "A device retries without pause, or the disk of this box is too slow for the cafe.",
+		Next:  "See on the status page who asks so often, and how long answers take.",
+	},
+}

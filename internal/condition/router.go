@@ -1,0 +1,114 @@
+package condition
+
+import "time"
+
+// behindDoor are the conditions that explain why nothing can be read from the
+// router.
+var behindDoor = []string{"RTR-101", "RTR-102", "RTR-103", "RTR-104", "RTR-105"}
+
+// router is what can be wrong with the router's management door and its HotSpot.
+// While the door is shut guests log in, but nothing can be proven.
+var router = []Condition{
+	{
+		Code: "RTR-101", Severity: High, Delay: 15 * time.Second,
+		Title: "The router does not answer",
+		Cause: "The router is off, the cable is out, its address changed, or a firewall rule drops this box's packets.",
+		Next:  "Check that the router is on and that this box can ping it.",
+	},
+	{
+		Code: "RTR-102", Severity: High, Delay: 15 * time.Second, DependsOn: []string{"RTR-101"},
+		Title: "The router's API service is off",
+		Cause: "The service is disabled, on another port, has no certificate, or does not allow this box's address.",
+		Next:  "On the router, look at /ip/service/print and enable api-ssl for this box.",
+	},
+	{
+		Code: "RTR-103", Severity: High, DependsOn: []string{"RTR-101", "RTR-102"},
+		Title: "The router refuses our login",
+		Cause: "The service user's name or password is wrong, its group lacks the policy api, or it is limited to another address.",
+		Next:  "Set the service user's password on the router and in its file on this box.",
+	},
+	{
+		Code: "RTR-104", Severity: High, DependsOn: []string{"RTR-101", "RTR-102"},
+		Title: "The router's certificate is not the one trusted",
+		Cause: "The certificate was renewed, the router was replaced, or somebody stands between this box and the router.",
+		Next:  "Compare the fingerprint with the router's own before you trust it.",
+	},
+	{
+		Code: "RTR-105", Severity: High, DependsOn: []string{"RTR-101", "RTR-102", "RTR-103", "RTR-104"},
+		Title: "The service user lacks a right on the router",
+		Cause: "The user's group has not all the policies that reading and removing sessions needs.",
+		Next:  "On the router, give the group the policies read, write, api, test and sensitive.",
+	},
+	{
+		Code: "RTR-106", Severity: High, DependsOn: behindDoor,
+		Title: "The router's device-mode forbids what is needed",
+		Cause: "RouterOS has the feature switched off in device-mode, which only a person at the router can change.",
+		Next:  "Allow the feature in /system/device-mode, then press the button or cut the power as it asks.",
+	},
+	{
+		Code: "RTR-107", Severity: Medium, DependsOn: behindDoor,
+		Title: "The router's RouterOS is too old",
+		Cause: "This version lacks commands or RADIUS attributes that are needed.",
+		Next:  "Update RouterOS to the newest stable version of 7, at a quiet hour.",
+	},
+	{
+		Code: "RTR-108", Severity: Medium, Delay: time.Minute, DependsOn: append([]string{"RTR-106"}, behindDoor...),
+		Title: "The router's set-up is not what was agreed",
+		Cause: "Somebody changed or removed a setting that this box relies on.",
+		Next:  "Compare the settings named with what was set up, and put them back.",
+	},
+	{
+		Code: "RTR-109", Severity: High, ImpactsLogin: true,
+		Title: "No router is configured",
+		Cause: "The configuration has no [[nas]] section, so nobody's requests are answered.",
+		Next:  "Add the router's address and RADIUS secret to the configuration and restart the service.",
+	},
+	{
+		Code: "RTR-110", Severity: Low,
+		Title: "A router has no API configured",
+		Cause: "Without it sessions are ended by Disconnect-Request alone, and nothing can be read back.",
+		Next:  "Make a service user on the router and set url, user and password_file under [nas.router].",
+	},
+	{
+		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
+		Title: "The router has no HotSpot server in force",
+		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",
+		Next:  "On the router, look at /ip/hotspot/print and enable the server.",
+	},
+	{
+		Code: "HSP-201", Severity: High, DependsOn: behindDoor,
+		Title: "Guests' connections are fasttracked past the HotSpot",
+		Cause: "A fasttrack rule stands above guest traffic: connections it has taken go on after a lock, uncounted and unlimited.",
+		Next:  "Accept guest traffic above the fasttrack rule, or limit that rule to other networks.",
+	},
+	{
+		Code: "HSP-202", Severity: High, DependsOn: behindDoor,
+		Title: "Guests have IPv6, which the HotSpot does not control",
+		Cause: "The guest network has an IPv6 address: phones reach the internet over it without logging in.",
+		Next:  "Remove the IPv6 address from the guest interface, or drop IPv6 from guests.",
+	},
+	{
+		Code: "HSP-203", Severity: Medium, DependsOn: behindDoor,
+		Title: "A bypassed binding lets a device through",
+		Cause: "An ip-binding of type bypassed matches a guest's device, so the HotSpot never asks it to log in.",
+		Next:  "Remove the binding, or make it narrower.",
+	},
+	{
+		Code: "HSP-204", Severity: Medium, DependsOn: behindDoor,
+		Title: "The login page offers a trial",
+		Cause: "The HotSpot profile has trial in login-by: anybody goes online without an account, a locked guest too.",
+		Next:  "Take trial out of login-by of the profile.",
+	},
+	{
+		Code: "HSP-205", Severity: Medium, DependsOn: behindDoor,
+		Title: "The router has a local user of the same name",
+		Cause: "RouterOS asks its own HotSpot users before RADIUS, so a local user of a guest's name logs in whatever we say.",
+		Next:  "Remove the local user, or give it a name no account has.",
+	},
+	{
+		Code: "HSP-206", Severity: High, DependsOn: append([]string{"HSP-201", "HSP-202", "HSP-203", "HSP-204", "HSP-205"}, behindDoor...),
+		Title: "The router keeps letting a guest through",
+		Cause: "Everything known was removed and the router's own list still shows the guest as logged in.",
+		Next:  "Look at the guest's rows in active, host and ip-binding on the router, and read its log.",
+	},
+}
