@@ -23,15 +23,19 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "run" {
-		args = args[1:]
+	bench := false
+	if len(args) > 0 && (args[0] == "run" || args[0] == "bench") {
+		bench, args = args[0] == "bench", args[1:]
 	}
-	f := flag.NewFlagSet("iwas-demo run", flag.ContinueOnError)
+	f := flag.NewFlagSet("iwas-demo run|bench", flag.ContinueOnError)
 	o := demo.Options{Guests: true, Talk: os.Stdout}
 	f.StringVar(&o.Dir, "dir", ".run", "folder for state, configuration and logs")
 	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if bench {
+		return measure(ctx, o)
 	}
 	began := time.Now()
 	fmt.Println("Opening a cafe on this machine:")
@@ -47,4 +51,18 @@ func run(ctx context.Context, args []string) error {
 		err = serr
 	}
 	return err
+}
+
+// measure prints how long locks take on this machine.
+func measure(ctx context.Context, o demo.Options) (err error) {
+	if o.Ports, err = demo.FreePorts(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "iwas-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o.Dir, o.Guests, o.Talk = dir, false, nil
+	return demo.BenchLocks(ctx, o, 200, 50, os.Stdout)
 }
