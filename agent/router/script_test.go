@@ -223,6 +223,10 @@ func TestGoneMeanwhileIsSuccess(t *testing.T) {
 	if left := s.menus["/ip/hotspot/cookie"]; len(left) != 1 || left[0]["user"] != "b" {
 		t.Errorf("left %v, want the cookie of b alone", left)
 	}
+	removes := slices.DeleteFunc(s.said, func(w string) bool { return !strings.HasPrefix(w, "/ip/hotspot/cookie/remove") })
+	if len(removes) != 4 {
+		t.Errorf("got %v, want all at once, then one by one, and nothing left for the read-back", removes)
+	}
 }
 
 func TestLinkDialsAgain(t *testing.T) {

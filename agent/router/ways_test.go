@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
@@ -57,20 +58,33 @@ func TestWaysRoundAreNamed(t *testing.T) {
 	}
 }
 
-// settle waits until a look at the router is too old to be used for a lock.
+// settle makes sure that a lock uses no look begun before now.
 func (c *cafe) settle() {
+	c.t.Helper()
 	for _, n := range c.e.nases {
-		n.survey.mu.Lock()
-		n.survey.last = nil
-		n.survey.mu.Unlock()
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			n.survey.mu.Lock()
+			quiet := n.survey.running == nil
+			if quiet {
+				n.survey.last = nil
+			}
+			n.survey.mu.Unlock()
+			if quiet {
+				break
+			}
+			if time.Now().After(deadline) {
+				c.t.Fatal("the look at the router does not end")
+			}
+		}
 	}
 }
 
 func TestTrialIsNamed(t *testing.T) {
 	c := open(t, nil)
+	eventually(t, "a first look", func() bool { return !c.e.nases[0].survey.older(time.Minute) })
 	id := c.command("/ip/hotspot/profile/print")[0][".id"]
 	c.command("/ip/hotspot/profile/set", "=.id="+id, "=login-by=http-chap,trial,mac-cookie")
-	c.settle()
+	time.Sleep(surveyFresh + 100*time.Millisecond) // what was seen before is too old by now
 	c.lock("nobody")
 	if p := c.proof("nobody"); p.Outcome != hotspot.OutcomeLeaks || p.Code != CodeTrial {
 		t.Errorf("got %+v, want leaks with %s", p, CodeTrial)
