@@ -69,6 +69,7 @@ func open(t testing.TB, change func(*cafe)) *cafe {
 	if change != nil {
 		change(c)
 	}
+	c.e.init()
 	c.stop = func() {}
 	c.serve()
 	t.Cleanup(func() { c.stop() })
