@@ -297,7 +297,7 @@ func TestReadsAreSharedOnlyForward(t *testing.T) {
 	for range 10 {
 		go read(later)
 	}
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // time for all ten to ask while one read runs
 	close(leave)
 	for range 10 {
 		if got := <-later; got != 1 {

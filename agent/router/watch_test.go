@@ -116,7 +116,7 @@ func TestServeLeavesNothingBehind(t *testing.T) {
 		t.Errorf("got proofs %+v of an attempt that was cut short", c.proofs)
 	}
 	c.sim.Close()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // time for the simulator's goroutines to end
 	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("iwas/agent/router.(*cafe).radius"))
 }
 

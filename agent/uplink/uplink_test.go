@@ -115,7 +115,7 @@ func TestRepeatedAnswersStartNoCascade(t *testing.T) {
 		s.cloud.repeat = 3
 	})
 	wantAll(t, s.cloud, 10*wire.MaxEvents, 1)
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // time for a batch too many
 	if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got != 10 {
 		t.Errorf("got %d batches, want 10: repeated answers must not make repeated batches", got)
 	}
@@ -199,7 +199,7 @@ func TestHelloAsksForWhatIsMissing(t *testing.T) {
 		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", From: 7 + i, To: 8 + i, Time: time.Now()})
 	}
 	s.cloud.awaitHello(before, "revision 0", func(h wire.Hello) bool { return h.Revision == 0 })
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // time for a hello too many
 	if got := s.cloud.helloCount() - before; got != 1 {
 		t.Errorf("got %d hellos for 20 deltas that do not fit, want 1", got)
 	}
@@ -232,8 +232,8 @@ func TestProofOvertakesTheBacklog(t *testing.T) {
 	if took := time.Since(asked); took > 250*time.Millisecond {
 		t.Errorf("the proof took %v, want milliseconds", took)
 	}
-	s.store.add(1) // an event is no reason to send the same proof again
-	time.Sleep(100 * time.Millisecond)
+	s.store.add(1)                     // an event is no reason to send the same proof again
+	time.Sleep(100 * time.Millisecond) // time for a hello too many
 	if got := s.cloud.helloCount() - before; got != 1 {
 		t.Errorf("got %d hellos, want 1 per new proof", got)
 	}
@@ -248,7 +248,7 @@ func TestPlannedStopIsNotALoss(t *testing.T) {
 			return len(p) > 0 && p[len(p)-1].State == hotspot.Stopped && p[len(p)-1].Reason == "update to 1.1"
 		})
 	})
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // time for a will that must not come
 	if last := see(s.cloud, func() wire.Presence { return s.cloud.presence[len(s.cloud.presence)-1] }); last.State != hotspot.Stopped {
 		t.Errorf("got %s after the stop, want no last will", last.State)
 	}

@@ -150,7 +150,7 @@ func receivesNothingOfAnother(t *testing.T, f fixture) {
 	}
 	late := f.serveAgent(t, "agentlate", agentOptions{subscribe: []string{"iwas/v1/agents/+/up/presence"}}) // retained
 	eventually(t, "an answer", func() bool { return late.Connected() || late.Err() != nil })
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // time for what must not arrive
 	for i, s := range append(spies, late) {
 		select {
 		case m := <-s.Messages():
@@ -170,7 +170,7 @@ func cannotLeaveWillForAnother(t *testing.T, f fixture) {
 	eventually(t, "an answer", func() bool { return a.Connected() || a.Err() != nil })
 	line.cut()
 	b := f.connectAgent(t, agentB, agentOptions{})
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // time for the will that must not come
 	publish(t, b, wire.Topic(agentB, wire.UpPresence), "mark")
 	for {
 		m := receive(t, c)
@@ -225,7 +225,7 @@ func lastWill(t *testing.T, f fixture) {
 	line := f.line(t, agentA)
 	f.serveAgent(t, agentA, agentOptions{dial: line.dial, will: willOf(agentA)})
 	eventually(t, "a connection", line.connected)
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // time for the will to be taken with the connection
 	line.cut()
 	expect(t, c, topic, "lost 1")
 	expect(t, f.connectCloud(t, topic), topic, "lost 1") // kept for who comes later
@@ -326,7 +326,7 @@ func shared(t *testing.T, f fixture) {
 			t.Fatalf("got %d of %d messages", len(seen), n)
 		}
 	}
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // time for a message too many
 	if len(seen) != n || len(one.Messages())+len(two.Messages()) != 0 {
 		t.Errorf("got %d different messages and %d more, want each of %d once", len(seen), len(one.Messages())+len(two.Messages()), n)
 	}

@@ -218,7 +218,7 @@ func TestDeadlines(t *testing.T) {
 
 	late := startPeer(t, nil, welcome(func(s *proto.Sentence) []byte {
 		if s.Word == "/slow" {
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond) // longer than the command may take
 		}
 		return append(say("!re", "=word="+s.Word), say("!done")...)
 	}))
