@@ -1,11 +1,17 @@
 package webui
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"iwas/internal/webui/webuitest"
 )
@@ -83,6 +89,110 @@ func TestEveryComponentIsLegible(t *testing.T) {
 		tab.Visit(t, "/?dir="+dir)
 		for _, v := range webuitest.Views {
 			tab.Inspect(t, "gallery-"+dir, v)
+		}
+	}
+}
+
+// complaints counts what a check complains of instead of failing the test.
+type complaints struct {
+	testing.TB
+	said []string
+}
+
+func (c *complaints) Helper() {}
+func (c *complaints) Errorf(format string, args ...any) {
+	c.said = append(c.said, fmt.Sprintf(format, args...))
+}
+
+func TestTheInspectionFindsPlantedFaults(t *testing.T) {
+	srv := httptest.NewServer(Guard{}.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<!doctype html><html lang="en"><head><title>Faults</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="%s"></head><body><main>
+			<h1>Faults</h1><input name="nameless"><p style="color:red">styled</p><img src="http://127.0.0.1:1/x.png" alt="">
+			<table width="900"><tr><td>wide</td></tr></table><script>oops()</script></main></body></html>`, AssetPath("app.css"))
+	})))
+	defer srv.Close()
+	tab := webuitest.Start(t).Open(t, srv.URL, nil)
+	tab.Visit(t, "/")
+	found := &complaints{TB: t}
+	tab.Inspect(found, "faults", webuitest.View{Width: 360})
+	all := strings.Join(found.said, "\n")
+	for _, want := range []string{"label: ", "wider than the screen", "asked another server: http://127.0.0.1:1/x.png", "Content Security Policy"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the inspection did not find %q; it said:\n%s", want, all)
+		}
+	}
+}
+
+// livePage shows a figure, a form and a details element that the server
+// replaces, and can fall silent.
+const livePage = `{{define "content"}}<h1>Live</h1>{{template "part" .Body}}{{end}}`
+const livePart = `{{define "part"}}<div id="part"><p id="figure">{{.}}</p><label for="typed">Typed</label><input id="typed"><details id="more"><summary>More</summary><p>x</p></details></div>{{end}}`
+
+func TestALivePageKeepsWhatTheReaderDidAndSaysWhenItIsNotLive(t *testing.T) {
+	t.Parallel() // it waits for the 10 s of silence
+	pages, err := NewPages(fstest.MapFS{"live.html": {Data: []byte(livePage)}, "_part.html": {Data: []byte(livePart)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := &Hub{Gap: time.Millisecond}
+	var figure, down atomic.Int64
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/", Assets())
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() == 1 {
+			http.Error(w, "away", http.StatusServiceUnavailable)
+			return
+		}
+		hub.Serve(w, r, []string{"x"}, func(context.Context) ([]Part, error) {
+			html, err := pages.Fragment("part", figure.Load())
+			return []Part{{"part", html}}, err
+		})
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if err := pages.Render(w, r, 200, "live", Page{Title: "Live", Product: "IWAS", Live: "/live", Clock: Clock{Now: time.Now()}, Body: figure.Load()}); err != nil {
+			t.Error(err)
+		}
+	})
+	srv := httptest.NewServer(Guard{}.Wrap(mux))
+	t.Cleanup(srv.Close)
+	tab := webuitest.Start(t).Open(t, srv.URL, nil)
+	tab.Visit(t, "/")
+	waitFor(t, "the stream", func() bool { return hub.Open() == 1 })
+	tab.Do(t, "type", chromedp.SendKeys("#typed", "half a sent", chromedp.ByQuery), chromedp.Evaluate(`document.getElementById("more").open = true`, nil))
+	figure.Store(42)
+	hub.Notify("x")
+	waitFor(t, "the new figure", func() bool { return tab.Text(t, "#figure") == "42" })
+	tab.Do(t, "type on", chromedp.KeyEvent("ence"))
+	var typed string
+	var open, hidden bool
+	tab.Do(t, "look", chromedp.Value("#typed", &typed, chromedp.ByQuery), chromedp.Evaluate(`document.getElementById("more").open`, &open),
+		chromedp.Evaluate(`document.getElementById("not-live").hidden`, &hidden))
+	if typed != "half a sentence" || !open || !hidden {
+		t.Errorf("after a replacement the field holds %q, details open: %v, live: %v; want them kept", typed, open, hidden)
+	}
+	down.Store(1)
+	srv.CloseClientConnections()
+	start := time.Now()
+	waitFor(t, "the words Not live", func() bool {
+		tab.Do(t, "look", chromedp.Evaluate(`document.getElementById("not-live").hidden`, &hidden))
+		return !hidden
+	})
+	if took := time.Since(start); took > 12*time.Second {
+		t.Errorf("said Not live after %v, want within 10 s of the last sign of life", took)
+	}
+	down.Store(0)
+	waitFor(t, "being live again", func() bool {
+		tab.Do(t, "look", chromedp.Evaluate(`document.getElementById("not-live").hidden`, &hidden))
+		return hidden
+	})
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }

@@ -61,7 +61,7 @@
 		};
 		const open = () => {
 			clearTimeout(retry);
-			if (stream) stream.close();
+			stream?.close();
 			stream = new EventSource(path);
 			stream.addEventListener("beat", alive);
 			stream.addEventListener("part", (e) => { alive(e); swap(e.data); });
@@ -80,12 +80,13 @@
 			root.dataset.stale = "";
 		}, 1000);
 		// A hidden tab gives its connection back; coming back asks at once.
-		document.addEventListener("visibilitychange", () => {
-			if (document.hidden) { clearTimeout(retry); stream.close(); } else { heard = performance.now(); open(); }
-		});
-		addEventListener("pagehide", () => stream.close());
+		const follow = () => {
+			if (document.hidden) { clearTimeout(retry); stream?.close(); } else { heard = performance.now(); open(); }
+		};
+		document.addEventListener("visibilitychange", follow);
+		addEventListener("pagehide", () => stream?.close());
 		addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
-		open();
+		follow();
 	}
 
 	document.addEventListener("submit", (e) => {

@@ -94,7 +94,8 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 	for name, value := range cookies {
 		actions = append(actions, network.SetCookie(name, value).WithURL(origin).WithHTTPOnly(true))
 	}
-	if err := chromedp.Run(ctx, actions...); err != nil {
+	// A tab behind another one is hidden: it neither paints nor follows streams.
+	if err := chromedp.Run(ctx, append(actions, page.BringToFront())...); err != nil {
 		t.Fatalf("open tab: %v", err)
 	}
 	return tab
@@ -198,8 +199,8 @@ func (tab *Tab) Inspect(t testing.TB, name string, v View) {
 	tab.Set(t, v)
 	var wide, have bool
 	var culprit string
-	tab.Do(t, "measure", chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth`, &wide),
-		chromedp.Evaluate(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== "absolute").map(e => e.outerHTML.slice(0, 90)).slice(0, 3).join(" | ")`, &culprit),
+	tab.Do(t, "measure", chromedp.Evaluate(fmt.Sprintf(`document.documentElement.scrollWidth > %d`, v.Width), &wide), // innerWidth grows with the page on a phone
+		chromedp.Evaluate(fmt.Sprintf(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > %d && getComputedStyle(e).position !== "absolute").map(e => e.outerHTML.slice(0, 90)).slice(0, 3).join(" | ")`, v.Width+1), &culprit),
 		chromedp.Evaluate(`typeof axe !== "undefined"`, &have))
 	if wide {
 		t.Errorf("%s at %s: wider than the screen: %s", name, v, culprit)
@@ -239,7 +240,7 @@ func (tab *Tab) Picture(t testing.TB, name string) {
 		return // nobody would see it
 	}
 	var png []byte
-	tab.Do(t, "take a picture", page.BringToFront(), chromedp.FullScreenshot(&png, 100))
+	tab.Do(t, "take a picture", chromedp.FullScreenshot(&png, 100))
 	file := filepath.Join(t.ArtifactDir(), strings.ReplaceAll(name, "/", "_")+".png")
 	if err := os.WriteFile(file, png, 0o644); err != nil {
 		t.Fatal(err)
