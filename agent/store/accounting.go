@@ -50,11 +50,11 @@ func (t *tx) record(a hotspot.Accounting) error {
 	}
 	before := s
 	if !s.absorb(a, isNew) {
-		if isNew || !s.HeardAt.After(before.HeardAt) {
+		if !s.HeardAt.After(before.HeardAt) {
 			return nil
 		}
 		// Nothing to tell the cloud, but a sign of life all the same.
-		return t.saveSession(s)
+		return t.updateSession(s, before)
 	}
 	var usage *wire.UsageBody
 	if s.Pass != "" {
@@ -62,15 +62,17 @@ func (t *tx) record(a hotspot.Accounting) error {
 			return err
 		}
 	}
-	if err := t.saveSession(s); err != nil {
-		return err
-	}
+	save := func() error { return t.updateSession(s, before) }
 	kind := wire.EventSessionUsage
-	switch {
-	case s.State == hotspot.Closed:
-		kind = wire.EventSessionStopped
-	case isNew:
+	if isNew {
+		save = func() error { return t.insertSession(s) }
 		kind = wire.EventSessionStarted
+	}
+	if s.State == hotspot.Closed {
+		kind = wire.EventSessionStopped
+	}
+	if err := save(); err != nil {
+		return err
 	}
 	body := wire.FromSession(s.Session)
 	body.PassUsage = usage
@@ -141,9 +143,9 @@ func (t *tx) session(a hotspot.Accounting) (s session, isNew bool, err error) {
 	}
 	var found bool
 	if p.id != "" {
-		s, found, err = t.findSession("permit = ? AND permit <> ''", p.id)
+		s, found, err = t.findSession("permit = ?", p.id)
 	} else {
-		s, found, err = t.findSession("permit = '' AND nas = ? AND acct_session_id = ? AND mac = ? AND started_at BETWEEN ? AND ? ORDER BY started_at DESC LIMIT 1",
+		s, found, err = t.findSession("permit IS NULL AND nas = ? AND acct_session_id = ? AND mac = ? AND started_at BETWEEN ? AND ? ORDER BY started_at DESC LIMIT 1",
 			a.NAS, a.AcctSessionID, a.MAC.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch)))
 	}
 	if err != nil || found {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/netip"
 	"reflect"
@@ -286,25 +287,30 @@ func TestUseThatEndsAPassEndsItsCachedAccepts(t *testing.T) {
 // TestMeteredTimeIsTheUnionOfWhatWasReported draws devices coming and going,
 // reports at any moment, some late, and holds the pass against the plain union.
 func TestMeteredTimeIsTheUnionOfWhatWasReported(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	guests := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		s := newSite(t)
-		defer func() { s.must(s.Close()) }()
-		s.cloud.guest("bob", "hello", hotspot.Limits{Devices: 100, Clock: hotspot.Metered, Time: 1000 * time.Hour})
-		s.start()
+		guests++
+		bob := fmt.Sprint("bob", guests)
+		s.cloud.guest(bob, "hello", hotspot.Limits{Devices: 100, Clock: hotspot.Metered, Time: 1000 * time.Hour})
+		s.apply()
+		s.clock.Add(time.Hour)
+		began := s.clock.Now()
 		type device struct {
 			v        hotspot.Verdict
 			began    time.Time
 			reported int
 		}
 		online := map[hotspot.MAC]*device{}
-		covered := map[int64]bool{} // seconds after noon
+		covered := map[int64]bool{} // seconds since the story began
 		report := func(mac hotspot.MAC, d *device, kind hotspot.AccountingKind, late time.Duration) {
 			seconds := int(s.clock.Now().Add(-late).Sub(d.began) / time.Second)
 			if seconds < d.reported {
 				return
 			}
 			for at := d.reported; at < seconds; at++ {
-				covered[int64(d.began.Sub(noon)/time.Second)+int64(at)] = true
+				covered[int64(d.began.Sub(began)/time.Second)+int64(at)] = true
 			}
 			d.reported = seconds
 			a := s.record(kind, d.v, mac, seconds, 0, 0)
@@ -317,7 +323,7 @@ func TestMeteredTimeIsTheUnionOfWhatWasReported(t *testing.T) {
 			late := time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 20}).Draw(rt, "late")) * time.Second
 			switch d := online[mac]; {
 			case d == nil:
-				d = &device{v: s.mustLogin("bob", "hello", mac), began: s.clock.Now()}
+				d = &device{v: s.mustLogin(bob, "hello", mac), began: s.clock.Now()}
 				online[mac] = d
 				report(mac, d, start, 0)
 			case rapid.IntRange(0, 3).Draw(rt, "end") == 0:
@@ -327,7 +333,7 @@ func TestMeteredTimeIsTheUnionOfWhatWasReported(t *testing.T) {
 				report(mac, d, interim, late)
 			}
 		}
-		if got, want := s.usage("p-bob").Time, time.Duration(len(covered))*time.Second; got != want {
+		if got, want := s.usage(hotspot.PassID("p-"+bob)).Time, time.Duration(len(covered))*time.Second; got != want {
 			rt.Fatalf("counted %v, the devices were online for %v", got, want)
 		}
 	})

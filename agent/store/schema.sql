@@ -20,6 +20,7 @@ CREATE TABLE document (
 	why      TEXT    NOT NULL,
 	PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX document_idle ON document (kind, id) WHERE in_force = 0;
 
 -- Parts of a snapshot, until all are there.
 CREATE TABLE staged_document (
@@ -100,7 +101,7 @@ CREATE INDEX permit_reserved ON permit (pass) WHERE started = 0;
 
 CREATE TABLE session (
 	id              TEXT PRIMARY KEY,
-	permit          TEXT    NOT NULL, -- '' when nobody here permitted it
+	permit          TEXT    UNIQUE,   -- NULL when nobody here permitted it
 	account         TEXT    NOT NULL,
 	pass            TEXT    NOT NULL,
 	nas             TEXT    NOT NULL,
@@ -120,8 +121,7 @@ CREATE TABLE session (
 	cause           TEXT    NOT NULL,
 	stopped         INTEGER NOT NULL -- 1 when a Stop said so; a close without one may be taken back
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX session_permit ON session (permit) WHERE permit <> '';
-CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit = '';
+CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit IS NULL;
 CREATE INDEX session_open_pass ON session (pass) WHERE state <> 'closed';
 CREATE INDEX session_open_account ON session (account) WHERE state <> 'closed';
 CREATE INDEX session_open_nas ON session (nas, mac) WHERE state <> 'closed';

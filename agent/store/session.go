@@ -17,7 +17,7 @@ const (
 	causeSilent = "silent" // nothing heard, no list to ask
 )
 
-const sessionColumns = `id, permit, account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
+const sessionColumns = `id, COALESCE(permit, ''), account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
 	started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped`
 
 // scanSession reads sessionColumns.
@@ -59,10 +59,24 @@ func (t *tx) findSessions(where string, args ...any) (found []session, err error
 	return found, err
 }
 
-func (t *tx) saveSession(s session) error {
-	_, err := t.exec("save session", "INSERT OR REPLACE INTO session ("+sessionColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+func (t *tx) insertSession(s session) error {
+	_, err := t.exec("insert session", `INSERT INTO session (id, permit, account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
+		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped) VALUES (?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		s.ID, s.Permit, s.Account, s.Pass, s.NAS, s.AcctSessionID, s.Username, s.MAC.String(), addrText(s.IP), addrText(s.HostIP), s.Server, string(s.State),
 		millis(s.StartedAt), millis(s.HeardAt), millis(s.EndedAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.Cause, s.stopped)
+	return err
+}
+
+// updateSession stores what a record can change. An Interim-Update leaves the
+// state alone, and then no index is touched.
+func (t *tx) updateSession(s, before session) error {
+	_, err := t.exec("update session", "UPDATE session SET username = ?, ip = ?, host_ip = ?, server = ?, heard_at = ?, time_ms = ?, upload = ?, download = ? WHERE id = ?",
+		s.Username, addrText(s.IP), addrText(s.HostIP), s.Server, millis(s.HeardAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.ID)
+	if err != nil || s.State == before.State && s.stopped == before.stopped {
+		return err
+	}
+	_, err = t.exec("update session's state", "UPDATE session SET state = ?, ended_at = ?, cause = ?, stopped = ? WHERE id = ?",
+		string(s.State), millis(s.EndedAt), s.Cause, s.stopped, s.ID)
 	return err
 }
 
@@ -85,11 +99,12 @@ func parseAddr(s string) netip.Addr {
 
 // closeSession ends a session without a Stop.
 func (t *tx) closeSession(s session, cause string) error {
+	before := s
 	s.State, s.Cause, s.EndedAt = hotspot.Closed, cause, t.now
 	if cause == causeGhost || cause == causeSilent {
 		s.EndedAt = s.HeardAt // the last moment it is known to have lived
 	}
-	if err := t.saveSession(s); err != nil {
+	if err := t.updateSession(s, before); err != nil {
 		return err
 	}
 	return t.event(wire.EventSessionStopped, wire.FromSession(s.Session))

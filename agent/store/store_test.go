@@ -312,7 +312,7 @@ func TestCloseAnswersEverybody(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // amid the writes
 	db := s.DB
 	s.must(db.Close())
 	wg.Wait()

@@ -103,7 +103,7 @@ func (t *tx) dropOld() error {
 		{"drop sessions", "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE state = 'closed' AND ended_at < ? LIMIT ?)",
 			[]any{old, sweepRows}},
 		{"drop permits", `DELETE FROM permit WHERE token IN (SELECT token FROM permit WHERE at < ? AND id NOT IN
-			(SELECT permit FROM session WHERE state <> 'closed') LIMIT ?)`, []any{old, sweepRows}},
+			(SELECT permit FROM session WHERE state <> 'closed' AND permit IS NOT NULL) LIMIT ?)`, []any{old, sweepRows}},
 		{"drop rejects", "DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", []any{rejectsKept}},
 	} {
 		if _, err := t.exec(q.what, q.text, q.args...); err != nil {

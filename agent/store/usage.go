@@ -29,18 +29,13 @@ const (
 // it no other device's record covered yet. A device that was alone adds exactly
 // its growth, whatever our clock did.
 func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, error) {
-	var first, timeMS int64
-	var counted string
-	var u hotspot.Usage
-	_, err := t.row("read usage", "SELECT first_used, time_ms, counted, upload, download FROM usage WHERE pass = ?", []any{s.Pass},
-		&first, &timeMS, &counted, &u.Upload, &u.Download)
+	u, counted, p, err := t.usage(s.Pass)
 	if err != nil {
 		return nil, err
 	}
-	if first == 0 {
-		first = millis(s.StartedAt)
+	if u.FirstUsed.IsZero() {
+		u.FirstUsed = s.StartedAt
 	}
-	u.FirstUsed, u.Time = fromMillis(first), time.Duration(timeMS)*time.Millisecond
 	old := u
 
 	grown := (s.Time - before.Time).Milliseconds()
@@ -58,21 +53,20 @@ func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, e
 				known = nil
 			}
 		}
-		timeMS += known.add(millis(event)-grown, millis(event))
-		u.Time = time.Duration(timeMS) * time.Millisecond
+		u.Time += time.Duration(known.add(millis(event)-grown, millis(event))) * time.Millisecond
 		counted = known.String()
 	}
 	u.Upload = u.Upload.Add(s.Upload - before.Upload)
 	u.Download = u.Download.Add(s.Download - before.Download)
 	if _, err := t.exec("save usage", `INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used, time_ms = excluded.time_ms, counted = excluded.counted,
-		upload = excluded.upload, download = excluded.download`, s.Pass, s.Account, first, timeMS, counted, int64(u.Upload), int64(u.Download)); err != nil {
+		upload = excluded.upload, download = excluded.download`, s.Pass, s.Account, millis(u.FirstUsed), u.Time.Milliseconds(), counted, int64(u.Upload), int64(u.Download)); err != nil {
 		return nil, err
 	}
-	if err := t.refuseIfUsedUp(s, old, u); err != nil {
-		return nil, err
+	if p != nil && t.off(*p, old) == "" && t.off(*p, u) != "" {
+		t.refused = append(t.refused, s.Account) // this record used the pass up
 	}
-	return &wire.UsageBody{Pass: s.Pass, Account: s.Account, FirstUsed: u.FirstUsed, TimeMS: timeMS,
+	return &wire.UsageBody{Pass: s.Pass, Account: s.Account, FirstUsed: u.FirstUsed, TimeMS: u.Time.Milliseconds(),
 		Upload: uint64(u.Upload), Download: uint64(u.Download)}, nil
 }
 
@@ -85,19 +79,31 @@ func (t *tx) alone(s hotspot.Session, begin time.Time) (bool, error) {
 	return others == 0, err
 }
 
-// refuseIfUsedUp ends the cached Accepts of a pass that this record used up.
-func (t *tx) refuseIfUsedUp(s hotspot.Session, old, fresh hotspot.Usage) error {
-	p, err := t.pass(s.Pass)
-	if err != nil || p == nil {
-		return err
+// off says why a pass may not be online after this use.
+func (t *tx) off(p hotspot.Pass, u hotspot.Usage) hotspot.OffReason {
+	p.Usage = u
+	return t.db.o.Off(&p, nil, t.now)
+}
+
+// usage reads what is gone of a pass, the stretches counted, and the pass
+// itself, which is nil when its document is no more.
+func (t *tx) usage(id hotspot.PassID) (u hotspot.Usage, counted string, p *hotspot.Pass, err error) {
+	err = t.rows("read usage", "SELECT "+passColumns+`, COALESCE(u.counted, '') FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.id = ?`, []any{id},
+		func(scan func(...any) error) error {
+			p, err = scanPass(func(into ...any) error { return scan(append(into, &counted)...) })
+			return err
+		})
+	if err != nil || p != nil {
+		if p != nil {
+			u = p.Usage
+		}
+		return u, counted, p, err
 	}
-	p.Usage = old
-	was := t.db.o.Off(p, nil, t.now)
-	p.Usage = fresh
-	if is := t.db.o.Off(p, nil, t.now); is != "" && was == "" {
-		t.refused = append(t.refused, s.Account)
-	}
-	return nil
+	var first, timeMS int64
+	_, err = t.row("read usage of a removed pass", "SELECT first_used, time_ms, counted, upload, download FROM usage WHERE pass = ?", []any{id},
+		&first, &timeMS, &counted, &u.Upload, &u.Download)
+	u.FirstUsed, u.Time = fromMillis(first), time.Duration(timeMS)*time.Millisecond
+	return u, counted, nil, err
 }
 
 // stretches are times counted already, [begin, end) in Unix milliseconds, sorted
