@@ -1,0 +1,233 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+// Times of the state going down (design.md §5).
+const (
+	answerWithin = 2 * time.Second        // a state without a hello is sent again, doubling
+	answerMost   = time.Minute            // up to this
+	partTime     = 100 * time.Millisecond // more patience for each part of a snapshot
+	lookEvery    = 500 * time.Millisecond
+	deltaTries   = 2 // a delta that twice led nowhere is followed by a snapshot
+	maxEarly     = 4 // messages kept of an agent that nobody confirmed
+	deltaBytes   = 4 * wire.PartBytes
+
+	maxEarlyBytes = 64 << 10 // of one such message
+)
+
+// remote is one agent as this process knows it. It is all guesswork that the
+// next hello corrects; several processes may each have one of the same agent.
+type remote struct {
+	agent hotspot.AgentID
+
+	mu     sync.Mutex // guards all below, and the order of what is sent
+	site   hotspot.SiteID
+	online bool
+	boot   string
+	conn   int64
+	known  bool     // a hello said where it stands
+	held   position // by the last hello
+	sent   sent
+	early  []message // of an agent that waits for a person
+}
+
+// position is a place in a site's history.
+type position struct {
+	lineage  string
+	revision int64
+}
+
+// sent is the state that is on its way, if waiting.
+type sent struct {
+	waiting bool
+	from    position // held when it was sent
+	to      position
+	at      time.Time
+	tries   int // how often it was sent again from there
+	parts   int
+}
+
+// patience is how long an answer may take.
+func (s sent) patience() time.Duration {
+	wait := answerMost
+	if s.tries < 5 {
+		wait = min(answerWithin<<s.tries, answerMost)
+	}
+	return wait + time.Duration(s.parts)*partTime
+}
+
+// between reports whether p is past where it was sent from, and not yet there.
+func (s sent) between(p position) bool {
+	return p.lineage == s.from.lineage && p.lineage == s.to.lineage && s.from.revision < p.revision && p.revision < s.to.revision
+}
+
+func (f *Fleet) remote(agent hotspot.AgentID) *remote {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.remotes[agent]
+	if r == nil {
+		r = &remote{agent: agent}
+		f.remotes[agent] = r
+	}
+	return r
+}
+
+// waitForConfirmation keeps the newest messages of an agent that nobody
+// confirmed, in their order; nothing in them counts before.
+func (r *remote) waitForConfirmation(m message) {
+	if len(m.payload) > maxEarlyBytes {
+		return // it says hello again
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.early) == maxEarly {
+		r.early = r.early[1:]
+	}
+	r.early = append(r.early, m)
+}
+
+// committed hears of every change, right after its commit: the fast path of a
+// lock. An agent that is not connected gets it when it says hello.
+func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.State) {
+	defer f.o.Notify(site)
+	f.mu.Lock()
+	r := f.remotes[agent]
+	f.mu.Unlock()
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.online || !r.known {
+		return
+	}
+	base := r.held
+	if r.sent.waiting {
+		base = r.sent.to
+	}
+	switch {
+	case base.lineage == s.Lineage && base.revision >= s.To:
+		return // went with one committed later, that was faster here
+	case base == position{s.Lineage, s.From} && small(s):
+		f.publish(r, []wire.State{s}, r.sent.tries)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
+	defer cancel()
+	if err := f.send(ctx, r, base, false, r.sent.tries); err != nil {
+		f.o.Log.Error("fleet: change not sent; the next hello brings it", "site", site, "agent", agent, "err", err)
+	}
+}
+
+func small(s wire.State) bool {
+	n := 0
+	for _, d := range s.Docs {
+		n += len(d.Body) + 100
+	}
+	return n+100*len(s.Gone) <= deltaBytes
+}
+
+// send brings an agent from a position to the newest revision: by a delta, or
+// by a snapshot when it must be whole, or nothing else leads there, or deltas
+// were tried before. r.mu is held.
+func (f *Fleet) send(ctx context.Context, r *remote, from position, whole bool, tries int) error {
+	if !whole && tries < deltaTries {
+		delta, ok, err := f.o.Store.Delta(ctx, r.site, from.lineage, from.revision)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f.publish(r, []wire.State{delta}, tries)
+			return nil
+		}
+	}
+	parts, err := f.o.Store.Snapshot(ctx, r.site)
+	if err != nil {
+		return err
+	}
+	f.publish(r, parts, tries)
+	return nil
+}
+
+// publish sends states and waits for the hello that answers the last; tries is
+// how often that was done before, from where the agent is. r.mu is held, so that
+// what is sent to one agent keeps its order.
+func (f *Fleet) publish(r *remote, states []wire.State, tries int) {
+	now, locks := f.now(), false
+	for _, s := range states {
+		s.Time = now
+		payload, err := wire.Encode(s)
+		if err == nil {
+			err = f.o.Publish(wire.Topic(r.agent, wire.DownState), payload, false)
+		}
+		if err != nil { // without the broker everything is said anew later
+			f.o.Log.Warn("fleet: state not sent", "site", r.site, "agent", r.agent, "to", s.To, "err", err)
+			r.sent = sent{}
+			return
+		}
+		for _, d := range s.Docs {
+			locks = locks || d.Kind == wire.DocLock
+		}
+	}
+	last := states[len(states)-1]
+	began := time.Now()
+	if r.sent.waiting && r.sent.tries == tries {
+		began = r.sent.at // what is behind it waits for the first, and no longer
+	}
+	r.sent = sent{waiting: true, from: r.held, to: position{last.Lineage, last.To}, at: began, tries: tries, parts: len(states) - 1}
+	if !locks {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
+	defer cancel()
+	if err := f.o.Store.MarkSent(ctx, r.site, last.To, now); err != nil {
+		f.o.Log.Error("fleet: time of sending not kept", "site", r.site, "revision", last.To, "err", err)
+	}
+}
+
+// resend looks for states without an answer and sends them again.
+func (f *Fleet) resend(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		f.mu.Lock()
+		all := make([]*remote, 0, len(f.remotes))
+		for _, r := range f.remotes {
+			all = append(all, r)
+		}
+		f.mu.Unlock()
+		for _, r := range all {
+			if err := f.again(ctx, r); err != nil && ctx.Err() == nil {
+				f.o.Log.Error("fleet: state not sent again", "agent", r.agent, "err", err)
+			}
+		}
+	}
+}
+
+func (f *Fleet) again(ctx context.Context, r *remote) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.online || !r.sent.waiting || time.Since(r.sent.at) < r.sent.patience() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	lineage, revision, _, err := f.o.Store.Wanted(ctx, r.site)
+	if err != nil {
+		return err
+	}
+	f.o.Log.Info("fleet: no answer to the state sent; sent again", "site", r.site, "agent", r.agent, "held", r.held.revision, "to", revision, "tries", r.sent.tries)
+	return f.send(ctx, r, r.held, r.held == position{lineage, revision}, r.sent.tries+1)
+}
