@@ -1,0 +1,284 @@
+package fleet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"iwas/internal/hotspot"
+	"iwas/internal/wire"
+)
+
+func (s *fakeStore) writes(n int) {
+	for range n {
+		s.write(wire.DocAccount)
+	}
+}
+
+func TestLockLeavesAtOnce(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(3)
+		r.hello(3, nil)
+		r.want("in step")
+		before := r.notified
+		at := time.Now()
+		r.store.write(wire.DocLock)()
+		r.want("lock", "delta 3-4")
+		if sent := r.store.sent[4]; !sent.Equal(at) || r.notified == before {
+			t.Errorf("got sent at %v, %d notified, want %v and the site", sent, r.notified-before, at)
+		}
+		if got := r.states[0].Time; !got.Equal(at) {
+			t.Errorf("got the cloud's time %v, want %v", got, at)
+		}
+		r.hello(4, nil)
+		time.Sleep(10 * time.Minute)
+		r.want("answered")
+	})
+}
+
+func TestNothingIsSentToWhoIsNotThere(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.write(wire.DocLock)()
+		r.want("never seen")
+		r.hello(1, nil)
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Stopped, Boot: "b1"})
+		r.store.write(wire.DocLock)()
+		time.Sleep(10 * time.Minute)
+		r.want("stopped")
+		if len(r.store.sent) != 0 {
+			t.Errorf("got %v marked sent, want nothing", r.store.sent)
+		}
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b2", Conn: 1})
+		r.want("back, and has not said where it stands")
+		r.hello(1, func(h *wire.Hello) { h.Boot = "b2" })
+		r.want("back", "delta 1-2")
+		if r.store.sent[2].IsZero() {
+			t.Error("the lock is not marked sent")
+		}
+	})
+}
+
+func TestWhereTheSiteStandsDecidesWhatItGets(t *testing.T) {
+	whole := []string{"part 1/2 of 4", "part 2/2 of 4"}
+	for _, tt := range []struct {
+		name   string
+		rev    int64
+		change func(*wire.Hello)
+		want   []string
+	}{
+		{"in step", 4, nil, nil},
+		{"behind", 1, nil, []string{"delta 1-4"}},
+		{"holds nothing", 0, func(h *wire.Hello) { h.Lineage = "" }, whole},
+		{"other lineage", 4, func(h *wire.Hello) { h.Lineage = "l0" }, whole},
+		{"from the future", 9, nil, whole},
+		{"other set", 4, func(h *wire.Hello) { h.Hash = "00" }, whole},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(r *rig) {
+				r.store.writes(4)
+				r.hello(tt.rev, tt.change)
+				r.want("hello", tt.want...)
+			})
+		})
+	}
+	t.Run("too far behind", func(t *testing.T) {
+		run(t, func(r *rig) {
+			r.store.writes(4)
+			r.store.noDelta = true
+			r.hello(1, nil)
+			r.want("hello", whole...)
+		})
+	})
+}
+
+func TestWhatGetsNoAnswerIsSentAgain(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(2, nil)
+		r.store.write(wire.DocLock)()
+		r.want("first", "delta 2-3")
+		time.Sleep(1900 * time.Millisecond)
+		r.want("not yet")
+		time.Sleep(700 * time.Millisecond)
+		r.want("after 2 s", "delta 2-3")
+		r.hello(2, nil) // the minute's hello says nothing new
+		r.want("asked meanwhile")
+		time.Sleep(5 * time.Second)
+		r.want("a delta that led nowhere twice", "part 1/2 of 3", "part 2/2 of 3")
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Lost, Boot: "b1"})
+		time.Sleep(time.Hour)
+		r.want("lost")
+	})
+}
+
+func TestChangesInAHurryAreNotSentTwice(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(1)
+		r.hello(1, nil)
+		r.store.write(wire.DocAccount)()
+		r.store.write(wire.DocAccount)()
+		third := r.store.write(wire.DocAccount)
+		r.want("two", "delta 1-2", "delta 2-3")
+		r.hello(2, nil)
+		r.want("the rest is on its way")
+		third()
+		r.want("third", "delta 3-4")
+		r.hello(3, nil)
+		r.hello(4, nil)
+		time.Sleep(time.Minute)
+		r.want("all answered")
+	})
+}
+
+func TestCommitsHeardOfOutOfOrder(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(1)
+		r.hello(1, nil)
+		second, third := r.store.write(wire.DocLock), r.store.write(wire.DocLock)
+		third()
+		second()
+		r.want("both in one", "delta 1-3")
+		if r.store.sent[3].IsZero() {
+			t.Error("the locks are not marked sent")
+		}
+	})
+}
+
+func TestSetThatDeltasCannotReachHealsBySnapshot(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(2, nil)
+		r.store.skew = true
+		r.store.write(wire.DocAccount)()
+		r.want("change", "delta 2-3")
+		for range 10 { // the agent cannot apply it and says so each time
+			r.hello(2, func(h *wire.Hello) { h.Hash = "old" })
+			time.Sleep(time.Second)
+		}
+		got := r.said()
+		if n := len(got); n < 3 || got[n-1] != "part 2/2 of 3" {
+			t.Errorf("got %v, want it to end in a snapshot", got)
+		}
+	})
+}
+
+func TestBrokerAway(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(2, nil)
+		r.lock(func() { r.deaf = true })
+		r.store.write(wire.DocLock)()
+		r.lock(func() { r.deaf = false })
+		if len(r.store.sent) != 0 {
+			t.Errorf("got %v marked sent while the broker was away", r.store.sent)
+		}
+		r.hello(2, nil)
+		r.want("next hello", "delta 2-3")
+	})
+}
+
+func TestAnotherConnectionGetsWhatTheOldOneLost(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 1})
+		r.hello(2, nil)
+		r.store.write(wire.DocLock)()
+		r.want("into the old connection", "delta 2-3")
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 2})
+		r.hello(2, nil)
+		r.want("into the new one", "delta 2-3")
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Lost, Boot: "b1", Conn: 1})
+		r.store.write(wire.DocLock)()
+		r.want("the old one's will is ignored", "delta 3-4")
+	})
+}
+
+func TestHelloCarriesProofsAndCursor(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.marks["e1"] = 7
+		r.hello(0, func(h *wire.Hello) {
+			h.AckedSeq, h.LastSeq = 5, 9
+			h.Proofs = []wire.LockProof{{Account: "a1", Outcome: hotspot.OutcomeEnforced}}
+		})
+		r.want("older mark", "ack 7")
+		if a := r.acks[0]; a.First != 0 || a.Epoch != "e1" || a.Fork || r.store.proofs != 1 {
+			t.Errorf("got %+v and %d proofs, want an answer to a hello, and one", a, r.store.proofs)
+		}
+		r.hello(0, func(h *wire.Hello) { h.AckedSeq = 7 })
+		r.want("same mark")
+		r.hello(0, func(h *wire.Hello) { h.Epoch, h.AckedSeq = "e2", 3 })
+		r.want("a log the store lost", "ack 0")
+	})
+}
+
+func TestNobodyConfirmedItYet(t *testing.T) {
+	run(t, func(r *rig) {
+		fresh := hotspot.AgentID("agent0002")
+		r.store.writes(2)
+		r.store.set(hotspot.Agent{ID: fresh, Site: site})
+		for range 10 {
+			r.say(fresh, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b9", Conn: 1})
+			r.say(fresh, wire.UpHello, wire.Hello{V: 1, Boot: "b9", Proofs: []wire.LockProof{{}}})
+		}
+		r.want("not confirmed")
+		if len(r.store.hellos)+len(r.store.presence)+r.store.proofs != 0 {
+			t.Errorf("got %d hellos, %d presences, %d proofs counted, want none", len(r.store.hellos), len(r.store.presence), r.store.proofs)
+		}
+		if !r.Allowed(fresh) || !r.Allowed(agent) || r.Allowed("agent0009") {
+			t.Error("an enrolled agent may connect and wait, others may not")
+		}
+		if err := r.ConfirmAgent(t.Context(), hotspot.Operator{}, fresh); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.want("confirmed: what it said before counts now", "part 1/2 of 2 to agent0002", "part 2/2 of 2 to agent0002")
+		if len(r.kicked) != 1 || r.kicked[0] != agent || r.Allowed(agent) {
+			t.Errorf("got kicked %v, want the old agent cut off and not let in again", r.kicked)
+		}
+		r.hello(0, nil)
+		if len(r.kicked) != 2 {
+			t.Errorf("got kicked %v, want a retired agent that is there all the same cut off again", r.kicked)
+		}
+		if err := r.RevokeAgent(t.Context(), hotspot.Operator{}, fresh); err != nil {
+			t.Fatal(err)
+		}
+		r.store.write(wire.DocLock)()
+		r.want("revoked")
+		if len(r.kicked) != 3 || r.kicked[2] != fresh {
+			t.Errorf("got kicked %v, want the revoked agent cut off", r.kicked)
+		}
+	})
+}
+
+func TestBadMessagesChangeNothing(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(1)
+		for _, p := range [][]byte{nil, []byte("x"), []byte(`{"v":99}`), {0x28, 0xb5, 0x2f, 0xfd}, make([]byte, wire.MaxMessage+1)} {
+			r.HandleHello(t.Context(), agent, p)
+			r.HandlePresence(t.Context(), agent, p)
+			r.HandleHello(t.Context(), "agent0009", p)
+		}
+		r.want("bad")
+		if len(r.store.hellos)+len(r.store.presence) != 0 {
+			t.Errorf("got %d hellos and %d presences, want none", len(r.store.hellos), len(r.store.presence))
+		}
+		r.hello(0, nil)
+		r.want("good again", "delta 0-1")
+	})
+}
+
+func TestOnlyTheOnlyProcessSaysNobodyIsThere(t *testing.T) {
+	run(t, func(r *rig) {
+		if r.store.nobody != 1 {
+			t.Errorf("got %d, want it said once", r.store.nobody)
+		}
+		o := r.o
+		o.Alone = false
+		if _, err := New(t.Context(), o); err != nil || r.store.nobody != 1 {
+			t.Errorf("got %d (%v), want it not said with a broker elsewhere", r.store.nobody, err)
+		}
+		if _, err := New(t.Context(), Options{}); err == nil {
+			t.Error("got a fleet without a store")
+		}
+	})
+}
