@@ -215,6 +215,9 @@ func run(t *testing.T, f func(r *rig)) {
 	})
 }
 
+// pass lets time go by; in the bubble it costs none.
+func (r *rig) pass(d time.Duration) { time.Sleep(d) }
+
 func (r *rig) lock(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,7 +31,7 @@ func TestLockLeavesAtOnce(t *testing.T) {
 			t.Errorf("got the cloud's time %v, want %v", got, at)
 		}
 		r.hello(4, nil)
-		time.Sleep(10 * time.Minute)
+		r.pass(10 * time.Minute)
 		r.want("answered")
 	})
 }
@@ -43,7 +43,7 @@ func TestNothingIsSentToWhoIsNotThere(t *testing.T) {
 		r.hello(1, nil)
 		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Stopped, Boot: "b1"})
 		r.store.write(wire.DocLock)()
-		time.Sleep(10 * time.Minute)
+		r.pass(10 * time.Minute)
 		r.want("stopped")
 		if len(r.store.sent) != 0 {
 			t.Errorf("got %v marked sent, want nothing", r.store.sent)
@@ -97,16 +97,16 @@ func TestWhatGetsNoAnswerIsSentAgain(t *testing.T) {
 		r.hello(2, nil)
 		r.store.write(wire.DocLock)()
 		r.want("first", "delta 2-3")
-		time.Sleep(1900 * time.Millisecond)
+		r.pass(1900 * time.Millisecond)
 		r.want("not yet")
-		time.Sleep(700 * time.Millisecond)
+		r.pass(700 * time.Millisecond)
 		r.want("after 2 s", "delta 2-3")
 		r.hello(2, nil) // the minute's hello says nothing new
 		r.want("asked meanwhile")
-		time.Sleep(5 * time.Second)
+		r.pass(5 * time.Second)
 		r.want("a delta that led nowhere twice", "part 1/2 of 3", "part 2/2 of 3")
 		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Lost, Boot: "b1"})
-		time.Sleep(time.Hour)
+		r.pass(time.Hour)
 		r.want("lost")
 	})
 }
@@ -125,7 +125,7 @@ func TestChangesInAHurryAreNotSentTwice(t *testing.T) {
 		r.want("third", "delta 3-4")
 		r.hello(3, nil)
 		r.hello(4, nil)
-		time.Sleep(time.Minute)
+		r.pass(time.Minute)
 		r.want("all answered")
 	})
 }
@@ -153,7 +153,7 @@ func TestSetThatDeltasCannotReachHealsBySnapshot(t *testing.T) {
 		r.want("change", "delta 2-3")
 		for range 10 { // the agent cannot apply it and says so each time
 			r.hello(2, func(h *wire.Hello) { h.Hash = "old" })
-			time.Sleep(time.Second)
+			r.pass(time.Second)
 		}
 		got := r.said()
 		if n := len(got); n < 3 || got[n-1] != "part 2/2 of 3" {
