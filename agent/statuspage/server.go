@@ -8,17 +8,17 @@ package statuspage
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
+	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
@@ -31,44 +31,81 @@ var templates embed.FS
 type Server struct {
 	Listen   string // loopback host:port
 	Snapshot func(ctx context.Context) Snapshot
+	Board    *condition.Board // what is wrong now; nil is one of its own
 	Log      *slog.Logger
 	Bound    func(addr string) // called with the address once it listens; may be nil
 
+	once  sync.Once
 	hub   webui.Hub
 	pages *webui.Pages
+
+	mu    sync.Mutex
+	last  state     // guarded by mu: the newest, shared by pages that are open
+	taken time.Time // guarded by mu: when, by the steady clock
 }
 
-// funcs are the words of the page's own templates.
-var funcs = template.FuncMap{
-	"bytes":   webui.Bytes,
-	"outcome": outcomeBadge,
-	"state":   stateBadge,
+const (
+	streams  = 8                      // live pages at once; a ninth tries again
+	refresh  = 5 * time.Second        // between renderings when nothing rings
+	gap      = 500 * time.Millisecond // least time between two renderings of one page
+	shared   = 200 * time.Millisecond // pages share a snapshot this young
+	watching = 5 * time.Second        // between two looks for conditions when no page is open
+)
+
+// state is a snapshot and what it means.
+type state struct {
+	Snapshot
+	open []condition.Open
 }
 
-func outcomeBadge(o hotspot.Outcome) webui.Badge {
-	switch o {
-	case hotspot.OutcomeEnforced:
-		return webui.Badge{Tone: webui.Good, Icon: "lock", Text: "Off, proven"}
-	case hotspot.OutcomeLeaks:
-		return webui.Badge{Tone: webui.Warn, Text: "Off at the HotSpot, network leaks"}
-	case hotspot.OutcomeUnproven:
-		return webui.Badge{Tone: webui.Warn, Text: "Acknowledged, not proven"}
+func (s *Server) init() {
+	s.once.Do(func() {
+		if s.Board == nil {
+			s.Board = &condition.Board{}
+		}
+		s.hub = webui.Hub{Max: streams, Refresh: refresh, Gap: gap, Log: s.Log}
+	})
+}
+
+// look takes a snapshot and puts what it finds on the board.
+func (s *Server) look(ctx context.Context) state {
+	s.init()
+	snap := s.Snapshot(ctx)
+	s.Board.Replace("status page", Found(snap))
+	st := state{snap, s.Board.Open(snap.At)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last, s.taken = st, time.Now()
+	return st
+}
+
+// glance is look, or what another page saw just now.
+func (s *Server) glance(ctx context.Context) state {
+	s.mu.Lock()
+	st, age := s.last, time.Since(s.taken)
+	fresh := !s.taken.IsZero() && age < shared
+	s.mu.Unlock()
+	if fresh {
+		return st
 	}
-	return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Being enforced"}
+	return s.look(ctx)
 }
 
-func stateBadge(s hotspot.SessionState) webui.Badge {
-	if s == hotspot.Suspect {
-		return webui.Badge{Tone: webui.Warn, Text: "Not confirmed"}
-	}
-	return webui.Badge{Tone: webui.Good, Text: "Online"}
+// Conditions returns what is wrong now, as the owner is told.
+func (s *Server) Conditions() []hotspot.Condition {
+	s.init()
+	return s.Board.Report(time.Now())
 }
 
 // Notify wakes the live pages.
-func (s *Server) Notify() { s.hub.Notify("status") }
+func (s *Server) Notify() {
+	s.init()
+	s.hub.Notify("status")
+}
 
 // Handler returns the page behind its guards.
 func (s *Server) Handler() (http.Handler, error) {
+	s.init()
 	sub, err := fs.Sub(templates, "templates")
 	if err != nil {
 		return nil, err
@@ -80,6 +117,8 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.Handle("GET /assets/", webui.Assets())
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /live", s.live)
+	mux.HandleFunc("GET /help/{$}", s.helpList)
+	mux.HandleFunc("GET /help/{code}", s.help)
 	mux.HandleFunc("GET /status.json", s.json)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
@@ -102,59 +141,19 @@ func onlyLoopback(h http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	b := newBoard(s.Snapshot(r.Context()))
-	title := "Status"
-	if b.Site != "" {
-		title = b.Site
-	}
-	page := webui.Page{Title: title, Product: "IWAS status", Live: "/live", Refresh: 10, Clock: b.Clock, Body: b}
-	if err := s.pages.Render(w, r, http.StatusOK, "status", page); err != nil {
-		s.log().Error("render the status page", "err", err)
-		webui.Plain(w, http.StatusInternalServerError, "The page could not be made", "The log of iwas-agent says why.")
-	}
-}
-
-// parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "offenders", "locks", "sessions", "rejects"}
-
-func (s *Server) live(w http.ResponseWriter, r *http.Request) {
-	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
-		b := newBoard(s.Snapshot(ctx))
-		out := make([]webui.Part, 0, len(parts))
-		for _, id := range parts {
-			html, err := s.pages.Fragment(id, b)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, webui.Part{ID: id, HTML: html})
+// watch looks for conditions while no page is open, so that the owner hears of
+// them and their delays run.
+func (s *Server) watch(ctx context.Context) {
+	t := time.NewTicker(watching)
+	defer t.Stop()
+	for {
+		s.glance(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
 		}
-		return out, nil
-	})
-}
-
-func (s *Server) json(w http.ResponseWriter, r *http.Request) {
-	snap := s.Snapshot(r.Context())
-	ok, why, next := snap.Ready()
-	w.Header().Set("Content-Type", "application/json")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(struct {
-		Ready bool   `json:"ready"`
-		Why   string `json:"why,omitempty"`
-		Next  string `json:"next,omitempty"`
-		Snapshot
-	}{ok, why, next, snap}); err != nil {
-		s.log().Debug("the reader of /status.json left", "err", err)
 	}
-}
-
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if ok, why, next := s.Snapshot(r.Context()).Ready(); !ok {
-		http.Error(w, "guests cannot log in: "+why+"\n"+next, http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(w, "guests can log in")
 }
 
 func (s *Server) log() *slog.Logger {
@@ -186,6 +185,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	if s.Bound != nil {
 		s.Bound(l.Addr().String())
 	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before the wait
+	all.Go(func() { s.watch(ctx) })
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	stopped := make(chan struct{})

@@ -1,20 +1,23 @@
 package statuspage
 
 import (
+	"cmp"
 	"time"
 
+	"iwas/internal/condition"
 	"iwas/internal/hotspot"
 )
 
 // Snapshot is what the program knows of itself at one moment. The page, its
 // live parts and /status.json are made of it and of nothing else. Times are of
-// this box's clock; zero means never.
+// this box's clock; zero means never. Counters count since Started.
 type Snapshot struct {
 	At       time.Time `json:"at"`
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started_at"`
 	Site     string    `json:"site,omitempty"`
 	Agent    string    `json:"agent,omitempty"`
+	TimeZone string    `json:"time_zone,omitempty"` // IANA name of the site's; "": the box's own
 	Cloud    Cloud     `json:"cloud"`
 	Routers  []Router  `json:"routers"`
 	RADIUS   RADIUS    `json:"radius"`
@@ -23,6 +26,9 @@ type Snapshot struct {
 	Sessions []Session `json:"sessions"`
 	Locks    []Lock    `json:"locks"`
 	Rejects  []Reject  `json:"rejects"`
+	// Findings are conditions that somebody else found, such as one of the
+	// operating system; those that follow from the fields above are added.
+	Findings []condition.Finding `json:"-"`
 }
 
 // Cloud is the link upward.
@@ -53,6 +59,14 @@ type Router struct {
 	Problem   string        `json:"problem,omitempty"`
 	Code      string        `json:"code,omitempty"`
 	Next      string        `json:"next,omitempty"`
+	Silent    bool          `json:"silent"`         // its last Disconnect-Request was not answered
+	Ways      []Way         `json:"ways,omitempty"` // that lead past its HotSpot
+}
+
+// Way is one way round a router's HotSpot.
+type Way struct {
+	Code string `json:"code"` // of the catalogue
+	Text string `json:"text"`
 }
 
 // RADIUS is what the server answered since it started.
@@ -60,6 +74,7 @@ type RADIUS struct {
 	Bound      bool          `json:"bound"`
 	Addresses  []string      `json:"addresses"`
 	Problem    string        `json:"problem,omitempty"`
+	Code       string        `json:"code,omitempty"`
 	Next       string        `json:"next,omitempty"`
 	LastAnswer time.Time     `json:"last_answer_at,omitzero"`
 	P95        time.Duration `json:"p95_ns"`
@@ -84,9 +99,10 @@ type Offender struct {
 type Store struct {
 	Open     bool   `json:"open"`
 	Problem  string `json:"problem,omitempty"`
+	Code     string `json:"code,omitempty"`
 	Next     string `json:"next,omitempty"`
-	Bytes    int64  `json:"bytes"`
-	DiskFree uint64 `json:"disk_free_bytes"`
+	Bytes    int64  `json:"bytes"`           // with its write-ahead log
+	DiskFree uint64 `json:"disk_free_bytes"` // 0: not known
 	Accounts int    `json:"accounts"`
 }
 
@@ -114,8 +130,12 @@ type Lock struct {
 	Username   string          `json:"username"`
 	Reason     string          `json:"reason"`
 	By         string          `json:"by"`
+	AskedAt    time.Time       `json:"asked_at,omitzero"` // by the clock of the machine where it was asked
 	ReceivedAt time.Time       `json:"received_at"`
-	Outcome    hotspot.Outcome `json:"outcome,omitempty"`
+	Outcome    hotspot.Outcome `json:"outcome,omitempty"` // "": no attempt has ended yet
+	Tries      int             `json:"tries,omitempty"`   // attempts that failed so far
+	Code       string          `json:"code,omitempty"`    // why the last one did
+	Problem    string          `json:"problem,omitempty"`
 }
 
 // Reject is one refused login.
@@ -128,20 +148,27 @@ type Reject struct {
 	Message  string         `json:"message"` // what the guest read
 }
 
-// Ready reports whether guests can log in, and why not. The cloud has no say in
-// it: a cafe whose line is down sells on.
+// Ready reports whether this box can let guests in, and why not: RADIUS is bound
+// and the store works. The cloud has no say in it: a cafe whose line is down
+// sells on.
 func (s Snapshot) Ready() (ok bool, why, next string) {
+	ok, _, why, next = s.ready()
+	return ok, why, next
+}
+
+// ready is Ready with the condition's code; "" while the box is only starting.
+func (s Snapshot) ready() (ok bool, code, why, next string) {
 	switch {
 	case !s.Store.Open:
-		return false, "the database will not open: " + s.Store.Problem, s.Store.Next
+		return false, cmp.Or(s.Store.Code, codeStore), "the database will not open: " + s.Store.Problem, s.Store.Next
 	case s.RADIUS.Problem != "":
-		return false, "RADIUS is not answering: " + s.RADIUS.Problem, s.RADIUS.Next
+		return false, cmp.Or(s.RADIUS.Code, codePort), "RADIUS is not answering: " + s.RADIUS.Problem, s.RADIUS.Next
 	case !s.RADIUS.Bound:
-		return false, "RADIUS is starting", "Wait a moment; this page follows by itself."
+		return false, "", "RADIUS is starting", "Wait a moment; this page follows by itself."
 	case len(s.Routers) == 0:
-		return false, "no router is configured", "Add a [[nas]] section to the configuration, with the router's address and RADIUS secret."
+		return false, codeNoRouter, "no router is configured", "Add a [[nas]] section to the configuration, with the router's address and RADIUS secret."
 	case s.Store.Accounts == 0 && !s.Cloud.Enrolled:
-		return false, "this box is not enrolled and knows no account", "Run: iwas-agent enroll"
+		return false, codeNotEnrolled, "this box is not enrolled and knows no account", "Run: iwas-agent enroll"
 	}
-	return true, "", ""
+	return true, "", "", ""
 }

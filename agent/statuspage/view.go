@@ -1,12 +1,21 @@
 package statuspage
 
 import (
-	"fmt"
+	"cmp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"iwas/internal/condition"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
+)
+
+const (
+	sessionsShown = 100 // rows; the rest is counted
+	locksShown    = 50
+	rejectsShown  = 50
 )
 
 // board is the page's view of a snapshot.
@@ -16,199 +25,83 @@ type board struct {
 	Verdict webui.Verdict
 	Alerts  []webui.Alert
 	Tiles   []webui.Tile
+	Facts   []fact
+	Hidden  int // sessions not shown
 }
 
-func newBoard(s Snapshot) board {
-	b := board{Snapshot: s, Clock: webui.Clock{Now: s.At, Zone: time.Local}}
-	b.Verdict = b.verdict()
-	b.Alerts = b.alerts()
+// fact is one line about the box.
+type fact struct{ Name, Value string }
+
+func newBoard(s Snapshot, open []condition.Open) board {
+	b := board{Snapshot: s, Clock: webui.Clock{Now: s.At, Zone: zoneOf(s)}}
+	b.Verdict = judge(s, open)
+	b.Verdict.Age = b.Ago(b.At)
+	b.Alerts = alerts(open)
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
+	b.Facts = facts(s)
+	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
+	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
+	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]
+	b.Locks = s.Locks[:min(len(s.Locks), locksShown)]
+	b.Rejects = s.Rejects[:min(len(s.Rejects), rejectsShown)]
 	return b
 }
 
-// verdict answers the one question a technician comes with.
-func (b board) verdict() webui.Verdict {
-	v := webui.Verdict{Tone: webui.Good, Title: "Guests can log in", Source: "Checked", Age: b.Ago(b.At)}
-	if ok, why, next := b.Ready(); !ok {
-		v.Tone, v.Title, v.Detail = webui.Bad, "Guests cannot log in: "+why, next
-		return v
+// zoneOf returns the zone times are told in. The box's own is named by its
+// abbreviation, since Go calls it "Local".
+func zoneOf(s Snapshot) *time.Location {
+	if z, err := time.LoadLocation(s.TimeZone); err == nil && s.TimeZone != "" {
+		return z
 	}
-	switch {
-	case b.secretSuspected():
-		v.Tone, v.Detail = webui.Warn, "But packets of a router fail the check of the shared secret: see below."
-	case b.RADIUS.LastAnswer.IsZero():
-		v.Tone, v.Detail = webui.Info, "Nothing was asked of RADIUS yet. Let one device join the guest WiFi to see it work."
-	case b.Cloud.Enrolled && !b.Cloud.Connected:
-		v.Tone, v.Detail = webui.Info, "The cloud is away. Logins, limits and counting go on here; everything travels up when it is back."
-	}
-	return v
+	return time.FixedZone(s.At.Local().Zone())
 }
 
-func (b board) secretSuspected() bool {
-	for _, o := range b.RADIUS.Offenders {
-		if suspectsSecret(o.Reason) && b.At.Sub(o.Last) < 5*time.Minute {
-			return true
-		}
-	}
-	return false
-}
+var severityTones = map[condition.Severity]webui.Tone{condition.High: webui.Bad, condition.Medium: webui.Warn, condition.Low: webui.Info}
 
-func suspectsSecret(reason string) bool {
-	switch reason {
-	case "bad_authenticator", "bad_message_authenticator", "undecodable_password":
-		return true
-	}
-	return false
-}
-
-// alerts are what is wrong now, worst first, each with its next step.
-func (b board) alerts() []webui.Alert {
-	var out []webui.Alert
-	for _, r := range b.Routers {
-		if r.API && r.Problem != "" {
-			out = append(out, webui.Alert{Tone: webui.Warn, Title: fmt.Sprintf("Router %s does not answer: %s", r.Name, r.Problem),
-				Text: "Logins and limits go on; locks end “acknowledged, not proven” until it is back. " + r.Next, Code: r.Code})
+// alerts are the open conditions with their next steps.
+func alerts(open []condition.Open) []webui.Alert {
+	out := make([]webui.Alert, 0, len(open))
+	for _, o := range open {
+		a := webui.Alert{Tone: severityTones[o.Severity], Title: o.Title, Text: o.Cause, Href: "/help/" + o.Code, Link: "Help on " + o.Code}
+		if o.Text != "" {
+			a.Text = capital(o.Text) + "."
 		}
-		if !r.API {
-			out = append(out, webui.Alert{Tone: webui.Info, Title: fmt.Sprintf("Router %s has no API configured", r.Name),
-				Text: "Locks are acknowledged by the router, but cannot be proven. Set [nas.router] url, user and password_file."})
+		if o.Next == "" { // of a newer version: there is no page either
+			a.Href, a.Link, a.Code = "", "", o.Code
+		} else {
+			a.Text += " Next: " + o.Next
 		}
-	}
-	if b.Cloud.Problem != "" {
-		out = append(out, webui.Alert{Tone: webui.Warn, Title: "Cloud link: " + b.Cloud.Problem, Code: b.Cloud.Code})
-	}
-	if b.Cloud.NotInForce > 0 {
-		out = append(out, webui.Alert{Tone: webui.Warn, Title: fmt.Sprintf("%d documents from the cloud cannot be applied by this program", b.Cloud.NotInForce),
-			Text: "They are kept. Update iwas-agent: a newer program most likely understands them."})
+		out = append(out, a)
 	}
 	return out
 }
 
-func tile(icon, label string, tone webui.Tone, state, value, unit string) webui.Tile {
-	return webui.Tile{Icon: icon, Label: label, Badge: webui.Badge{Tone: tone, Text: state}, Value: value, Unit: unit}
+func capital(s string) string {
+	s = strings.TrimRight(s, ". ")
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-func (b board) cloudTile() webui.Tile {
-	t := tile("cloud", "Cloud link", webui.Good, "Connected", "revision "+strconv.FormatInt(b.Cloud.Revision, 10), "")
-	switch {
-	case !b.Cloud.Enrolled:
-		t.Badge, t.Value = webui.Badge{Tone: webui.Calm, Text: "Not enrolled"}, "–"
-		t.Detail = "Run: iwas-agent enroll"
-	case !b.Cloud.Connected:
-		t.Badge = webui.Badge{Tone: webui.Warn, Text: "Away"}
+// facts are what support asks first.
+func facts(s Snapshot) []fact {
+	or := func(v string) string { return cmp.Or(v, "–") }
+	out := []fact{{"Site", or(s.Site)}, {"Identity of this box", or(s.Agent)}}
+	for i, a := range s.RADIUS.Addresses {
+		out = append(out, fact{[]string{"RADIUS listens on", "and on"}[min(i, 1)], a})
 	}
-	if !b.Cloud.LastContact.IsZero() {
-		t.Detail, t.Age = "Last message", b.Ago(b.Cloud.LastContact)
-	}
-	return t
-}
-
-func (b board) routerTile() webui.Tile {
-	up, configured := 0, 0
-	var seen time.Time
-	detail := ""
-	for _, r := range b.Routers {
-		if r.API {
-			configured++
+	for _, r := range s.Routers {
+		about := []string{}
+		for _, x := range []string{r.Identity, r.Board, "RouterOS " + r.Version} {
+			if x != "" && x != "RouterOS " {
+				about = append(about, x)
+			}
 		}
-		if r.Reachable {
-			up++
-			detail = r.Identity + " · RouterOS " + r.Version
+		if r.Uptime > 0 {
+			about = append(about, "up for "+webui.Duration(r.Uptime))
 		}
-		if r.SeenAt.After(seen) {
-			seen = r.SeenAt
-		}
+		out = append(out, fact{"Router " + r.Name, or(strings.Join(about, " · "))})
 	}
-	t := tile("router", "Router", webui.Good, "Answers", fmt.Sprintf("%d of %d", up, len(b.Routers)), "reachable")
-	switch {
-	case len(b.Routers) == 0:
-		t.Badge = webui.Badge{Tone: webui.Bad, Text: "None"}
-	case configured == 0:
-		t.Badge = webui.Badge{Tone: webui.Info, Text: "No API"}
-	case up < configured:
-		t.Badge = webui.Badge{Tone: webui.Bad, Text: "Does not answer"}
-	}
-	t.Detail, t.Age = detail, b.Ago(seen)
-	return t
-}
-
-func (b board) radiusTile() webui.Tile {
-	t := tile("wifi", "RADIUS", webui.Good, "Answers", strconv.FormatUint(b.RADIUS.Accepts, 10), "accepted since start")
-	switch {
-	case b.RADIUS.Problem != "" || !b.RADIUS.Bound:
-		t.Badge = webui.Badge{Tone: webui.Bad, Text: "Not answering"}
-	case b.RADIUS.LastAnswer.IsZero():
-		t.Badge = webui.Badge{Tone: webui.Info, Text: "Waiting"}
-	}
-	t.Detail = fmt.Sprintf("%d rejected, %d accounting, %d met with silence", b.RADIUS.Rejects, b.RADIUS.Accounting, b.RADIUS.Dropped)
-	if b.RADIUS.P95 > 0 {
-		t.Detail += "; 95 % within " + webui.Took(b.RADIUS.P95)
-	}
-	t.Age = b.Ago(b.RADIUS.LastAnswer)
-	return t
-}
-
-func (b board) clockTile() webui.Tile {
-	t := tile("clock", "Clock", webui.Calm, "Not compared", b.At.UTC().Format("15:04:05"), "UTC")
-	if b.Cloud.OffsetKnown {
-		off := time.Duration(b.Cloud.OffsetMS) * time.Millisecond
-		t.Badge = webui.Badge{Tone: webui.Good, Text: "Agrees"}
-		if off.Abs() > 2*time.Second {
-			t.Badge = webui.Badge{Tone: webui.Warn, Text: "Off"}
-		}
-		t.Detail = fmt.Sprintf("The cloud's clock is %+d ms from ours", b.Cloud.OffsetMS)
-	}
-	t.Age = b.Ago(b.At)
-	return t
-}
-
-func (b board) storeTile() webui.Tile {
-	t := tile("database", "Disk and database", webui.Good, "Sound", webui.Bytes(hotspot.Octets(b.Store.Bytes)), "database")
-	if !b.Store.Open {
-		t.Badge = webui.Badge{Tone: webui.Bad, Text: "Not open"}
-	}
-	if free := b.Store.DiskFree; free > 0 {
-		t.Detail = webui.Bytes(hotspot.Octets(free)) + " free on its disk"
-		if free < 500<<20 {
-			t.Badge = webui.Badge{Tone: webui.Warn, Text: "Disk low"}
-		}
-	}
-	t.Age = b.Ago(b.At)
-	return t
-}
-
-func (b board) outboxTile() webui.Tile {
-	t := tile("arrow-up", "Outbox", webui.Good, "Empty", strconv.FormatInt(b.Outbox.Waiting, 10), "facts wait for the cloud")
-	if b.Outbox.Waiting > 0 {
-		t.Badge = webui.Badge{Tone: webui.Info, Text: "Waiting"}
-		if b.At.Sub(b.Outbox.Oldest) > 15*time.Minute {
-			t.Badge = webui.Badge{Tone: webui.Warn, Text: "Old"}
-		}
-		t.Detail = "The oldest is from"
-		t.Age = b.Ago(b.Outbox.Oldest)
-	}
-	if !b.Cloud.Enrolled {
-		t.Badge = webui.Badge{Tone: webui.Calm, Text: "Kept here"}
-	}
-	return t
-}
-
-func (b board) sessionsTile() webui.Tile {
-	t := tile("users", "Sessions now", webui.Good, "Counted", strconv.Itoa(len(b.Sessions)), "open")
-	var newest time.Time
-	for _, s := range b.Sessions {
-		if s.HeardAt.After(newest) {
-			newest = s.HeardAt
-		}
-	}
-	if len(b.Sessions) > 0 {
-		t.Detail, t.Age = "Last accounting", b.Ago(newest)
-	}
-	return t
-}
-
-func (b board) versionTile() webui.Tile {
-	t := tile("info", "Version", webui.Calm, "Running", b.Version, "")
-	t.Detail, t.Age = "Started", b.Ago(b.Started)
-	return t
+	return append(out, fact{"Accounts known here", strconv.Itoa(s.Store.Accounts)}, fact{"Version", s.Version})
 }

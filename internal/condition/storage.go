@@ -48,6 +48,12 @@ var storage = []Condition{
 		Next:  "Restore both from one backup, or enrol this box again so that the passwords are sent anew.",
 	},
 	{
+		Code: "DB-108", Severity: High, ImpactsLogin: true,
+		Title: "The database will not open",
+		Cause: "Rights, space, the key or the file itself are not as they must be; the error says which.",
+		Next:  "Read the error behind it, and restart the service once it is mended.",
+	},
+	{
 		Code: "OUT-101", Severity: Medium, Delay: time.Minute,
 		DependsOn: []string{"NET-101", "NET-102", "NET-103", "CLD-101", "CLD-102", "CLD-103", "CLD-104", "CLD-106", "CLD-107", "CLD-110"},
 		Title:     "Facts have waited for the cloud too long",

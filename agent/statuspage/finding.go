@@ -1,0 +1,152 @@
+package statuspage
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"iwas/internal/condition"
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+)
+
+// Codes of the catalogue that follow from a snapshot.
+const (
+	codeClock       = "CLK-101"
+	codeCloud       = "CLD-101"
+	codeNotEnrolled = "CLD-106"
+	codeRouter      = "RTR-101"
+	codeNoRouter    = "RTR-109"
+	codeNoAPI       = "RTR-110"
+	codePort        = "RAD-101"
+	codeStranger    = "RAD-102"
+	codeSecret      = "RAD-103"
+	codeSilent      = "RAD-104"
+	codeFlood       = "RAD-106"
+	codeDiskLow     = "DB-102"
+	codeStore       = "DB-108"
+	codeOutbox      = "OUT-101"
+	codeNotInForce  = "UPD-101"
+)
+
+const (
+	recent     = 5 * time.Minute  // an offender heard longer ago is history
+	clockOff   = 2 * time.Second  // more is wrong
+	diskLow    = 500 << 20        // octets free
+	outboxOld  = 15 * time.Minute // with the link up
+	quietAfter = time.Minute      // bad packets with no good one for this long: nobody gets in
+)
+
+// Found returns the conditions that follow from a snapshot, each with what
+// exactly and where. It is pure.
+func Found(s Snapshot) []condition.Finding {
+	var out []condition.Finding
+	add := func(code, subject, text string) {
+		out = append(out, condition.Finding{Code: code, Subject: subject, Text: text})
+	}
+	if !s.Store.Open {
+		add(cmp.Or(s.Store.Code, codeStore), "", s.Store.Problem)
+	}
+	if s.Store.DiskFree > 0 && s.Store.DiskFree < diskLow {
+		add(codeDiskLow, "", webui.Bytes(hotspot.Octets(s.Store.DiskFree))+" are free on the disk of the database")
+	}
+	if s.RADIUS.Problem != "" {
+		add(cmp.Or(s.RADIUS.Code, codePort), "", s.RADIUS.Problem)
+	}
+	if len(s.Routers) == 0 {
+		add(codeNoRouter, "", "")
+	}
+	out = append(out, routersFound(s.Routers)...)
+	out = append(out, offendersFound(s)...)
+	out = append(out, cloudFound(s)...)
+	return append(out, s.Findings...)
+}
+
+func routersFound(routers []Router) (out []condition.Finding) {
+	for _, r := range routers {
+		add := func(code, text string) {
+			out = append(out, condition.Finding{Code: code, Subject: string(r.NAS), Text: r.Name + ": " + text})
+		}
+		switch {
+		case !r.API:
+			add(codeNoAPI, "locks are acknowledged and cannot be proven")
+		case r.Problem != "":
+			add(cmp.Or(r.Code, codeRouter), r.Problem)
+		}
+		if r.Silent && !r.API {
+			add(codeSilent, "it did not answer the last Disconnect-Request")
+		}
+		for _, w := range r.Ways {
+			add(w.Code, w.Text)
+		}
+	}
+	return out
+}
+
+// offendersFound tells the two ways apart in which RADIUS meets silence that
+// people run into, and overload.
+func offendersFound(s Snapshot) (out []condition.Finding) {
+	seen := map[condition.Finding]bool{} // without text: the newest of a kind speaks
+	for _, o := range s.RADIUS.Offenders {
+		if s.At.Sub(o.Last) > recent {
+			continue
+		}
+		f := condition.Finding{Subject: cmp.Or(string(o.NAS), o.Source)}
+		switch {
+		case o.Reason == "unknown_nas":
+			f.Code = codeStranger
+		case badSecret(o.Reason):
+			f.Code = codeSecret
+		case o.Reason == "queue_full":
+			f.Code, f.Subject = codeFlood, ""
+		default:
+			continue
+		}
+		if seen[f] {
+			continue
+		}
+		seen[f] = true
+		f.Text = fmt.Sprintf("%s, %d times: %s", o.Source, o.N, o.Meaning)
+		out = append(out, f)
+	}
+	return out
+}
+
+// badSecret reports whether the reason of an offender points at the secret.
+func badSecret(reason string) bool {
+	switch reason {
+	case "bad_authenticator", "bad_message_authenticator", "undecodable_password":
+		return true
+	}
+	return false
+}
+
+func cloudFound(s Snapshot) (out []condition.Finding) {
+	add := func(code, text string) { out = append(out, condition.Finding{Code: code, Text: text}) }
+	c := s.Cloud
+	switch {
+	case !c.Enrolled:
+		add(codeNotEnrolled, "")
+	case c.Problem != "":
+		add(cmp.Or(c.Code, codeCloud), c.Problem)
+	case !c.Connected:
+		add(codeCloud, "")
+	case s.Outbox.Waiting > 0 && s.At.Sub(s.Outbox.Oldest) > outboxOld && s.At.Sub(c.Since) > outboxOld:
+		add(codeOutbox, fmt.Sprintf("%d facts wait; the oldest is from %s", s.Outbox.Waiting, webui.Age(s.At.Sub(s.Outbox.Oldest))))
+	}
+	if off := time.Duration(c.OffsetMS) * time.Millisecond; c.OffsetKnown && off.Abs() > clockOff {
+		add(codeClock, "the cloud's clock is "+drift(off)+" this box's")
+	}
+	if c.NotInForce > 0 {
+		add(codeNotInForce, fmt.Sprintf("%d documents are kept and not in force", c.NotInForce))
+	}
+	return out
+}
+
+// drift words how far the cloud's clock is from ours: "3 min 2 s ahead of".
+func drift(off time.Duration) string {
+	if off < 0 {
+		return webui.Took(-off) + " behind"
+	}
+	return webui.Took(off) + " ahead of"
+}

@@ -1,0 +1,149 @@
+package statuspage
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"iwas/internal/condition"
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+)
+
+// funcs are the words of the page's own templates.
+var funcs = template.FuncMap{
+	"outcome": outcomeBadge,
+	"state":   stateBadge,
+	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
+}
+
+func outcomeBadge(o hotspot.Outcome) webui.Badge {
+	switch o {
+	case hotspot.OutcomeEnforced:
+		return webui.Badge{Tone: webui.Good, Icon: "lock", Text: "Off, proven"}
+	case hotspot.OutcomeLeaks:
+		return webui.Badge{Tone: webui.Warn, Text: "Off at the HotSpot, network leaks"}
+	case hotspot.OutcomeUnproven:
+		return webui.Badge{Tone: webui.Warn, Text: "Acknowledged, not proven"}
+	}
+	return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Being enforced"}
+}
+
+func stateBadge(s hotspot.SessionState) webui.Badge {
+	switch s {
+	case hotspot.Reserved:
+		return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Logging in"}
+	case hotspot.Suspect:
+		return webui.Badge{Tone: webui.Warn, Text: "Not confirmed"}
+	}
+	return webui.Badge{Tone: webui.Good, Text: "Online"}
+}
+
+func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, page webui.Page) {
+	page.Product = "IWAS status"
+	if page.Now.IsZero() {
+		page.Clock = webui.Clock{Now: time.Now(), Zone: zoneOf(Snapshot{At: time.Now()})}
+	}
+	if err := s.pages.Render(w, r, http.StatusOK, name, page); err != nil {
+		s.log().Error("render the status page", "page", name, "err", err)
+		webui.Plain(w, http.StatusInternalServerError, "The page could not be made", "The log of iwas-agent says why.")
+	}
+}
+
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	st := s.look(r.Context())
+	b := newBoard(st.Snapshot, st.open)
+	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live", Refresh: 10, Clock: b.Clock, Body: b})
+}
+
+// parts are the elements that follow the facts.
+var parts = []string{"verdict-part", "alerts", "tiles", "offenders", "locks", "rejects", "sessions", "facts"}
+
+func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
+		st := s.glance(ctx)
+		b := newBoard(st.Snapshot, st.open)
+		out := make([]webui.Part, 0, len(parts))
+		for _, id := range parts {
+			html, err := s.pages.Fragment(id, b)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, webui.Part{ID: id, HTML: html})
+		}
+		return out, nil
+	})
+}
+
+// report is /status.json: the snapshot, the verdict, and what is wrong.
+type report struct {
+	Ready      bool        `json:"ready"`
+	Why        string      `json:"why,omitempty"`
+	Next       string      `json:"next,omitempty"`
+	Verdict    string      `json:"verdict"`
+	Conditions []openEntry `json:"conditions"` // the worst first
+	Snapshot
+}
+
+// openEntry is an open condition in /status.json.
+type openEntry struct {
+	Code         string             `json:"code"`
+	Severity     condition.Severity `json:"severity"`
+	Title        string             `json:"title"`
+	Subject      string             `json:"subject,omitempty"`
+	Text         string             `json:"text,omitempty"`
+	Next         string             `json:"next,omitempty"`
+	Since        time.Time          `json:"since"`
+	ImpactsLogin bool               `json:"impacts_login"`
+	Help         string             `json:"help"` // path on this server
+}
+
+// json answers with lists that are empty rather than null, which every reader
+// would have to know about.
+func (s *Server) json(w http.ResponseWriter, r *http.Request) {
+	st := s.look(r.Context())
+	out := report{Verdict: judge(st.Snapshot, st.open).Title, Conditions: []openEntry{}, Snapshot: st.Snapshot}
+	out.Ready, out.Why, out.Next = st.Ready()
+	for _, o := range st.open {
+		out.Conditions = append(out.Conditions, openEntry{o.Code, o.Severity, o.Title, o.Subject, o.Text, o.Next, o.Since, o.ImpactsLogin, "/help/" + o.Code})
+	}
+	out.Routers, out.Sessions, out.Locks, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Rejects)
+	out.RADIUS.Addresses, out.RADIUS.Offenders = list(out.RADIUS.Addresses), list(out.RADIUS.Offenders)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(out); err != nil {
+		s.log().Debug("the reader of /status.json left", "err", err)
+	}
+}
+
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}
+
+// ready answers 200 while this box can let guests in, else 503. With ?verbose
+// it lists what is wrong too.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	st := s.look(r.Context())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if ok, why, next := st.Ready(); ok {
+		fmt.Fprintln(w, "ready: RADIUS is bound and the database is open")
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, "guests cannot log in: %s\n%s\n", why, next)
+	}
+	if r.URL.Query().Has("verbose") {
+		for _, o := range st.open {
+			fmt.Fprintf(w, "%s %s %s: %s\n", o.Code, o.Severity, o.Title, o.Text)
+		}
+	}
+}

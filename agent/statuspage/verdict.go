@@ -1,0 +1,69 @@
+package statuspage
+
+import (
+	"strings"
+	"time"
+
+	"iwas/internal/condition"
+	"iwas/internal/webui"
+)
+
+// judge answers the one question a technician comes with: can guests log in? It
+// is pure. open are the conditions shown, the worst first.
+func judge(s Snapshot, open []condition.Open) webui.Verdict {
+	v := webui.Verdict{Source: "Checked"}
+	say := func(tone webui.Tone, title, detail string) webui.Verdict {
+		v.Tone, v.Title, v.Detail = tone, title, detail
+		return v
+	}
+	if ok, code, why, next := s.ready(); !ok {
+		if code == "" {
+			return say(webui.Info, "Starting: guests cannot log in yet", next)
+		}
+		return say(webui.Bad, "Guests cannot log in: "+why, next)
+	}
+	for _, o := range open {
+		if !o.ImpactsLogin {
+			continue
+		}
+		if nobody(s, o) {
+			return say(webui.Bad, "Guests cannot log in: "+lower(o.Title), o.Next)
+		}
+		return say(webui.Warn, "Some guests may be unable to log in: "+lower(o.Title), o.Next)
+	}
+	switch {
+	case s.RADIUS.LastAnswer.IsZero():
+		return say(webui.Info, "Ready for guests to log in", "No router has asked yet. Let one device join the guest WiFi to see it work.")
+	case s.Cloud.Enrolled && !s.Cloud.Connected:
+		return say(webui.Good, "Guests can log in", "The cloud is away. Logins, limits and counting go on here; everything travels up when it is back.")
+	case len(open) > 0 && open[0].Severity == condition.High:
+		return say(webui.Good, "Guests can log in", "But something else needs a person: see below.")
+	}
+	return say(webui.Good, "Guests can log in", "")
+}
+
+// nobody reports whether a condition that hurts logins keeps everybody out: one
+// router with a wrong secret among others that are answered hurts some.
+func nobody(s Snapshot, o condition.Open) bool {
+	if o.Code != codeStranger && o.Code != codeSecret {
+		return true
+	}
+	if s.RADIUS.LastAnswer.IsZero() || s.RADIUS.Accepts == 0 && o.Code == codeSecret {
+		return true
+	}
+	var bad time.Time
+	for _, x := range s.RADIUS.Offenders {
+		if (x.Reason == "unknown_nas" || badSecret(x.Reason)) && x.Last.After(bad) {
+			bad = x.Last
+		}
+	}
+	return bad.Sub(s.RADIUS.LastAnswer) > quietAfter
+}
+
+// lower makes a title the end of a sentence, and leaves RADIUS as it is.
+func lower(title string) string {
+	if first, _, _ := strings.Cut(title, " "); first == strings.ToUpper(first) && len(first) > 1 {
+		return title
+	}
+	return strings.ToLower(title[:1]) + title[1:]
+}
