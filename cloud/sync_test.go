@@ -330,7 +330,7 @@ func (b *bench) hurry() (accounts []hotspot.AccountID) {
 			_, err := b.fleet.Unlock(b.Context(), b.owner, accounts[pick%len(accounts)], "")
 			b.must(err)
 		}
-		time.Sleep(time.Duration(pause) * time.Millisecond)
+		time.Sleep(time.Duration(pause) * time.Millisecond) // in the bubble this costs no time
 	}
 	return accounts
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,6 +26,7 @@ type dialect struct {
 	forUpdate string               // after a SELECT whose row is about to change
 	beginLazy string               // first statement of a transaction whose loss is bearable; "" is none
 	reading   sql.TxOptions        // of a transaction that must see one state
+	bulk      func(n int) string   // the n-th parameter in a long row of them, in order
 	retryable func(err error) bool // the same transaction may succeed when run again
 	pools     func(*DB) error      // opens the pools
 }
@@ -62,8 +64,11 @@ func (db *DB) connect(ctx context.Context) error {
 }
 
 var sqliteDialect = dialect{
-	name:      "sqlite",
-	reading:   sql.TxOptions{ReadOnly: true},
+	name:    "sqlite",
+	reading: sql.TxOptions{ReadOnly: true},
+	// $1 is a name to SQLite, found by going through all: 3,500 of them take
+	// 40 ms a batch. ? is the same parameter without a name.
+	bulk:      func(int) string { return "?" },
 	retryable: sqliteBusy,
 	pools:     openSQLite,
 }
@@ -123,6 +128,7 @@ var postgresDialect = dialect{
 	forUpdate: " FOR UPDATE",
 	beginLazy: "SET LOCAL synchronous_commit = off",
 	reading:   sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+	bulk:      func(n int) string { return "$" + strconv.Itoa(n) },
 	retryable: postgresRetryable,
 	pools:     openPostgres,
 }

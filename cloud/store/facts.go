@@ -153,7 +153,7 @@ func (f *facts) passUsage(b wire.UsageBody) error {
 	return nil
 }
 
-// chunk bounds the parameters of one statement: 100 rows of 18 columns.
+// chunk bounds the parameters of one statement: 100 rows of at most 18.
 const chunk = 100
 
 func (f *facts) writeSessions() error {
@@ -166,7 +166,7 @@ func (f *facts) writeSessions() error {
 		f.order = f.order[n:]
 		err := f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
 				started_at, heard_at, ended_at, time_ms, upload, download, cause)
-			VALUES `+tuples(n, 18)+`
+			VALUES `+f.t.tuples(n, 18)+`
 			ON CONFLICT (site, id) DO UPDATE SET
 				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
 				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
@@ -214,7 +214,7 @@ func (f *facts) writeUsage() error {
 			args = append(args, string(f.site), string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download))
 		}
 		f.passes = f.passes[n:]
-		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download) VALUES `+tuples(n, 7)+`
+		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download) VALUES `+f.t.tuples(n, 7)+`
 			ON CONFLICT (site, pass) DO UPDATE SET account = excluded.account,
 				first_used_at = CASE WHEN excluded.first_used_at > 0 THEN excluded.first_used_at ELSE pass_usage.first_used_at END,
 				time_ms = CASE WHEN excluded.time_ms > pass_usage.time_ms THEN excluded.time_ms ELSE pass_usage.time_ms END,

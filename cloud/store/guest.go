@@ -113,7 +113,7 @@ func (t *tx) complete(site hotspot.SiteID, guests []hotspot.Guest) error {
 		g.SeenAt, g.Lock.State = at(heard), hotspot.LockNone
 		index[g.Account.ID], ids[i] = g, g.Account.ID
 	}
-	in, args := list([]any{string(site)}, ids)
+	in, args := list(t, []any{string(site)}, ids)
 	if err := t.fillPasses(index, in, args); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (t *tx) allKnown(site hotspot.SiteID, events []wire.Event) (bool, error) {
 	if len(ids) == 0 {
 		return true, nil
 	}
-	in, args := list([]any{string(site)}, ids)
+	in, args := list(t, []any{string(site)}, ids)
 	var known int
 	_, err := t.one(`SELECT COUNT(*) FROM event WHERE site = $1 AND id IN `+in, args, &known)
 	distinct := make(map[string]bool, len(ids))
@@ -207,7 +207,7 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 	if rows == 0 {
 		return fresh, nil
 	}
-	err := f.t.each(`INSERT INTO event (site, id, epoch, seq, kind, at, body) VALUES `+tuples(rows, 7)+` ON CONFLICT (site, id) DO NOTHING RETURNING id`,
+	err := f.t.each(`INSERT INTO event (site, id, epoch, seq, kind, at, body) VALUES `+f.t.tuples(rows, 7)+` ON CONFLICT (site, id) DO NOTHING RETURNING id`,
 		args, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)

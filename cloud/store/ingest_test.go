@@ -21,14 +21,14 @@ func (w *world) session(id string, account hotspot.AccountID, usage int64) wire.
 func (w *world) sessions(open bool) []hotspot.Session {
 	w.Helper()
 	s, err := w.db.Sessions(w.Context(), w.owner.Organization, w.site.ID, open, 100)
-	must(w.T, err)
+	must(w.TB, err)
 	return s
 }
 
 func (w *world) dead() []string {
 	w.Helper()
 	dead, err := w.db.DeadEvents(w.Context(), w.owner.Organization, w.site.ID, 100)
-	must(w.T, err)
+	must(w.TB, err)
 	var got []string
 	for _, d := range dead {
 		if !json.Valid(d.Event) {
@@ -89,7 +89,7 @@ func TestFactsReachTheGuest(t *testing.T) {
 func (w *world) siteStatus() hotspot.SiteStatus {
 	w.Helper()
 	s, err := w.db.Site(w.Context(), w.owner.Organization, w.site.ID)
-	must(w.T, err)
+	must(w.TB, err)
 	return s
 }
 
@@ -224,7 +224,7 @@ func TestLockEventsOfASite(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
 		w.hello(nil)
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, ""))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, ""))
 		rev := w.last().state.To
 		l := &siteLog{epoch: "epoch1"}
 		at := w.now().Add(5 * time.Second) // the site's clock is ahead
@@ -283,9 +283,9 @@ func TestWhoMayNotSendEvents(t *testing.T) {
 			}
 		}
 		_, err := w.db.RevokeAgent(w.Context(), w.owner, w.agent)
-		must(w.T, err)
+		must(w.TB, err)
 		_, err = w.db.Ingest(w.Context(), w.agent, l.batch(1, 1))
-		wantKind(w.T, err, fault.Denied)
+		wantKind(w.TB, err, fault.Denied)
 	})
 }
 
@@ -342,11 +342,11 @@ func TestPresenceIgnoresAnOlderWill(t *testing.T) {
 		if s.Presence != hotspot.Online || s.ClockOffset != -time.Minute || len(s.Conditions) != 1 || s.Conditions[0].Code != "RTR-101" || s.AgentVersion != "1.2" || s.Applied != s.Revision {
 			w.Errorf("got %+v, want what the hello said", s)
 		}
-		must(w.T, w.db.NobodyOnline(w.Context()))
+		must(w.TB, w.db.NobodyOnline(w.Context()))
 		if got := w.siteStatus().Presence; got != hotspot.Lost {
 			w.Errorf("got %s, want %s once nobody can be connected", got, hotspot.Lost)
 		}
 		_, err := w.db.RecordPresence(w.Context(), w.agent, wire.Presence{State: "asleep"}, w.now())
-		wantKind(w.T, err, fault.Invalid)
+		wantKind(w.TB, err, fault.Invalid)
 	})
 }

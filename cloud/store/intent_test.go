@@ -18,7 +18,7 @@ func TestAccountGoesDownWithItsPassSealedToTheAgent(t *testing.T) {
 			w.Fatalf("got change %+v, want one revision of two documents for agent %s", c, w.agent)
 		}
 		var doc wire.AccountDoc
-		decode(w.T, c.state.Docs[0].Body, &doc)
+		decode(w.TB, c.state.Docs[0].Body, &doc)
 		if got, err := w.key.Open(doc.Password); err != nil || got != "geheim" {
 			w.Errorf("got password %q (%v), want it sealed to the agent", got, err)
 		}
@@ -37,7 +37,7 @@ func TestWhatIsHandedToTheGuest(t *testing.T) {
 		create := func(n hotspot.NewAccount) (hotspot.Guest, hotspot.Password) {
 			n.Site, n.Plan = w.site.ID, w.plan.ID
 			id, p, err := w.db.CreateAccount(w.Context(), w.owner, n)
-			must(w.T, err)
+			must(w.TB, err)
 			return w.guest(id), p
 		}
 		g, p := create(hotspot.NewAccount{Kind: hotspot.Voucher})
@@ -57,7 +57,7 @@ func TestAccountsThatAreRefused(t *testing.T) {
 	onBoth(t, func(w *world) {
 		w.user("amal")
 		_, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
-		must(w.T, err)
+		must(w.TB, err)
 		for _, tt := range []struct {
 			name string
 			n    hotspot.NewAccount
@@ -86,27 +86,27 @@ func TestAnotherOrganizationSeesAndChangesNothing(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
 		stranger, err := w.db.EnsureOwner(w.Context(), "Red Cafe", "red@example.org", "hash")
-		must(w.T, err)
+		must(w.TB, err)
 		org := stranger.Organization
 		_, err = w.db.Guest(w.Context(), org, id)
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, err = w.db.Site(w.Context(), org, w.site.ID)
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, _, err = w.db.Guests(w.Context(), org, w.site.ID, "", 10, "")
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, err = w.db.Sessions(w.Context(), org, w.site.ID, false, 10)
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, err = w.db.Agents(w.Context(), org, w.site.ID)
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, err = w.db.DeadEvents(w.Context(), org, w.site.ID, 10)
-		wantKind(w.T, err, fault.NotFound)
-		wantKind(w.T, w.db.Lock(w.Context(), stranger, id, ""), fault.NotFound)
-		wantKind(w.T, w.db.Unlock(w.Context(), stranger, id, ""), fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
+		wantKind(w.TB, w.db.Lock(w.Context(), stranger, id, ""), fault.NotFound)
+		wantKind(w.TB, w.db.Unlock(w.Context(), stranger, id, ""), fault.NotFound)
 		_, err = w.db.RevokeAgent(w.Context(), stranger, w.agent)
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 		_, _, err = w.db.ConfirmAgent(w.Context(), stranger, w.agent)
-		wantKind(w.T, err, fault.NotFound)
-		wantKind(w.T, w.db.AddEnrolmentCode(w.Context(), stranger, w.site.ID, []byte("x"), w.now()), fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
+		wantKind(w.TB, w.db.AddEnrolmentCode(w.Context(), stranger, w.site.ID, []byte("x"), w.now()), fault.NotFound)
 		if sites, err := w.db.Sites(w.Context(), org); err != nil || len(sites) != 0 {
 			w.Errorf("got %d sites (%v), want none", len(sites), err)
 		}
@@ -122,7 +122,7 @@ func TestPlanReachesEverySite(t *testing.T) {
 		before := len(w.mine)
 		w.pass(time.Second)
 		p, err := w.db.CreatePlan(w.Context(), w.owner, hotspot.Plan{Name: "Day"})
-		must(w.T, err)
+		must(w.TB, err)
 		seen := map[hotspot.SiteID]bool{}
 		for _, c := range w.mine[before:] {
 			if len(c.state.Docs) == 1 && c.state.Docs[0].Kind == wire.DocPlan && c.state.Docs[0].ID == string(p.ID) {
@@ -149,7 +149,7 @@ func TestNewAgentGetsEveryPasswordSealedToItself(t *testing.T) {
 		}
 		w.pass(time.Second)
 		_, retired, err := w.db.ConfirmAgent(w.Context(), w.owner, agent)
-		must(w.T, err)
+		must(w.TB, err)
 		if len(retired) != 1 || retired[0] != old {
 			w.Errorf("got retired %v, want %s", retired, old)
 		}
@@ -159,29 +159,29 @@ func TestNewAgentGetsEveryPasswordSealedToItself(t *testing.T) {
 		}
 		for _, d := range c.state.Docs {
 			var doc wire.AccountDoc
-			decode(w.T, d.Body, &doc)
+			decode(w.TB, d.Body, &doc)
 			if got, err := key.Open(doc.Password); err != nil || got != "geheim" {
 				w.Errorf("got %q (%v), want the password sealed to the new agent", got, err)
 			}
 		}
 		_, err = w.db.AgentSite(w.Context(), old)
-		wantKind(w.T, err, fault.Denied)
+		wantKind(w.TB, err, fault.Denied)
 		if site, err := w.db.AgentSite(w.Context(), agent); err != nil || site != w.site.ID {
 			w.Errorf("got site %q (%v), want %q", site, err, w.site.ID)
 		}
 		_, _, err = w.db.ConfirmAgent(w.Context(), w.owner, old)
-		wantKind(w.T, err, fault.Conflict)
+		wantKind(w.TB, err, fault.Conflict)
 	})
 }
 
 func TestPasswordWaitsForAnAgent(t *testing.T) {
 	onBoth(t, func(w *world) {
 		_, err := w.db.RevokeAgent(w.Context(), w.owner, w.agent)
-		must(w.T, err)
+		must(w.TB, err)
 		w.user("amal")
 		c := w.last()
 		var doc wire.AccountDoc
-		decode(w.T, c.state.Docs[0].Body, &doc)
+		decode(w.TB, c.state.Docs[0].Body, &doc)
 		if c.agent != "" || doc.Password != "" {
 			w.Errorf("got agent %q and password %q in the document, want neither", c.agent, doc.Password)
 		}
@@ -203,26 +203,26 @@ func TestOperatorsSessionsAndTokens(t *testing.T) {
 			w.Error("a second start changed the owner's password")
 		}
 		_, _, err = w.db.OperatorByEmail(ctx, "nobody@example.org")
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 
-		must(w.T, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie"), w.now().Add(time.Hour)))
+		must(w.TB, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie"), w.now().Add(time.Hour)))
 		if got, err := w.db.OperatorBySession(ctx, []byte("cookie")); err != nil || got != o {
 			w.Errorf("got %+v (%v), want the owner", got, err)
 		}
 		w.pass(time.Hour)
 		_, err = w.db.OperatorBySession(ctx, []byte("cookie"))
-		wantKind(w.T, err, fault.NotFound)
-		must(w.T, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie2"), w.now().Add(time.Hour)))
-		must(w.T, w.db.DeleteOperatorSession(ctx, []byte("cookie2")))
+		wantKind(w.TB, err, fault.NotFound)
+		must(w.TB, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie2"), w.now().Add(time.Hour)))
+		must(w.TB, w.db.DeleteOperatorSession(ctx, []byte("cookie2")))
 		_, err = w.db.OperatorBySession(ctx, []byte("cookie2"))
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 
-		must(w.T, w.db.CreateToken(ctx, o, []byte("token"), "demo"))
-		must(w.T, w.db.CreateToken(ctx, o, []byte("token"), "demo"))
+		must(w.TB, w.db.CreateToken(ctx, o, []byte("token"), "demo"))
+		must(w.TB, w.db.CreateToken(ctx, o, []byte("token"), "demo"))
 		if got, err := w.db.OperatorByToken(ctx, []byte("token")); err != nil || got != o {
 			w.Errorf("got %+v (%v), want the owner", got, err)
 		}
 		_, err = w.db.OperatorByToken(ctx, []byte("cookie"))
-		wantKind(w.T, err, fault.NotFound)
+		wantKind(w.TB, err, fault.NotFound)
 	})
 }

@@ -32,7 +32,7 @@ func TestLockWalksItsSteps(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
 		w.hello(nil)
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, "loud"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, "loud"))
 		c := w.last()
 		if len(c.state.Docs) != 1 || c.state.Docs[0].Kind != wire.DocLock || c.state.Docs[0].ID != string(id) {
 			w.Fatalf("got %+v, want the lock's document", c.state)
@@ -46,7 +46,7 @@ func TestLockWalksItsSteps(t *testing.T) {
 			}
 		}
 		want(hotspot.LockRequested, "cloud:requested")
-		must(w.T, w.db.MarkSent(w.Context(), w.site.ID, rev, w.now()))
+		must(w.TB, w.db.MarkSent(w.Context(), w.site.ID, rev, w.now()))
 		want(hotspot.LockSent, "cloud:requested cloud:sent")
 		w.hello(nil)
 		want(hotspot.LockReceived, "cloud:requested cloud:sent site:received")
@@ -64,7 +64,7 @@ func TestLockWalksItsSteps(t *testing.T) {
 			w.Errorf("got %v for the read-back, want 3.5ms", got)
 		}
 
-		must(w.T, w.db.Unlock(w.Context(), w.owner, id, "said sorry"))
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, id, "said sorry"))
 		want(hotspot.LockNone, "")
 		if c := w.last(); len(c.state.Gone) != 1 || c.state.Gone[0] != (wire.DocRef{Kind: wire.DocLock, ID: string(id)}) {
 			w.Errorf("got %+v, want the lock's tombstone", c.state)
@@ -76,7 +76,7 @@ func TestLockWaitsForASiteThatIsNotThere(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
 		state := func() hotspot.LockState { return w.guest(id).Lock.State }
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, ""))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, ""))
 		if got := state(); got != hotspot.LockWaiting {
 			w.Errorf("never seen: got %s, want %s", got, hotspot.LockWaiting)
 		}
@@ -85,8 +85,8 @@ func TestLockWaitsForASiteThatIsNotThere(t *testing.T) {
 			w.Errorf("online: got %s, want %s", got, hotspot.LockRequested)
 		}
 		_, err := w.db.RecordPresence(w.Context(), w.agent, wire.Presence{State: hotspot.Lost, Boot: "boot1"}, w.now())
-		must(w.T, err)
-		must(w.T, w.db.MarkSent(w.Context(), w.site.ID, 1000, w.now()))
+		must(w.TB, err)
+		must(w.TB, w.db.MarkSent(w.Context(), w.site.ID, 1000, w.now()))
 		if got := state(); got != hotspot.LockWaiting {
 			w.Errorf("sent, then lost: got %s, want %s", got, hotspot.LockWaiting)
 		}
@@ -103,11 +103,11 @@ func TestProofCountsOnlyForItsOwnLock(t *testing.T) {
 		id := w.user("amal")
 		w.hello(nil)
 		lock := func() int64 {
-			must(w.T, w.db.Lock(w.Context(), w.owner, id, ""))
+			must(w.TB, w.db.Lock(w.Context(), w.owner, id, ""))
 			return w.last().state.To
 		}
 		first := lock()
-		must(w.T, w.db.Unlock(w.Context(), w.owner, id, ""))
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, id, ""))
 		second := lock()
 		apply := func(p wire.LockProof, want bool) {
 			w.Helper()
@@ -148,19 +148,19 @@ func TestProofCountsOnlyForItsOwnLock(t *testing.T) {
 func TestLockingTwiceIsOneLock(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, "first"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, "first"))
 		before := len(w.mine)
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, "second"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, "second"))
 		if got := w.guest(id).Lock.Lock.Reason; got != "first" || len(w.mine) != before {
 			w.Errorf("got reason %q and %d more changes, want the first lock and none", got, len(w.mine)-before)
 		}
-		must(w.T, w.db.Unlock(w.Context(), w.owner, id, ""))
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, id, ""))
 		before = len(w.mine)
-		must(w.T, w.db.Unlock(w.Context(), w.owner, id, ""))
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, id, ""))
 		if len(w.mine) != before {
 			w.Errorf("got %d changes by unlocking what is not locked, want none", len(w.mine)-before)
 		}
-		wantKind(w.T, w.db.Lock(w.Context(), w.owner, id, "a\x00b"), fault.Invalid)
+		wantKind(w.TB, w.db.Lock(w.Context(), w.owner, id, "a\x00b"), fault.Invalid)
 	})
 }
 
@@ -173,7 +173,7 @@ func TestGuestsAreFound(t *testing.T) {
 		}
 		w.pass(time.Millisecond)
 		voucher, code, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.Voucher, Plan: w.plan.ID, Note: "Table 7 100% _x"})
-		must(w.T, err)
+		must(w.TB, err)
 		l := &siteLog{epoch: "epoch1"}
 		s := wire.SessionBody{ID: "s1", Account: ids[2], NAS: "r1", AcctSessionID: "80000001", MAC: "AA:BB:CC:00:11:22", IP: "10.5.50.17",
 			StartedAt: w.now(), HeardAt: w.now(), State: hotspot.Live}
@@ -181,7 +181,7 @@ func TestGuestsAreFound(t *testing.T) {
 		w.all(l)
 		search := func(q string) []hotspot.AccountID {
 			found, _, err := w.db.Guests(w.Context(), w.owner.Organization, w.site.ID, q, 10, "")
-			must(w.T, err)
+			must(w.TB, err)
 			var got []hotspot.AccountID
 			for _, g := range found {
 				got = append(got, g.Account.ID)
@@ -233,7 +233,7 @@ func TestGuestsComeInPages(t *testing.T) {
 		after, pages := "", 0
 		for {
 			page, next, err := w.db.Guests(w.Context(), w.owner.Organization, w.site.ID, "", 3, after)
-			must(w.T, err)
+			must(w.TB, err)
 			for _, g := range page {
 				got = append(got, g.Account.ID)
 				if g.Pass == nil {

@@ -92,7 +92,7 @@ func (r *receiver) equal(t testing.TB, what string, other *receiver) {
 
 func TestDeltasAndSnapshotsGiveTheSameSet(t *testing.T) {
 	onBoth(t, func(w *world) {
-		t, runs := w.T, 0
+		t, runs := w.TB, 0
 		rapid.Check(t, func(rt *rapid.T) {
 			runs++
 			w.populate(fmt.Sprintf("owner%d@example.org", runs))
@@ -157,26 +157,26 @@ func randomChange(rt *rapid.T, w *world, i int, accounts *[]hotspot.AccountID) {
 			n.Kind, n.Username = hotspot.Voucher, ""
 		}
 		id, _, err := w.db.CreateAccount(ctx, w.owner, n)
-		must(w.T, err)
+		must(w.TB, err)
 		*accounts = append(*accounts, id)
 	case kind <= 5:
-		must(w.T, w.db.Lock(ctx, w.owner, some(), "loud"))
+		must(w.TB, w.db.Lock(ctx, w.owner, some(), "loud"))
 	case kind <= 7:
-		must(w.T, w.db.Unlock(ctx, w.owner, some(), ""))
+		must(w.TB, w.db.Unlock(ctx, w.owner, some(), ""))
 	case kind == 8:
 		_, err := w.db.CreatePlan(ctx, w.owner, hotspot.Plan{Name: fmt.Sprintf("plan %d", i)})
-		must(w.T, err)
+		must(w.TB, err)
 	default:
 		agent, _ := w.enrol(w.site.ID, w.owner)
 		_, _, err := w.db.ConfirmAgent(ctx, w.owner, agent)
-		must(w.T, err)
+		must(w.TB, err)
 	}
 }
 
 func TestWhatOnlyASnapshotHeals(t *testing.T) {
 	onBoth(t, func(w *world) {
 		lineage, rev, _, err := w.db.Wanted(w.Context(), w.site.ID)
-		must(w.T, err)
+		must(w.TB, err)
 		for name, from := range map[string]struct {
 			lineage string
 			rev     int64
@@ -185,7 +185,7 @@ func TestWhatOnlyASnapshotHeals(t *testing.T) {
 				w.Errorf("%s: got ok %v (%v), want no delta", name, ok, err)
 			}
 		}
-		must(w.T, w.db.NewLineage(w.Context()))
+		must(w.TB, w.db.NewLineage(w.Context()))
 		if _, ok, err := w.db.Delta(w.Context(), w.site.ID, lineage, rev); err != nil || ok {
 			w.Errorf("after a restore: got ok %v (%v), want no delta", ok, err)
 		}
@@ -224,7 +224,7 @@ func TestTooMuchForADeltaComesInParts(t *testing.T) {
 func TestConcurrentChangesGiveOneRevisionEach(t *testing.T) {
 	onBoth(t, func(w *world) {
 		_, before, _, err := w.db.Wanted(w.Context(), w.site.ID)
-		must(w.T, err)
+		must(w.TB, err)
 		start := len(w.mine)
 		var all sync.WaitGroup
 		const n = 24
@@ -251,14 +251,14 @@ func TestConcurrentChangesGiveOneRevisionEach(t *testing.T) {
 			seen[c.state.To] = true
 		}
 		_, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
-		must(w.T, err)
+		must(w.TB, err)
 		if rev != before+n || len(seen) != n {
 			w.Errorf("got revision %d by %d deltas, want %d by %d", rev, len(seen), before+n, n)
 		}
 		parts, err := w.db.Snapshot(w.Context(), w.site.ID)
-		must(w.T, err)
+		must(w.TB, err)
 		r := &receiver{}
-		r.snapshot(w.T, parts)
+		r.snapshot(w.TB, parts)
 		if r.hash() != hash {
 			w.Errorf("got hash %s, want %s", hash, r.hash())
 		}
@@ -269,11 +269,11 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")
 		w.pass(time.Second)
-		must(w.T, w.db.Lock(w.Context(), w.owner, id, "loud"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, "loud"))
 		w.pass(time.Second)
-		must(w.T, w.db.Unlock(w.Context(), w.owner, id, "sorry"))
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, id, "sorry"))
 		entries, err := w.db.Audit(w.Context(), w.owner.Organization, 100)
-		must(w.T, err)
+		must(w.TB, err)
 		var got []string
 		for _, e := range entries {
 			got = append(got, e.What)

@@ -18,7 +18,7 @@ import (
 // world is one store with an organization, a site, a plan and a confirmed
 // agent, and a clock that only the test moves.
 type world struct {
-	*testing.T
+	testing.TB
 	url   string
 	db    *store.DB
 	owner hotspot.Operator
@@ -47,11 +47,11 @@ func onBoth(t *testing.T, f func(w *world)) {
 	t.Run("postgres", func(t *testing.T) { f(newWorld(t, postgresURL(t))) })
 }
 
-func newWorld(t *testing.T, url string) *world {
+func newWorld(t testing.TB, url string) *world {
 	t.Helper()
 	key, err := secret.NewKey()
 	must(t, err)
-	w := &world{T: t, url: url, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	w := &world{TB: t, url: url, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	w.db, err = store.Open(t.Context(), store.Options{URL: url, Key: key, Now: w.now})
 	must(t, err)
 	t.Cleanup(func() { must(t, w.db.Close()) })
@@ -66,7 +66,7 @@ func newWorld(t *testing.T, url string) *world {
 
 // populate makes an organization of its own, as if the store were empty.
 func (w *world) populate(email string) {
-	t := w.T
+	t := w.TB
 	t.Helper()
 	var err error
 	w.owner, err = w.db.EnsureOwner(t.Context(), "Blue Cafe", email, "hash")
@@ -109,7 +109,7 @@ func (w *world) last() committedState {
 func (w *world) newSite(name string) hotspot.Site {
 	w.Helper()
 	s, err := w.db.CreateSite(w.Context(), w.owner, hotspot.Site{Name: name, TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})
-	must(w.T, err)
+	must(w.TB, err)
 	return s
 }
 
@@ -117,13 +117,13 @@ func (w *world) newSite(name string) hotspot.Site {
 func (w *world) enrol(site hotspot.SiteID, actor hotspot.Operator) (hotspot.AgentID, *secret.Key) {
 	w.Helper()
 	key, err := secret.NewKey()
-	must(w.T, err)
+	must(w.TB, err)
 	w.tokens++
 	hash := []byte(hotspot.NewID(w.now()))
-	must(w.T, w.db.AddEnrolmentCode(w.Context(), actor, site, hash, w.now().Add(time.Hour)))
+	must(w.TB, w.db.AddEnrolmentCode(w.Context(), actor, site, hash, w.now().Add(time.Hour)))
 	id := hotspot.NewID(w.now())
-	reply, err := w.db.Enrol(w.Context(), hash, enrolRequest(fmt.Sprintf("request-%d", w.tokens), key), issuer(w.T, id))
-	must(w.T, err)
+	reply, err := w.db.Enrol(w.Context(), hash, enrolRequest(fmt.Sprintf("request-%d", w.tokens), key), issuer(w.TB, id))
+	must(w.TB, err)
 	if reply.Agent != id {
 		w.Fatalf("got agent %q, want %q", reply.Agent, id)
 	}
@@ -137,14 +137,14 @@ func enrolRequest(request string, key *secret.Key) wire.EnrolRequest {
 func (w *world) user(name string) hotspot.AccountID {
 	w.Helper()
 	id, _, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: name, Password: "geheim", Plan: w.plan.ID})
-	must(w.T, err)
+	must(w.TB, err)
 	return id
 }
 
 func (w *world) guest(id hotspot.AccountID) hotspot.Guest {
 	w.Helper()
 	g, err := w.db.Guest(w.Context(), w.owner.Organization, id)
-	must(w.T, err)
+	must(w.TB, err)
 	return g
 }
 
@@ -152,12 +152,12 @@ func (w *world) guest(id hotspot.AccountID) hotspot.Guest {
 func (w *world) hello(change func(*wire.Hello)) {
 	w.Helper()
 	lineage, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
-	must(w.T, err)
+	must(w.TB, err)
 	h := wire.Hello{V: 1, Version: "1.2", Boot: "boot1", Epoch: "epoch1", Lineage: lineage, Revision: rev, Hash: hash, At: w.now()}
 	if change != nil {
 		change(&h)
 	}
-	must(w.T, w.db.RecordHello(w.Context(), w.agent, h, w.now()))
+	must(w.TB, w.db.RecordHello(w.Context(), w.agent, h, w.now()))
 }
 
 // siteLog is a site's event log: it numbers events and keeps the chain.
@@ -196,7 +196,7 @@ func (l *siteLog) chain() string {
 func (w *world) ingest(b wire.Batch) wire.Ack {
 	w.Helper()
 	ack, err := w.db.Ingest(w.Context(), w.agent, b)
-	must(w.T, err)
+	must(w.TB, err)
 	return ack
 }
 

@@ -4,10 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -185,8 +183,9 @@ func at(ms int64) time.Time {
 // octets is a count as stored: SQL integers are signed.
 func octets(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-// tuples writes "($1,$2),($3,$4)" for rows of the width.
-func tuples(rows, width int) string {
+// tuples writes "($1,$2),($3,$4)" for rows of the width: a statement that has no
+// other parameters.
+func (t *tx) tuples(rows, width int) string {
 	var b strings.Builder
 	n := 0
 	for r := range rows {
@@ -199,26 +198,20 @@ func tuples(rows, width int) string {
 				b.WriteByte(',')
 			}
 			n++
-			b.WriteByte('$')
-			b.WriteString(strconv.Itoa(n))
+			b.WriteString(t.db.dialect.bulk(n))
 		}
 		b.WriteByte(')')
 	}
 	return b.String()
 }
 
-// list writes "($from,$from+1,…)" for an IN of n parameters, and returns the
-// arguments behind those given.
-func list[T ~string](args []any, items []T) (in string, all []any) {
-	var b strings.Builder
-	b.WriteByte('(')
+// list writes "($2,$3,…)" for an IN, its parameters behind the given arguments,
+// and returns all arguments.
+func list[T ~string](t *tx, args []any, items []T) (in string, all []any) {
+	names := make([]string, len(items))
 	for i, item := range items {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", len(args)+1)
 		args = append(args, string(item))
+		names[i] = t.db.dialect.bulk(len(args))
 	}
-	b.WriteByte(')')
-	return b.String(), args
+	return "(" + strings.Join(names, ",") + ")", args
 }
