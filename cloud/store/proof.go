@@ -79,7 +79,7 @@ func checkProof(p wire.LockProof) error {
 	default:
 		return unreadablef("outcome %q is not known", p.Outcome)
 	}
-	if p.Account == "" || p.Revision < 0 {
+	if !name(string(p.Account), maxEventID) || p.Revision < 0 {
 		return unreadablef("a proof names an account and a revision of at least 0")
 	}
 	return nil

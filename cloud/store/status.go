@@ -25,6 +25,10 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 	if err != nil {
 		return err
 	}
+	var offset int64 // the site's clock minus ours, network delay included
+	if !h.At.IsZero() {
+		offset = h.At.Sub(at).Milliseconds()
+	}
 	return db.writeLazily(ctx, "record hello", func(t *tx) error {
 		site, err := t.agentInForce(agent, "")
 		if err != nil {
@@ -37,7 +41,7 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 				conn = CASE WHEN boot = $3 THEN conn ELSE 0 END, boot = $3, heard_at = $4, version = $5, lineage = $6, applied = $7, hash = $8,
 				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13 WHERE site = $1`,
 			string(site), string(agent), text200(h.Boot), ms(at), text200(h.Version), text200(h.Lineage), h.Revision, text200(h.Hash),
-			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), h.At.Sub(at).Milliseconds(), text); err != nil {
+			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text); err != nil {
 			return err
 		}
 		if err := t.exec(`UPDATE agent SET version = $2 WHERE id = $1 AND version <> $2`, string(agent), text200(h.Version)); err != nil {
