@@ -106,10 +106,17 @@ func offendersFound(s Snapshot) (out []condition.Finding) {
 			continue
 		}
 		seen[f] = true
-		f.Text = fmt.Sprintf("%s, %d times: %s", o.Source, o.N, o.Meaning)
+		f.Text = fmt.Sprintf("%s, %s: %s", o.Source, times(o.N), o.Meaning)
 		out = append(out, f)
 	}
 	return out
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // badSecret reports whether the reason of an offender points at the secret.

@@ -18,6 +18,7 @@ import (
 var funcs = template.FuncMap{
 	"outcome": outcomeBadge,
 	"state":   stateBadge,
+	"times":   times,
 	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 

@@ -2,9 +2,11 @@ package statuspage
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
+	"iwas/internal/condition"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
 )
@@ -30,7 +32,7 @@ func (b board) cloudTile() webui.Tile {
 		t.Detail = "No message from it yet"
 	}
 	if !b.Cloud.LastContact.IsZero() {
-		t.Detail, t.Age = "Last message", b.Ago(b.Cloud.LastContact)
+		t.Detail, t.Age = "", "Last message "+b.Ago(b.Cloud.LastContact)
 	}
 	return t
 }
@@ -63,7 +65,7 @@ func (b board) routerTile() webui.Tile {
 	}
 	t.Detail = "Never seen since the start"
 	if !seen.IsZero() {
-		t.Detail, t.Age = "Last seen", b.Ago(seen)
+		t.Detail, t.Age = "", "Last seen "+b.Ago(seen)
 	}
 	return t
 }
@@ -82,9 +84,11 @@ func (b board) radiusTile() webui.Tile {
 	case b.RADIUS.LastAnswer.IsZero():
 		t.Badge = badge(webui.Info, "Waiting")
 		t.Detail = "No router has asked yet"
+	case slices.ContainsFunc(offendersFound(b.Snapshot), func(f condition.Finding) bool { return f.Code != codeFlood }):
+		t.Badge = badge(webui.Warn, "Some unanswered")
 	}
 	if !b.RADIUS.LastAnswer.IsZero() {
-		t.Detail, t.Age = t.Detail+" Last answer", b.Ago(b.RADIUS.LastAnswer)
+		t.Age = "Last answer " + b.Ago(b.RADIUS.LastAnswer)
 	}
 	return t
 }
@@ -100,7 +104,7 @@ func (b board) clockTile() webui.Tile {
 		}
 		t.Detail = "The cloud's clock is " + drift(off) + " this one"
 	}
-	t.Age = b.Ago(b.At)
+	t.Age = "Checked " + b.Ago(b.At)
 	return t
 }
 
@@ -115,19 +119,19 @@ func (b board) storeTile() webui.Tile {
 	if !b.Store.Open {
 		t.Badge, t.Value, t.Unit = badge(webui.Bad, "Not open"), "–", ""
 	}
-	t.Age = b.Ago(b.At)
+	t.Age = "Checked " + b.Ago(b.At)
 	return t
 }
 
 func (b board) outboxTile() webui.Tile {
 	t := tile("inbox", "Outbox", "Empty", strconv.FormatInt(b.Outbox.Waiting, 10), "facts wait for the cloud")
-	t.Age = b.Ago(b.At)
+	t.Age = "Checked " + b.Ago(b.At)
 	if b.Outbox.Waiting > 0 {
 		t.Badge = badge(webui.Info, "Waiting")
 		if b.At.Sub(b.Outbox.Oldest) > outboxOld && b.Cloud.Enrolled {
 			t.Badge = badge(webui.Warn, "Old")
 		}
-		t.Detail, t.Age = "The oldest is from", b.Ago(b.Outbox.Oldest)
+		t.Age = "The oldest is from " + b.Ago(b.Outbox.Oldest)
 	}
 	if !b.Cloud.Enrolled {
 		t.Badge = badge(webui.Calm, "Kept here")
@@ -153,9 +157,9 @@ func (b board) sessionsTile() webui.Tile {
 	if suspect > 0 {
 		t.Badge = badge(webui.Warn, strconv.Itoa(suspect)+" not confirmed")
 	}
-	t.Detail, t.Age = "Nobody is online", b.Ago(b.At)
+	t.Detail, t.Age = "Nobody is online", "Checked "+b.Ago(b.At)
 	if open > 0 && !newest.IsZero() {
-		t.Detail, t.Age = "Last accounting", b.Ago(newest)
+		t.Detail, t.Age = "", "Last accounting "+b.Ago(newest)
 	}
 	return t
 }
@@ -163,6 +167,6 @@ func (b board) sessionsTile() webui.Tile {
 func (b board) versionTile() webui.Tile {
 	t := tile("info", "Version", "Running", b.Version, "")
 	t.Badge = badge(webui.Calm, "Running")
-	t.Detail, t.Age = "Started", b.Ago(b.Started)
+	t.Age = "Started " + b.Ago(b.Started)
 	return t
 }
