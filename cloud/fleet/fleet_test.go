@@ -130,6 +130,19 @@ func TestChangesInAHurryAreNotSentTwice(t *testing.T) {
 	})
 }
 
+func TestChangeBehindASnapshotIsNotSentTwice(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(0, func(h *wire.Hello) { h.Lineage = "" })
+		r.store.write(wire.DocAccount)()
+		r.want("snapshot and change", "part 1/2 of 2", "part 2/2 of 2", "delta 2-3")
+		r.hello(2, nil)
+		r.hello(3, nil)
+		r.pass(time.Minute)
+		r.want("each answered")
+	})
+}
+
 func TestCommitsHeardOfOutOfOrder(t *testing.T) {
 	run(t, func(r *rig) {
 		r.store.writes(1)

@@ -65,7 +65,8 @@ func (s sent) patience() time.Duration {
 
 // between reports whether p is past where it was sent from, and not yet there.
 func (s sent) between(p position) bool {
-	return p.lineage == s.from.lineage && p.lineage == s.to.lineage && s.from.revision < p.revision && p.revision < s.to.revision
+	past := p.lineage != s.from.lineage || p.revision > s.from.revision // a snapshot came first
+	return past && p.lineage == s.to.lineage && p.revision < s.to.revision
 }
 
 func (f *Fleet) remote(agent hotspot.AgentID) *remote {
