@@ -144,7 +144,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Query().Has("verbose") {
 		for _, o := range st.open {
-			fmt.Fprintf(w, "%s %s %s: %s\n", o.Code, o.Severity, o.Title, o.Text)
+			fmt.Fprintf(w, "%s %s %s %s\n", o.Code, o.Severity, cmp.Or(o.Subject, "-"), cmp.Or(o.Text, o.Title))
 		}
 	}
 }
