@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -45,25 +46,35 @@ func (t *throttle) wait() {
 	t.at = time.Now()
 }
 
-// session is one API connection.
+// apiSession is one API connection.
 type apiSession struct {
 	s       *Sim
 	conn    net.Conn
 	user    string
 	write   sync.Mutex
-	mu      sync.Mutex // guards listens
-	listens map[string]context.CancelFunc
-	work    sync.WaitGroup
+	mu      sync.Mutex           // guards listens
+	listens map[string]*listener // by tag
 }
+
+// listener is one listen command under way.
+type listener struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func (l *listener) end() { l.stop(); <-l.done }
 
 func (s *Sim) serveAPI(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			return
+			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
 		}
 		s.mu.Lock()
-		full := s.knobs.APIDown || len(s.apiConns) >= maxSessions || s.ctx.Err() != nil
+		full := s.knobs.APIDown || s.dark || len(s.apiConns) >= maxSessions || s.ctx.Err() != nil
 		if !full {
 			s.apiConns[c] = struct{}{}
 		}
@@ -72,13 +83,15 @@ func (s *Sim) serveAPI(l net.Listener) {
 			_ = c.Close() // as a service does that is off or full
 			continue
 		}
-		s.run(func() {
-			a := &apiSession{s: s, conn: c, listens: map[string]context.CancelFunc{}}
+		if !s.run(func() {
+			a := &apiSession{s: s, conn: c, listens: map[string]*listener{}}
 			a.serve()
 			s.mu.Lock()
 			delete(s.apiConns, c)
 			s.mu.Unlock()
-		})
+		}) {
+			_ = c.Close()
+		}
 	}
 }
 
@@ -86,11 +99,10 @@ func (a *apiSession) serve() {
 	defer func() {
 		_ = a.conn.Close()
 		a.mu.Lock()
-		for _, stop := range a.listens {
-			stop()
+		defer a.mu.Unlock()
+		for _, l := range a.listens {
+			l.end()
 		}
-		a.mu.Unlock()
-		a.work.Wait()
 	}()
 	r := bufio.NewReaderSize(a.conn, 64<<10)
 	for {
@@ -174,13 +186,7 @@ func (a *apiSession) handle(sentence []string) bool {
 		return true
 	}
 	s := a.s
-	s.mu.Lock()
-	s.counters.Commands++
-	costly := s.knobs.CommandCost
-	s.mu.Unlock()
-	if costly {
-		s.throttle.wait()
-	}
+	s.charge()
 	rows, ret, err := s.Command(a.user, c.path, c.verb, c.args, c.query)
 	if err != nil {
 		a.trap(c, err)
@@ -211,6 +217,17 @@ func (a *apiSession) handle(sentence []string) bool {
 	return err == nil
 }
 
+// charge counts a command of either door, and makes it cost what it costs.
+func (s *Sim) charge() {
+	s.mu.Lock()
+	s.counters.Commands++
+	costly := s.knobs.CommandCost
+	s.mu.Unlock()
+	if costly {
+		s.throttle.wait()
+	}
+}
+
 // reply writes a row, .id first, then by name.
 func reply(v view, c command) []string {
 	words := []string{"!re"}
@@ -238,7 +255,7 @@ func (a *apiSession) login(c command) bool {
 		return false
 	}
 	if !a.s.checkUser(c.args["name"], c.args["password"]) {
-		a.s.note("system,error,critical", "login failure for user "+c.args["name"]+" via api")
+		a.s.note("system,error,critical", "login failure for user "+c.args["name"]+" from "+hostOf(a.conn.RemoteAddr().String())+" via api")
 		a.send(append([]string{"!trap", "=message=invalid user name or password (6)"}, c.tag...)...)
 		a.send(append([]string{"!done"}, c.tag...)...)
 		return true
@@ -257,9 +274,6 @@ func (s *Sim) checkUser(name, password string) bool {
 			continue
 		}
 		want := r.get("password")
-		if name == s.c.User || name == s.c.ReadUser {
-			want = s.c.Password
-		}
 		return subtle.ConstantTimeCompare([]byte(want), []byte(password)) == 1
 	}
 	return false
@@ -286,9 +300,6 @@ func (s *Sim) Command(user, path, verb string, args map[string]string, query []s
 	defer s.mu.Unlock()
 	m, ok := s.menus[path]
 	if !ok {
-		if path+"/"+verb == "radius/monitor" || path == "radius" {
-			return nil, "", trapf(-1, "no such command")
-		}
 		return nil, "", trapf(0, "no such command prefix")
 	}
 	need := "write"
@@ -318,11 +329,30 @@ func (s *Sim) Command(user, path, verb string, args map[string]string, query []s
 		if path != "ip/hotspot/active" {
 			return nil, "", trapf(-1, "no such command")
 		}
-		err = trapf(4, "failure: host not found")
+		err = s.forceLogin(args)
 	default:
 		err = trapf(-1, "no such command")
 	}
 	return rows, ret, err
+}
+
+// forceLogin is /ip/hotspot/active/login: an administrator logs a device in.
+func (s *Sim) forceLogin(args map[string]string) error {
+	for _, h := range s.hosts {
+		if h.ip.String() != args["ip"] && h.mac != canonical(args["mac-address"]) {
+			continue
+		}
+		if h.busy != nil {
+			return trapf(4, "failure: %s", errBusy)
+		}
+		h.begin(true)
+		l := Login{Method: "http-pap", Username: args["user"], Password: args["password"]}
+		if !s.run(func() { defer s.finish(h); _ = s.authenticate(h, l) }) { // refused: /log says so
+			h.end()
+		}
+		return nil
+	}
+	return trapf(4, "failure: host not found")
 }
 
 func firstOf(args map[string]string, keys ...string) string {
@@ -344,9 +374,7 @@ func (s *Sim) printMenu(m *menu, user string, args map[string]string, query []st
 	}
 	var out []view
 	for _, v := range m.print() {
-		if m.secret != "" && !s.allowed(user, "sensitive") {
-			delete(v, m.secret)
-		}
+		s.hide(m, user, v)
 		if match(v, query) && (args[".id"] == "" || v[".id"] == args[".id"]) {
 			out = append(out, v)
 		}
@@ -355,6 +383,13 @@ func (s *Sim) printMenu(m *menu, user string, args map[string]string, query []st
 		return nil, itoa(len(out)), nil
 	}
 	return out, "", nil
+}
+
+// hide takes out what this user may not read: nobody reads a user's password.
+func (s *Sim) hide(m *menu, user string, v view) {
+	if m.path == "user" || m.secret != "" && !s.allowed(user, "sensitive") {
+		delete(v, m.secret)
+	}
 }
 
 func (s *Sim) monitor(path string) ([]view, error) {
@@ -372,57 +407,67 @@ func (s *Sim) monitor(path string) ([]view, error) {
 // listen streams changed rows until cancelled: a removed row is its .id with
 // .dead=true.
 func (a *apiSession) listen(c command) {
-	a.s.mu.Lock()
-	m, ok := a.s.menus[c.path]
-	a.s.mu.Unlock()
-	if !ok {
-		a.trap(c, trapf(0, "no such command prefix"))
+	a.s.charge()
+	last, err := a.snapshot(c) // before the next command is read
+	if err != nil {
+		a.trap(c, err)
 		return
 	}
-	ctx, stop := context.WithCancel(a.s.ctx)
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.listens[c.tagValue]; old != nil {
+		old.end()
+		delete(a.listens, c.tagValue)
+	}
 	if len(a.listens) >= maxListeners {
-		a.mu.Unlock()
-		stop()
 		a.trap(c, trapf(4, "failure: too many listeners"))
 		return
 	}
-	a.listens[c.tagValue] = stop
-	a.mu.Unlock()
-	snapshot := func() map[string]view {
-		a.s.mu.Lock()
-		defer a.s.mu.Unlock()
-		out := map[string]view{}
-		for _, v := range m.print() {
-			out[v[".id"]] = v
-		}
-		return out
-	}
-	last := snapshot() // before the next command is read
-	a.work.Go(func() {
+	ctx, stop := context.WithCancel(a.s.ctx)
+	l := &listener{stop, make(chan struct{})}
+	a.listens[c.tagValue] = l
+	go func() { // ended by serve or cancel
+		defer close(l.done)
 		defer stop()
-		t := time.NewTicker(50 * time.Millisecond)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				return
-			}
-			now := snapshot()
-			for id, v := range now {
-				if old, ok := last[id]; !ok || !steady(old, v) {
-					a.send(reply(v, c)...)
-				}
-			}
-			for id := range last {
-				if _, ok := now[id]; !ok {
-					a.send(append([]string{"!re", "=.id=" + id, "=.dead=true"}, c.tag...)...)
-				}
-			}
-			last = now
+		a.follow(ctx, c, last)
+	}()
+}
+
+// snapshot is a menu as this user may read it, by id.
+func (a *apiSession) snapshot(c command) (map[string]view, error) {
+	rows, _, err := a.s.Command(a.user, c.path, "print", nil, c.query)
+	out := make(map[string]view, len(rows))
+	for _, v := range rows {
+		out[v[".id"]] = v
+	}
+	return out, err
+}
+
+func (a *apiSession) follow(ctx context.Context, c command, last map[string]view) {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
 		}
-	})
+		now, err := a.snapshot(c)
+		if err != nil {
+			return // the user's rights were taken away
+		}
+		for id, v := range now {
+			if old, ok := last[id]; !ok || !steady(old, v) {
+				a.send(reply(v, c)...)
+			}
+		}
+		for id := range last {
+			if _, ok := now[id]; !ok {
+				a.send(append([]string{"!re", "=.id=" + id, "=.dead=true"}, c.tag...)...)
+			}
+		}
+		last = now
+	}
 }
 
 // steady compares rows without the figures that move by themselves.
@@ -436,16 +481,23 @@ func steady(a, b view) bool {
 	return len(a) == len(b)
 }
 
+// cancel ends the listen of a tag, or all without one. The listener hears the
+// trap, the canceller its done, then the listener its own (facts.md §1).
 func (a *apiSession) cancel(c command) {
-	tag := c.args["tag"]
 	a.mu.Lock()
-	stop, ok := a.listens[tag]
-	delete(a.listens, tag)
-	a.mu.Unlock()
-	if ok {
-		stop()
+	defer a.mu.Unlock()
+	var ended []string
+	for tag, l := range a.listens {
+		if want, one := c.args["tag"]; one && want != tag {
+			continue
+		}
+		l.end()
+		delete(a.listens, tag)
 		a.send("!trap", "=category=2", "=message=interrupted", ".tag="+tag)
-		a.send("!done", ".tag="+tag)
+		ended = append(ended, tag)
 	}
 	a.send(append([]string{"!done"}, c.tag...)...)
+	for _, tag := range ended {
+		a.send("!done", ".tag="+tag)
+	}
 }

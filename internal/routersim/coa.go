@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/md5"
-	"encoding/binary"
 	"net/netip"
 	"time"
 )
@@ -13,14 +12,7 @@ import (
 // address of an enabled /radius entry, with that entry's secret; anything else
 // meets silence (facts.md §4 "CoA and Disconnect").
 func (s *Sim) serveCoA() {
-	buf := make([]byte, 4096)
-	type answered struct {
-		from  netip.AddrPort
-		id    byte
-		auth  [16]byte
-		reply []byte
-	}
-	var recent []answered // repeats get the same bytes
+	buf := make([]byte, radiusReplyMaximum)
 	for {
 		n, from, err := s.coa.ReadFromUDPAddrPort(buf)
 		if err != nil {
@@ -32,6 +24,10 @@ func (s *Sim) serveCoA() {
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		m := parseMessage(bytes.Clone(buf[:n]))
 		s.mu.Lock()
+		if s.dark {
+			s.mu.Unlock()
+			continue
+		}
 		s.counters.CoA++
 		secret, known := s.coaSecret(from.Addr())
 		if m == nil || !known || !s.authenticCoA(m, secret) || s.knobs.CoASilent {
@@ -42,16 +38,16 @@ func (s *Sim) serveCoA() {
 			continue
 		}
 		var reply []byte
-		for _, a := range recent {
+		for _, a := range s.recent {
 			if a.from == from && a.id == m.raw[1] && a.auth == [16]byte(m.raw[4:20]) {
 				reply = a.reply
 			}
 		}
 		if reply == nil {
 			reply = s.answerCoA(m, secret)
-			recent = append(recent, answered{from, m.raw[1], [16]byte(m.raw[4:20]), reply})
-			if len(recent) > 256 {
-				recent = recent[1:]
+			s.recent = append(s.recent, answered{from, m.raw[1], [16]byte(m.raw[4:20]), reply})
+			if len(s.recent) > 256 {
+				s.recent = s.recent[1:]
 			}
 		}
 		delay := s.knobs.CoADelay
@@ -73,6 +69,14 @@ func (s *Sim) serveCoA() {
 		}
 		send()
 	}
+}
+
+// answered is a reply of /radius/incoming: a repeat gets the same bytes.
+type answered struct {
+	from  netip.AddrPort
+	id    byte
+	auth  [16]byte
+	reply []byte
 }
 
 // coaSecret returns the secret shared with a source, if /radius names it.
@@ -105,7 +109,7 @@ func (s *Sim) authenticCoA(m *message, secret string) bool {
 // identifies lists what may name a session; changes lists what CoA may change.
 var (
 	identifies = map[byte]bool{userName: true, nasIPAddress: true, nasPort: true, framedIP: true, calledStation: true, callingStation: true,
-		nasIdentifier: true, acctSessionID: true, eventTimestamp: true, messageAuth: true, nasPortID: true, 33: true}
+		nasIdentifier: true, acctSessionID: true, eventTimestamp: true, messageAuth: true, nasPortID: true, proxyState: true}
 	changes       = map[byte]bool{sessionTimeout: true, idleTimeout: true, portLimit: true}
 	vendorChanges = map[byte]bool{mtRateLimit: true, mtRecvLimit: true, mtXmitLimit: true, mtHostIP: true, mtRecvGiga: true, mtXmitGiga: true}
 )
@@ -119,7 +123,7 @@ func (s *Sim) answerCoA(m *message, secret string) []byte {
 		s.counters.CoANAKs++
 		w := newPacket(nak, m.raw[1])
 		w.number(errorCause, cause)
-		return signReply(w, m.raw, secret)
+		return signReply(w, m, secret)
 	}
 	for _, a := range m.attrs {
 		switch {
@@ -135,7 +139,7 @@ func (s *Sim) answerCoA(m *message, secret string) []byte {
 			return refuse(403)
 		}
 	}
-	if v := m.find(0, nasIdentifier); v != nil && string(v) != s.c.Identity {
+	if v := m.find(0, nasIdentifier); v != nil && string(v) != s.device(entry{}).identity {
 		return refuse(403)
 	}
 	h := s.findSession(m)
@@ -154,7 +158,7 @@ func (s *Sim) answerCoA(m *message, secret string) []byte {
 		}
 	}
 	s.counters.CoAACKs++
-	return signReply(newPacket(ack, m.raw[1]), m.raw, secret)
+	return signReply(newPacket(ack, m.raw[1]), m, secret)
 }
 
 // findSession needs Framed-IP-Address and one more; all that is given must match.
@@ -164,24 +168,36 @@ func (s *Sim) findSession(m *message) *host {
 		return nil
 	}
 	for _, h := range s.hosts {
-		x := h.session
-		if x == nil || h.ip != ip {
-			continue
+		if h.session != nil && h.ip == ip && s.fits(m, h) {
+			return h
 		}
-		if v := m.find(0, userName); v != nil && string(v) != x.user {
-			return nil
-		}
-		if v := m.find(0, acctSessionID); v != nil && string(v) != x.acctID {
-			return nil
-		}
-		if v := m.find(0, callingStation); v != nil && !sameMAC(string(v), h.mac) {
-			return nil
-		}
-		return h
 	}
 	return nil
 }
 
+// fits reports whether every identification given is this session's (RFC 5176 §3).
+func (s *Sim) fits(m *message, h *host) bool {
+	who := s.who(h, h.session)
+	for _, t := range []struct {
+		kind byte
+		want string
+	}{{userName, who.user}, {acctSessionID, who.acctID}, {calledStation, who.server}, {nasPortID, who.iface}} {
+		if v := m.find(0, t.kind); v != nil && string(v) != t.want {
+			return false
+		}
+	}
+	if v := m.find(0, callingStation); v != nil && !sameMAC(string(v), h.mac) {
+		return false
+	}
+	if m.find(0, nasPort) != nil && m.number(0, nasPort) != who.nasPort {
+		return false
+	}
+	v := m.find(mikrotik, mtHostIP)
+	return v == nil || bytes.Equal(v, h.ip.AsSlice())
+}
+
+// change does what a CoA-Request says; Session-Timeout counts from now (facts.md
+// §4 leaves open what a real router does).
 func (s *Sim) change(x *session, m *message) {
 	if v := m.find(mikrotik, mtRateLimit); v != nil {
 		x.rate = string(v)
@@ -195,15 +211,23 @@ func (s *Sim) change(x *session, m *message) {
 	if n := m.number(0, portLimit); n > 0 {
 		x.portLimit = int(n)
 	}
+	if m.find(mikrotik, mtRecvLimit) != nil || m.find(mikrotik, mtRecvGiga) != nil {
+		x.recvLimit = m.wide(mtRecvLimit, mtRecvGiga)
+	}
+	if m.find(mikrotik, mtXmitLimit) != nil || m.find(mikrotik, mtXmitGiga) != nil {
+		x.xmitLimit = m.wide(mtXmitLimit, mtXmitGiga)
+	}
 }
 
-// signReply computes Message-Authenticator and Response Authenticator over the
-// request's authenticator.
-func signReply(w *writer, request []byte, secret string) []byte {
+// signReply copies Proxy-State, and computes Message-Authenticator and Response
+// Authenticator over the request's authenticator (RFC 5176 §2.3, §3.4).
+func signReply(w *writer, request *message, secret string) []byte {
+	for _, v := range request.all(0, proxyState) {
+		w.put(proxyState, v)
+	}
 	w.put(messageAuth, make([]byte, 16))
 	b := w.finish()
-	copy(b[4:20], request[4:20])
-	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	copy(b[4:20], request.raw[4:20])
 	mac := hmac.New(md5.New, []byte(secret))
 	mac.Write(b)
 	copy(b[len(b)-16:], mac.Sum(nil))

@@ -43,7 +43,9 @@ func (s *Sim) serveControl() {
 			return
 		}
 		if err := s.Login(r.PathValue("mac"), in); err != nil {
-			w.WriteHeader(http.StatusForbidden)
+			if !errors.Is(err, ErrNoDevice) {
+				err = refusal{err}
+			}
 			answer(w, nil, err)
 			return
 		}
@@ -66,8 +68,7 @@ func (s *Sim) serveControl() {
 		if !read(w, r, &in) {
 			return
 		}
-		s.Live(r.PathValue("mac"), in)
-		answer(w, map[string]bool{"lives": true}, nil)
+		answer(w, map[string]bool{"lives": true}, s.Live(r.PathValue("mac"), in))
 	})
 	for name, act := range map[string]func(string) error{"logout": s.Logout, "leave": s.Leave,
 		"roam": func(mac string) error { _, err := s.Roam(mac); return err }} {
@@ -102,15 +103,8 @@ func (s *Sim) serveControl() {
 			answer(w, map[string]int{"added": in.N}, nil)
 		}
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: nil}
-	s.mu.Lock()
-	s.http = append(s.http, srv)
-	s.mu.Unlock()
-	s.run(func() {
-		if err := srv.Serve(s.control); err != nil && !errors.Is(err, http.ErrServerClosed) && s.ctx.Err() == nil {
-			s.log.Error("control", "err", err)
-		}
-	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	s.serve(srv, true, func() error { return srv.Serve(s.control) })
 }
 
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
@@ -120,15 +114,29 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
-		w.WriteHeader(http.StatusBadRequest)
 		answer(w, nil, err)
 		return false
 	}
 	return true
 }
 
+// refusal is what the login page said: no fault of the request.
+type refusal struct{ error }
+
+// answer writes v, or an error: 403 what the page refused, 404 no such device,
+// 400 anything else.
 func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
+	var refused refusal
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		w.WriteHeader(http.StatusForbidden)
+	case errors.Is(err, ErrNoDevice):
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+	}
 	if err != nil {
 		v = map[string]string{"error": err.Error()}
 	}
@@ -147,7 +155,10 @@ type Life struct {
 }
 
 // Live starts or replaces a guest's life.
-func (s *Sim) Live(mac string, l Life) {
+func (s *Sim) Live(mac string, l Life) error {
+	if mac = canonical(mac); mac == "" {
+		return errBadMAC
+	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.mu.Lock()
 	if old := s.lives[mac]; old != nil {
@@ -155,10 +166,13 @@ func (s *Sim) Live(mac string, l Life) {
 	}
 	s.lives[mac] = cancel
 	s.mu.Unlock()
-	s.run(func() {
+	if !s.run(func() {
 		defer cancel()
 		s.live(ctx, mac, l)
-	})
+	}) {
+		cancel()
+	}
+	return nil
 }
 
 func (s *Sim) live(ctx context.Context, mac string, l Life) {
@@ -175,8 +189,11 @@ func (s *Sim) live(ctx context.Context, mac string, l Life) {
 	}
 	for {
 		g, err := s.Arrive(mac, "")
-		if err != nil {
-			return
+		if err != nil { // the router is off, or full
+			if !pause(time.Second) {
+				return
+			}
+			continue
 		}
 		if !g.Online && l.Login.Method != "mac" {
 			_ = s.Login(mac, l.Login) // the page says why; the phone tries again below

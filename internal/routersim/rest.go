@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,19 +19,13 @@ func (s *Sim) serveREST() {
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(s.handleREST), ReadHeaderTimeout: 5 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12}}
-	s.mu.Lock()
-	s.http = append(s.http, srv)
-	s.mu.Unlock()
-	s.run(func() {
-		if err := srv.ServeTLS(s.rest, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) && s.ctx.Err() == nil {
-			s.log.Error("REST", "err", err)
-		}
-	})
+	s.serve(srv, false, func() error { return srv.ServeTLS(s.rest, "", "") })
 }
 
 func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 	user, password, ok := r.BasicAuth()
 	if !ok || !s.checkUser(user, password) {
+		s.note("system,error,critical", "login failure for user "+user+" from "+hostOf(r.RemoteAddr)+" via rest-api")
 		restError(w, http.StatusUnauthorized, "Unauthorized", "")
 		return
 	}
@@ -57,6 +53,7 @@ func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 	if i := strings.LastIndex(path, "/"); !isMenu && i > 0 {
 		menuPath, last = path[:i], path[i+1:]
 	}
+	s.charge()
 	s.restMethod(w, r.Method, user, restCall{menu: menuPath, last: last, args: args, query: query, proplist: proplist})
 }
 
@@ -74,6 +71,15 @@ func (s *Sim) restMethod(w http.ResponseWriter, method, user string, c restCall)
 		restError(w, http.StatusBadRequest, "Bad Request", "no such command or directory ("+firstWord(strings.ReplaceAll(c.menu, "/", " "))+")")
 		return
 	}
+	if c.last != "" && method != http.MethodPost && !strings.HasPrefix(c.last, "*") && !s.named(user, c.menu) {
+		restError(w, http.StatusBadRequest, "Bad Request", "no such command prefix")
+		return
+	}
+	switch {
+	case (method == http.MethodPatch || method == http.MethodDelete) && c.last == "", method == http.MethodPut && c.last != "":
+		restError(w, http.StatusBadRequest, "Bad Request", "missing or invalid resource identifier")
+		return
+	}
 	byID := func() map[string]string {
 		c.args[".id"] = c.last
 		return c.args
@@ -82,10 +88,7 @@ func (s *Sim) restMethod(w http.ResponseWriter, method, user string, c restCall)
 	case http.MethodGet:
 		query := c.query
 		if c.last != "" {
-			query = []string{".id=" + c.last}
-			if !strings.HasPrefix(c.last, "*") {
-				query = []string{"name=" + c.last}
-			}
+			query = []string{idOrName(c.last)}
 		}
 		rows, _, err := s.Command(user, c.menu, "print", map[string]string{}, query)
 		switch {
@@ -130,12 +133,34 @@ func (s *Sim) restRow(w http.ResponseWriter, user, menu, id string, status int, 
 		restTrap(w, err)
 		return
 	}
-	rows, _, err := s.Command(user, menu, "print", map[string]string{}, []string{".id=" + id})
+	rows, _, err := s.Command(user, menu, "print", map[string]string{}, []string{idOrName(id)})
 	if err != nil || len(rows) != 1 {
 		restError(w, http.StatusNotFound, "Not Found", "")
 		return
 	}
 	restOK(w, status, rows[0])
+}
+
+// idOrName is the query for the end of a path.
+func idOrName(last string) string {
+	if strings.HasPrefix(last, "*") {
+		return ".id=" + last
+	}
+	return "name=" + last
+}
+
+// named reports whether a menu's rows have names.
+func (s *Sim) named(user, path string) bool {
+	rows, _, err := s.Command(user, path, "print", nil, nil)
+	return err == nil && len(rows) > 0 && rows[0]["name"] != "" && rows[0][".id"] != ""
+}
+
+func hostOf(addr string) string {
+	ip, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return ip
 }
 
 // restBody reads arguments from the query string and the JSON object.
@@ -169,6 +194,8 @@ func restBody(w http.ResponseWriter, r *http.Request) (args map[string]string, q
 					args[k] = strings.TrimPrefix(args[k]+","+text, ",")
 				}
 			}
+		case float64:
+			args[k] = strconv.FormatFloat(v, 'f', -1, 64)
 		case nil:
 			args[k] = ""
 		default:

@@ -11,7 +11,7 @@ import (
 func (s *Sim) listHosts() []view {
 	var out []view
 	for _, h := range s.sortedHosts() {
-		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.c.Server,
+		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.menus["ip/hotspot"].rows[0].get("name"),
 			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": "0s", "keepalive-timeout": "2m", "host-dead-time": "0s",
 			"bridge-port": "wifi1", "found-by": "UDP :68 -> :67", "bytes-in": "0", "bytes-out": "0", "packets-in": "0", "packets-out": "0",
 			"authorized": "false", "bypassed": "false", "static": "false", "dynamic": "true", "DHCP": "true"}
@@ -34,6 +34,14 @@ func (s *Sim) removeHost(id int) error {
 	for _, h := range s.hosts {
 		if h.id == id {
 			s.endSession(h, causeAdminReset)
+			h.id = s.id()
+			h.since = time.Now()
+			if h.busy == nil && !s.knobs.Still {
+				h.begin(true)
+				if !s.run(func() { defer s.finish(h); s.byItself(h) }) {
+					h.end()
+				}
+			}
 			return nil
 		}
 	}
@@ -47,7 +55,7 @@ func (s *Sim) listActive() []view {
 		if x == nil {
 			continue
 		}
-		v := view{".id": formatID(x.id), "server": s.c.Server, "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
+		v := view{".id": formatID(x.id), "server": s.menus["ip/hotspot"].rows[0].get("name"), "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
 			"uptime": formatDuration(time.Since(x.started).Truncate(time.Second)), "idle-time": formatDuration(time.Since(x.lastUse).Truncate(time.Second)),
 			"keepalive-timeout": "2m", "bytes-in": utoa(x.upload), "bytes-out": utoa(x.download), "packets-in": utoa(x.upload / 900), "packets-out": utoa(x.download / 1200),
 			"radius": "true", "blocked": "false"}
@@ -57,8 +65,10 @@ func (s *Sim) listActive() []view {
 		if x.idle > 0 {
 			v["idle-timeout"] = formatDuration(x.idle)
 		}
-		if x.totalLimit > 0 {
-			v["limit-bytes-total"] = utoa(x.totalLimit)
+		for key, limit := range map[string]uint64{"limit-bytes-in": x.recvLimit, "limit-bytes-out": x.xmitLimit, "limit-bytes-total": x.totalLimit} {
+			if limit > 0 {
+				v[key] = utoa(limit)
+			}
 		}
 		out = append(out, v)
 	}
@@ -80,7 +90,6 @@ func (s *Sim) removeActive(id int) error {
 func (s *Sim) listCookies() []view {
 	var out []view
 	now := time.Now()
-	s.dropCookies(func(k *cookie) bool { return now.After(k.expires) })
 	for _, k := range s.cookies {
 		v := view{".id": formatID(k.id), "user": k.user, "mac-address": k.mac, "expires-in": formatDuration(k.expires.Sub(now).Truncate(time.Second)), "mac-cookie": strconv.FormatBool(k.byMAC)}
 		out = append(out, v)
@@ -117,7 +126,7 @@ func (s *Sim) removeConnection(id int) error {
 
 // listQueues puts the HotSpot's own dynamic queues before the stored ones.
 func (s *Sim) listQueues() []view {
-	out := []view{{".id": "*80000001", "name": fmt.Sprintf("hs-<%s>", s.c.Server), "target": "vlan20-guest", "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"}}
+	out := []view{{".id": "*80000001", "name": fmt.Sprintf("hs-<%s>", s.menus["ip/hotspot"].rows[0].get("name")), "target": "vlan20-guest", "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"}}
 	for _, h := range s.sortedHosts() {
 		if x := h.session; x != nil && x.rate != "" {
 			out = append(out, view{".id": formatID(0x80000000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
@@ -128,3 +137,4 @@ func (s *Sim) listQueues() []view {
 }
 
 func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
+func itoa(n int) string    { return strconv.Itoa(n) }

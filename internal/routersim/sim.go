@@ -15,10 +15,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 )
+
+const standardTimeout = 1100 * time.Millisecond // of one try; the recorded router's
 
 // Config is how a router is set up. The zero value of a field is the default
 // named beside it.
@@ -75,11 +76,16 @@ type Sim struct {
 	rng      *rand.Rand
 	knobs    Knobs
 	booted   time.Time
-	boots    int // for Acct-Session-Id: the second digit
-	nextID   int // of rows
+	boot     context.Context // of what dies with the power
+	off      context.CancelFunc
+	dark     bool // no power, or on the way down
+	boots    int  // for Acct-Session-Id: the second digit
+	nextID   int  // of rows
 	nextSess uint32
 	nextPkt  byte
 	menus    map[string]*menu
+	paths    []string         // of menus, in the order made
+	recent   []answered       // by /radius/incoming
 	hosts    map[string]*host // by MAC in capitals
 	cookies  []*cookie
 	conns    map[int]*conn
@@ -95,7 +101,9 @@ type Sim struct {
 	wg                         sync.WaitGroup
 	ctx                        context.Context
 	cancel                     context.CancelFunc
-	exchanges                  exchanges
+	asks                       asks
+	life                       sync.Mutex // guards closed, and Add before Wait of wg
+	closed                     bool
 	http                       []*http.Server
 }
 
@@ -122,7 +130,8 @@ func Start(ctx context.Context, c Config) (*Sim, error) {
 		menus: map[string]*menu{}, hosts: map[string]*host{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
 		apiConns: map[net.Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.exchanges.waiting = map[exchangeKey]chan []byte{}
+	s.boot, s.off = context.WithCancel(s.ctx)
+	s.asks.waiting = map[askKey][]*ask{}
 	if err := s.open(); err != nil {
 		s.cancel()
 		return nil, errors.Join(err, s.closeAll())
@@ -144,7 +153,7 @@ func Start(ctx context.Context, c Config) (*Sim, error) {
 			s.log.Debug("close", "err", err)
 		}
 	})
-	s.run(func() { s.accountingOn() })
+	s.accountingOn()
 	return s, nil
 }
 
@@ -169,7 +178,7 @@ func withDefaults(c Config) Config {
 		c.Pool = netip.MustParsePrefix("10.20.0.0/22")
 	}
 	if c.RADIUS.Timeout == 0 {
-		c.RADIUS.Timeout = 1100 * time.Millisecond
+		c.RADIUS.Timeout = standardTimeout
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -249,11 +258,55 @@ func (s *Sim) closeAll() error {
 
 // Close stops the router as a power cut does, and waits until it is still.
 func (s *Sim) Close() {
+	s.life.Lock()
+	s.closed = true
+	s.life.Unlock()
 	s.cancel()
 	s.wg.Wait()
 }
 
-func (s *Sim) run(f func()) { s.wg.Go(f) }
+// run starts f, unless the router is closed: then nothing starts.
+func (s *Sim) run(f func()) bool {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// serve runs an HTTP door until the router is closed, and sees to it that Close
+// waits for the handlers. A door of the router itself is shut while it has no
+// power.
+func (s *Sim) serve(srv *http.Server, ownPower bool, run func() error) {
+	inner := srv.Handler
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.life.Lock()
+		if s.closed {
+			s.life.Unlock()
+			panic(http.ErrAbortHandler) // cuts the connection
+		}
+		s.wg.Add(1)
+		s.life.Unlock()
+		defer s.wg.Done()
+		s.mu.Lock()
+		dark := s.dark && !ownPower
+		s.mu.Unlock()
+		if dark {
+			panic(http.ErrAbortHandler)
+		}
+		inner.ServeHTTP(w, r)
+	})
+	s.mu.Lock()
+	s.http = append(s.http, srv)
+	s.mu.Unlock()
+	s.run(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) && s.ctx.Err() == nil {
+			s.log.Error("HTTP door", "addr", srv.Addr, "err", err)
+		}
+	})
+}
 
 // APIAddr returns host:port of the plain API door.
 func (s *Sim) APIAddr() string { return s.api.Addr().String() }
@@ -309,54 +362,6 @@ func (s *Sim) Counters() Counters {
 	return s.counters
 }
 
-// PowerCut takes the power: no Stop, no Accounting-Off, every dynamic row is
-// gone. After the given time it boots.
-func (s *Sim) PowerCut(dark time.Duration) { s.reboot(false, dark) }
-
-// Reboot is an orderly restart: guests are logged out with Stops first.
-func (s *Sim) Reboot() { s.reboot(true, 0) }
-
-func (s *Sim) reboot(orderly bool, dark time.Duration) {
-	s.mu.Lock()
-	for mac, h := range s.hosts {
-		if h.session != nil {
-			if orderly {
-				s.endSession(h, causeNASReboot)
-			} else {
-				h.session.close()
-				h.session = nil
-			}
-		}
-		delete(s.hosts, mac)
-	}
-	s.conns = map[int]*conn{}
-	for _, path := range []string{"ip/firewall/address-list", "ipv6/firewall/address-list"} {
-		m := s.menus[path]
-		var kept []*row
-		for _, r := range m.rows {
-			if !r.dynamic {
-				kept = append(kept, r)
-			}
-		}
-		m.rows = kept
-	}
-	for c := range s.apiConns {
-		_ = c.Close()
-	}
-	s.boots = (s.boots + 1) % 16
-	s.nextSess = 0
-	s.mu.Unlock()
-	select {
-	case <-time.After(dark):
-	case <-s.ctx.Done():
-		return
-	}
-	s.mu.Lock()
-	s.booted = time.Now()
-	s.mu.Unlock()
-	s.accountingOn()
-}
-
 // tick is the router's second: timeouts, interims, phones.
 func (s *Sim) tick() {
 	t := time.NewTicker(100 * time.Millisecond)
@@ -370,22 +375,16 @@ func (s *Sim) tick() {
 		s.mu.Lock()
 		now := time.Now()
 		s.expireLists(now)
+		s.dropCookies(func(k *cookie) bool { return now.After(k.expires) })
 		for _, h := range s.hosts {
 			s.tickSession(h, now)
-			if n%10 == 0 && !s.knobs.Still {
-				s.phone(h)
+			if n%10 == 0 {
+				s.expireConnections(h, now)
+				if !s.knobs.Still {
+					s.phone(h)
+				}
 			}
 		}
 		s.mu.Unlock()
 	}
-}
-
-// loginBy reports whether the HotSpot profile allows a login method.
-func (s *Sim) loginBy(method string) bool {
-	for _, m := range strings.Split(s.menus["ip/hotspot/profile"].rows[0].get("login-by"), ",") {
-		if m == method {
-			return true
-		}
-	}
-	return false
 }

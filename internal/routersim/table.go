@@ -3,6 +3,7 @@ package routersim
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ type row struct {
 	dynamic bool
 	props   map[string]string
 	until   time.Time // of a timed address-list entry; zero is for ever
+	served  bool      // made by the HotSpot: a client cannot change it
 }
 
 func (r *row) get(key string) string { return r.props[key] }
@@ -87,12 +89,13 @@ func (s *Sim) makeMenus() {
 			m.rows = append(m.rows, &row{id: s.id(), props: p})
 		}
 		s.menus[path] = m
+		s.paths = append(s.paths, path)
 		return m
 	}
 	computed := func(path string, list func() []view, remove func(int) error) {
 		s.menus[path] = &menu{path: path, list: list, remove: remove}
 	}
-	gateway := s.c.Pool.Addr().Next()
+	gateway := s.gateway()
 	stored("system/identity", true, map[string]string{"name": s.c.Identity})
 	stored("system/device-mode", true, map[string]string{"mode": "advanced", "hotspot": "true", "scheduler": "true", "fetch": "true", "container": "false", "flagged": "false"})
 	stored("system/routerboard", true, map[string]string{"routerboard": "true", "model": "hAP ax2", "serial-number": "SIM000000001", "current-firmware": firstWord(s.c.Version), "upgrade-firmware": firstWord(s.c.Version)})
@@ -105,7 +108,7 @@ func (s *Sim) makeMenus() {
 		"html-directory-override": "", "http-cookie-lifetime": "3d", "login-by": s.c.LoginBy, "use-radius": "yes", "radius-accounting": "true",
 		"radius-interim-update": "received", "nas-port-type": "wireless-802.11", "radius-mac-format": "XX:XX:XX:XX:XX:XX", "mac-auth-mode": "mac-as-username",
 		"split-user-domain": "false", "install-hotspot-queue": "false"})
-	stored("ip/hotspot/user", false)
+	stored("ip/hotspot/user", false).secret = "password"
 	stored("ip/hotspot/user/profile", false, map[string]string{"name": "default", "shared-users": "1", "keepalive-timeout": "2m", "idle-timeout": "none",
 		"add-mac-cookie": "true", "mac-cookie-timeout": "3d", "status-autorefresh": "1m", "transparent-proxy": "false"})
 	stored("ip/hotspot/ip-binding", false)
@@ -122,10 +125,10 @@ func (s *Sim) makeMenus() {
 		"authentication-port": strconv.Itoa(int(s.c.RADIUS.Auth.Port())), "accounting-port": strconv.Itoa(int(s.c.RADIUS.Acct.Port())),
 		"timeout": formatDuration(s.c.RADIUS.Timeout), "protocol": "udp", "require-message-auth": "yes-for-request-resp", "accounting-backup": "false", "disabled": "false"}).secret = "secret"
 	stored("radius/incoming", true, map[string]string{"accept": "true", "port": strconv.Itoa(int(s.CoAAddr().Port())), "vrf": "main"})
-	stored("user", false, map[string]string{"name": s.c.User, "group": "full", "address": "", "disabled": "false", "expired": "false"})
+	users := stored("user", false, map[string]string{"name": s.c.User, "password": s.c.Password, "group": "full", "address": "", "disabled": "false", "expired": "false"})
+	users.secret = "password"
 	if s.c.ReadUser != "" {
-		m := s.menus["user"]
-		m.rows = append(m.rows, &row{id: s.id(), props: map[string]string{"name": s.c.ReadUser, "group": "read", "address": "", "disabled": "false", "expired": "false"}})
+		users.rows = append(users.rows, &row{id: s.id(), props: map[string]string{"name": s.c.ReadUser, "password": s.c.Password, "group": "read", "address": "", "disabled": "false", "expired": "false"}})
 	}
 	stored("user/group", false,
 		map[string]string{"name": "full", "policy": "local,telnet,ssh,ftp,reboot,read,write,policy,test,winbox,password,web,sniff,sensitive,api,romon,rest-api"},
@@ -144,9 +147,6 @@ func (s *Sim) makeMenus() {
 	computed("ip/hotspot/cookie", s.listCookies, s.removeCookie)
 	computed("ip/firewall/connection", s.listConnections, s.removeConnection)
 	computed("user/active", func() []view { return nil }, nil)
-	for _, m := range []string{"ip/firewall/address-list", "ipv6/firewall/address-list"} {
-		s.menus[m].secret = ""
-	}
 }
 
 func firstWord(s string) string { w, _, _ := strings.Cut(s, " "); return w }
@@ -255,8 +255,8 @@ func (s *Sim) add(m *menu, args map[string]string) (string, error) {
 
 // normal writes booleans as a read shows them.
 func normal(key, v string) string {
-	if key == "use-radius" {
-		return v
+	if key == "use-radius" || key == "require-message-auth" {
+		return v // enums with a "no" among them
 	}
 	switch v {
 	case "yes":
@@ -272,6 +272,24 @@ func (s *Sim) listEntry(m *menu, r *row) error {
 	if r.get("list") == "" {
 		return trapf(0, "missing =list=")
 	}
+	if r.get("address") == "" {
+		return trapf(0, "missing =address=")
+	}
+	if err := s.listAddress(m, r); err != nil {
+		return err
+	}
+	r.props["creation-time"] = time.Now().UTC().Format(time.DateTime)
+	if r.props["disabled"] == "" {
+		r.props["disabled"] = "false"
+	}
+	r.dynamic = r.props["dynamic"] == "true" // lasts until reboot
+	r.props["dynamic"] = strconv.FormatBool(r.dynamic)
+	return s.timeout(r)
+}
+
+// listAddress writes an entry's address as RouterOS does and refuses a second
+// entry of the same list and address.
+func (s *Sim) listAddress(m *menu, r *row) error {
 	p, err := netip.ParsePrefix(r.get("address"))
 	if a, aerr := netip.ParseAddr(r.get("address")); aerr == nil {
 		p, err = netip.PrefixFrom(a, a.BitLen()), nil
@@ -284,16 +302,11 @@ func (s *Sim) listEntry(m *menu, r *row) error {
 		}
 	}
 	for _, other := range m.rows {
-		if other != r && other.get("list") == r.get("list") && other.get("address") == r.get("address") && other.get("disabled") != "true" {
+		if other.id != r.id && other.get("list") == r.get("list") && other.get("address") == r.get("address") && other.get("disabled") != "true" {
 			return trapf(4, "failure: already have such entry")
 		}
 	}
-	r.props["creation-time"] = time.Now().UTC().Format(time.DateTime)
-	if r.props["disabled"] == "" {
-		r.props["disabled"] = "false"
-	}
-	r.props["dynamic"] = "false"
-	return s.timeout(r)
+	return nil
 }
 
 // timeout turns the argument into an end.
@@ -310,8 +323,9 @@ func (s *Sim) timeout(r *row) error {
 	if d > 35*7*24*time.Hour+3*24*time.Hour+13*time.Hour+13*time.Minute+56*time.Second {
 		return trapf(1, "value of timeout is out of range (00:00:00 .. 35w3d13:13:56)")
 	}
+	r.until, r.dynamic = time.Time{}, d > 0
 	if d > 0 {
-		r.until, r.dynamic = time.Now().Add(d), true
+		r.until = time.Now().Add(d)
 	}
 	return nil
 }
@@ -333,25 +347,63 @@ func (s *Sim) set(m *menu, args map[string]string) error {
 			return trapf(0, "missing =.id=")
 		}
 		for _, one := range strings.Split(id, ",") {
-			r := m.find(one)
-			if r == nil {
-				return trapf(0, "no such item")
+			r, err := m.own(one)
+			if err != nil {
+				return err
 			}
 			targets = append(targets, r)
 		}
 	}
 	for _, r := range targets {
-		for k, v := range args {
-			if k != ".id" && k != "numbers" {
-				r.props[k] = normal(k, v)
-			}
-		}
-		if err := s.timeout(r); err != nil {
+		if err := s.update(m, r, args); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// update sets one row, or leaves it as it was.
+func (s *Sim) update(m *menu, r *row, args map[string]string) error {
+	next := *r
+	next.props = maps.Clone(r.props)
+	for k, v := range args {
+		if k != ".id" && k != "numbers" {
+			next.props[k] = normal(k, v)
+		}
+	}
+	if strings.HasSuffix(m.path, "firewall/address-list") {
+		if err := s.listAddress(m, &next); err != nil {
+			return err
+		}
+		if err := s.timeout(&next); err != nil {
+			return err
+		}
+	}
+	*r = next
+	return nil
+}
+
+// own finds a row that a client may change.
+func (m *menu) own(id string) (*row, error) {
+	r := m.find(id)
+	if r == nil && m.list != nil {
+		for _, v := range m.list() {
+			if v[".id"] == id {
+				return nil, errDynamic
+			}
+		}
+	}
+	if r == nil {
+		return nil, trapf(0, "no such item")
+	}
+	if r.served {
+		return nil, errDynamic
+	}
+	return r, nil
+}
+
+// errDynamic refuses a change of what the router made itself; the words are ours.
+var errDynamic = trapf(4, "failure: cannot change a dynamic item")
 
 // removeRow is the remove command.
 func (s *Sim) removeRow(m *menu, id string) error {
@@ -369,8 +421,11 @@ func (s *Sim) removeRow(m *menu, id string) error {
 			}
 			continue
 		}
-		r := m.find(one)
-		if r == nil || m.single || m.args["add"] == nil {
+		r, err := m.own(one)
+		if err != nil {
+			return err
+		}
+		if m.single || m.args["add"] == nil {
 			return trapf(0, "no such item")
 		}
 		m.rows = slices.DeleteFunc(m.rows, func(other *row) bool { return other == r })
@@ -443,4 +498,13 @@ func parseDuration(s string) (time.Duration, error) {
 		s = s[j:]
 	}
 	return d, nil
+}
+
+// atLeast compares a version such as "7.23.7 (long-term)".
+func atLeast(version string, major, minor int) bool {
+	var a, b int
+	if _, err := fmt.Sscanf(version, "%d.%d", &a, &b); err != nil {
+		return false
+	}
+	return a > major || a == major && b >= minor
 }

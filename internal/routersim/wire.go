@@ -6,8 +6,11 @@ import (
 	"io"
 )
 
-// maxWord bounds a word: the API manual's longest lengths are never needed.
-const maxWord = 1 << 20
+// Bounds: the API manual's longest lengths are never needed.
+const (
+	maxWord     = 1 << 20 // octets of a word
+	maxSentence = 4 << 20 // of all words of a sentence
+)
 
 var errWord = errors.New("word length refused")
 
@@ -15,6 +18,7 @@ var errWord = errors.New("word length refused")
 // login a sentence may hold few and short words.
 func readSentence(r *bufio.Reader, maxWords, maxLen int) ([]string, error) {
 	var words []string
+	total := 0
 	for {
 		n, err := readLength(r)
 		if err != nil {
@@ -23,7 +27,7 @@ func readSentence(r *bufio.Reader, maxWords, maxLen int) ([]string, error) {
 		if n == 0 {
 			return words, nil
 		}
-		if n > maxLen || len(words) == maxWords {
+		if total += n; n > maxLen || total > maxSentence || len(words) == maxWords {
 			return nil, errWord
 		}
 		b := make([]byte, n)

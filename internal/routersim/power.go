@@ -1,0 +1,92 @@
+package routersim
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// PowerCut takes the power: no Stop, no Accounting-Off, nothing that was queued
+// is sent, every dynamic row is gone. After the given time it boots.
+func (s *Sim) PowerCut(dark time.Duration) { s.reboot(false, dark) }
+
+// Reboot is an orderly restart: guests are logged out with Stops first.
+func (s *Sim) Reboot() { s.reboot(true, 0) }
+
+func (s *Sim) reboot(orderly bool, dark time.Duration) {
+	s.mu.Lock()
+	if s.dark {
+		s.mu.Unlock()
+		return // it is off, or about to boot
+	}
+	s.dark = true
+	var stops []chan struct{}
+	for _, h := range s.hosts {
+		x := h.session
+		if x == nil {
+			continue
+		}
+		if orderly {
+			s.endSession(h, causeNASReboot)
+			stops = append(stops, x.sent)
+		} else {
+			close(x.records)
+			h.session = nil
+		}
+	}
+	clear(s.hosts)
+	clear(s.conns)
+	for c := range s.apiConns {
+		_ = c.Close() // the client sees a cut connection, which is the point
+	}
+	off := s.off
+	if !orderly {
+		off() // before the lock is let go: nothing more leaves
+	}
+	e, _ := s.radiusEntry()
+	s.mu.Unlock()
+	s.awaitStops(stops, e.timeout)
+	off()
+	select {
+	case <-time.After(dark):
+	case <-s.ctx.Done():
+		return
+	}
+	s.bootUp()
+}
+
+// awaitStops gives the Stops of an orderly restart one try's time.
+func (s *Sim) awaitStops(stops []chan struct{}, limit time.Duration) {
+	late := time.After(limit)
+	for _, sent := range stops {
+		select {
+		case <-sent:
+		case <-late:
+			return
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// bootUp starts with what survives: configuration and cookies. Dynamic rows and
+// the log are gone, and rows have other ids (facts.md §1, §6).
+func (s *Sim) bootUp() {
+	s.mu.Lock()
+	s.menus["log"].rows = nil
+	s.nextID += 1 + s.rng.IntN(256)
+	for _, path := range s.paths {
+		m := s.menus[path]
+		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return r.dynamic })
+		for _, r := range m.rows {
+			r.id = s.id()
+		}
+	}
+	s.boots = (s.boots + 1) % 16
+	s.nextSess = 0
+	s.recent = nil
+	s.boot, s.off = context.WithCancel(s.ctx)
+	s.booted, s.dark = time.Now(), false
+	s.mu.Unlock()
+	s.accountingOn()
+}
