@@ -17,7 +17,9 @@ func (s *Sim) serveREST() {
 	if s.rest == nil {
 		return
 	}
-	srv := &http.Server{Handler: http.HandlerFunc(s.handleREST), ReadHeaderTimeout: 5 * time.Second,
+	var http1 http.Protocols // RouterOS speaks no other
+	http1.SetHTTP1(true)
+	srv := &http.Server{Handler: http.HandlerFunc(s.handleREST), Protocols: &http1, ReadHeaderTimeout: 5 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12}}
 	s.serve(srv, false, func() error { return srv.ServeTLS(s.rest, "", "") })
 }

@@ -285,7 +285,8 @@ func (s *Sim) serve(srv *http.Server, ownPower bool, run func() error) {
 		s.life.Lock()
 		if s.closed {
 			s.life.Unlock()
-			panic(http.ErrAbortHandler) // cuts the connection
+			cut(w)
+			return
 		}
 		s.wg.Add(1)
 		s.life.Unlock()
@@ -294,7 +295,8 @@ func (s *Sim) serve(srv *http.Server, ownPower bool, run func() error) {
 		dark := s.dark && !ownPower
 		s.mu.Unlock()
 		if dark {
-			panic(http.ErrAbortHandler)
+			cut(w)
+			return
 		}
 		inner.ServeHTTP(w, r)
 	})
@@ -306,6 +308,13 @@ func (s *Sim) serve(srv *http.Server, ownPower bool, run func() error) {
 			s.log.Error("HTTP door", "addr", srv.Addr, "err", err)
 		}
 	})
+}
+
+// cut ends a connection without an answer, as no power does.
+func cut(w http.ResponseWriter) {
+	if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = c.Close()
+	}
 }
 
 // APIAddr returns host:port of the plain API door.
