@@ -2,6 +2,7 @@ package routersim
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -118,37 +119,44 @@ func TestStockClient(t *testing.T) {
 
 func TestListenSeesChangesAndRemovals(t *testing.T) {
 	s := start(t, nobody(t), nobody(t), nil)
-	c := dialAPI(t, s, "iwas", "pw")
-	c.Queue = 16
-	c.Async()
-	l, err := c.Listen("/ip/firewall/address-list/listen")
+	// One connection listens, another commands: on one, this client can lose a reply
+	// that arrives before it has noted the tag (facts.md §1).
+	c, listening := dialAPI(t, s, "iwas", "pw"), dialAPI(t, s, "iwas", "pw")
+	listening.Queue = 16
+	listening.AsyncContext(t.Context())
+	l, err := listening.ListenArgsContext(t.Context(), []string{"/ip/firewall/address-list/listen"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := c.Run("/ip/firewall/address-list/add", "=list=a", "=address=192.0.2.1")
-	if err != nil {
+	// The listen is in place when an entry is heard.
+	var heard map[string]string
+	n := 0
+	until(t, "an added entry", func() bool {
+		n++
+		if _, err := c.Run("/ip/firewall/address-list/add", "=list=a", fmt.Sprintf("=address=192.0.%d.%d", n>>8, n&255)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-l.Chan():
+			heard = got.Map
+		default:
+		}
+		return heard != nil
+	})
+	if heard["list"] != "a" {
+		t.Errorf("added: got %v", heard)
+	}
+	if _, err := c.Run("/ip/firewall/address-list/remove", "=.id="+heard[".id"]); err != nil {
 		t.Fatal(err)
 	}
-	if got := next(t, l); got["address"] != "192.0.2.1" {
-		t.Errorf("added: got %v", got)
-	}
-	if _, err := c.Run("/ip/firewall/address-list/remove", "=.id="+r.Done.Map["ret"]); err != nil {
-		t.Fatal(err)
-	}
-	if got := next(t, l); got[".dead"] != "true" {
-		t.Errorf("removed: got %v", got)
-	}
-}
-
-func next(t *testing.T, l *routeros.ListenReply) map[string]string {
-	t.Helper()
-	select {
-	case got := <-l.Chan():
-		return got.Map
-	case <-time.After(5 * time.Second):
-		t.Fatal("nothing was heard")
-		return nil
-	}
+	until(t, "its removal", func() bool {
+		select {
+		case got := <-l.Chan():
+			return got.Map[".dead"] == "true" && got.Map[".id"] == heard[".id"]
+		default:
+			return false
+		}
+	})
 }
 
 func TestTimedListEntriesEndAndAreLostAtReboot(t *testing.T) {
