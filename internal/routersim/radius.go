@@ -299,7 +299,7 @@ func (s *Sim) readReplies(c *net.UDPConn) {
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		s.mu.Lock()
-		lost := s.dark || s.rng.Float64() < s.knobs.DropReplies
+		lost := s.boot.Err() != nil || s.rng.Float64() < s.knobs.DropReplies
 		s.mu.Unlock()
 		if !lost && !s.deliver(askKey{c, buf[1]}, from, bytes.Clone(buf[:n])) {
 			s.mu.Lock()
