@@ -405,21 +405,3 @@ func (f *fakeCloud) setAgent(what string, id hotspot.AgentID, change func(*hotsp
 	}
 	return gone("box")
 }
-
-// made returns the changes asked for so far.
-func (f *fakeCloud) made() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.calls)
-}
-
-// enforce moves a lock to its proven end, as the site's report would.
-func (f *fakeCloud) enforce(id hotspot.AccountID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.guests {
-		if f.guests[i].Account.ID == id {
-			f.guests[i].Lock, f.guests[i].Sessions = lockAt(hotspot.LockEnforced), nil
-		}
-	}
-}
