@@ -254,7 +254,10 @@ func TestAnAcceptOvertakenByALockIsNeitherSentNorRepeated(t *testing.T) {
 	if got := c.exchange(t, request); got[0] != codeAccessAccept {
 		t.Fatalf("got code %d, want 2", got[0])
 	}
-	s.Forget([]hotspot.AccountID{"a1"}, j.serial+1)
+	j.mu.Lock()
+	next := j.serial + 1
+	j.mu.Unlock()
+	s.Forget([]hotspot.AccountID{"a1"}, next)
 	j.mu.Lock()
 	j.verdict = hotspot.Verdict{Account: "a1", Reason: hotspot.ReasonLocked, Message: "locked"}
 	j.serial++

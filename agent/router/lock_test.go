@@ -118,6 +118,9 @@ func TestSilenceIsRemembered(t *testing.T) {
 			t.Errorf("lock %d: %s after %v, want api within %v", n+1, p.Method, took, most)
 		}
 	}
+	if !c.e.Health()[0].Silent {
+		t.Error("health does not say that Disconnect-Request stays unanswered")
+	}
 	c.sim.SetKnobs(routersim.Knobs{})
 	c.lock(nameOf(3))
 	if p := c.proof(nameOf(3)); p.Method != "disconnect" {
@@ -323,7 +326,7 @@ func TestLoginUnderWayIsCaught(t *testing.T) {
 	c.mu.Lock()
 	delete(c.refuse, "late") // the Accept left before the lock
 	c.mu.Unlock()
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond) // the lock's attempt is over its first read-back
 	if err := c.sim.Login(macOf(1), routersim.Login{Method: "http-chap", Username: "late", Password: "x"}); err != nil {
 		t.Fatal(err)
 	}
@@ -350,11 +353,11 @@ func TestUnlockStopsTheAttempt(t *testing.T) {
 			t.Fatal("still online")
 		}
 	}
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // into the wait for late logins
 	c.unlock(nameOf(1))
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // for the lifting to be seen
 	c.arrive(1, 2)
-	time.Sleep(settleTime + 200*time.Millisecond)
+	time.Sleep(settleTime + 200*time.Millisecond) // past the end of that wait
 	c.untouched(macOf(1), 2)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,6 +23,7 @@ type Health struct {
 	Identity, Version, Board string        // /system/identity, /system/resource
 	Uptime                   time.Duration // when they were read
 
+	Silent          bool     // its last Disconnect-Request was not answered (RAD-104)
 	Err, Code, Hint string   // of the last look, when it failed
 	Ways            []string // ways round the HotSpot as "CODE: text", by the newest survey
 }
@@ -50,7 +51,7 @@ func (e *Enforcer) Health() []Health {
 		n.health.mu.Lock()
 		h := n.health.h
 		n.health.mu.Unlock()
-		h.NAS, h.API = n.NAS, n.Dial != nil
+		h.NAS, h.API, h.Silent = n.NAS, n.Dial != nil, n.silent.Load()
 		for _, w := range n.survey.ways() {
 			h.Ways = append(h.Ways, w.code+": "+w.text)
 		}
