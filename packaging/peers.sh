@@ -39,7 +39,7 @@ trap cleanup EXIT
 
 log=$(mktemp)
 export DEBIAN_FRONTEND=noninteractive
-if ! { $sudo apt-get update -q && $sudo apt-get install -q -y --no-install-recommends $need; } >"$log" 2>&1; then
+if ! { $sudo apt-get update -q && $sudo apt-get install -o DPkg::Lock::Timeout=300 -q -y --no-install-recommends $need; } >"$log" 2>&1; then
 	cat "$log" >&2
 	echo "installing$need failed; the lines above say why" >&2
 	exit 1
