@@ -3,7 +3,6 @@ package routersim
 import (
 	"bufio"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"maps"
 	"net"
@@ -14,9 +13,10 @@ import (
 )
 
 const (
-	maxSessions  = 20 // max-sessions of /ip/service
-	loginWait    = 10 * time.Second
+	loginWait    = 10 * time.Second // from the connection to the login
+	maxLogins    = 3                // wrong ones of one connection
 	maxListeners = 16
+	listenPause  = 50 * time.Millisecond // between two looks at a table
 )
 
 // throttle makes commands cost what facts.md §1 says, shared over all
@@ -49,8 +49,12 @@ func (t *throttle) wait() {
 // apiSession is one API connection.
 type apiSession struct {
 	s       *Sim
+	id      int // of its row in /user/active
+	service string
 	conn    net.Conn
-	user    string
+	since   time.Time
+	user    string // "" before the login; written with the lock of s
+	wrong   int    // logins refused
 	write   sync.Mutex
 	mu      sync.Mutex           // guards listens
 	listens map[string]*listener // by tag
@@ -64,7 +68,8 @@ type listener struct {
 
 func (l *listener) end() { l.stop(); <-l.done }
 
-func (s *Sim) serveAPI(l net.Listener) {
+// serveAPI is the door of /ip/service api or api-ssl.
+func (s *Sim) serveAPI(service string, l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -74,23 +79,14 @@ func (s *Sim) serveAPI(l net.Listener) {
 			continue
 		}
 		s.mu.Lock()
-		full := s.knobs.APIDown || s.dark || len(s.apiConns) >= maxSessions || s.ctx.Err() != nil
-		if !full {
-			s.apiConns[c] = struct{}{}
+		a := &apiSession{s: s, id: s.id(), service: service, conn: c, since: time.Now(), listens: map[string]*listener{}}
+		taken := !s.knobs.APIDown && !s.dark && s.ctx.Err() == nil && s.opens(service, c.RemoteAddr())
+		if taken {
+			s.apiConns[c] = a
 		}
 		s.mu.Unlock()
-		if full {
-			_ = c.Close() // as a service does that is off or full
-			continue
-		}
-		if !s.run(func() {
-			a := &apiSession{s: s, conn: c, listens: map[string]*listener{}}
-			a.serve()
-			s.mu.Lock()
-			delete(s.apiConns, c)
-			s.mu.Unlock()
-		}) {
-			_ = c.Close()
+		if !taken || !s.run(a.serve) {
+			_ = c.Close() // as a service does that is off, full, or not for this peer
 		}
 	}
 }
@@ -103,15 +99,18 @@ func (a *apiSession) serve() {
 		for _, l := range a.listens {
 			l.end()
 		}
+		a.s.mu.Lock()
+		defer a.s.mu.Unlock()
+		delete(a.s.apiConns, a.conn)
 	}()
+	if err := a.conn.SetReadDeadline(time.Now().Add(loginWait)); err != nil {
+		return
+	}
 	r := bufio.NewReaderSize(a.conn, 64<<10)
 	for {
 		words, length := 1024, maxWord
 		if a.user == "" {
 			words, length = 16, 1024
-			if err := a.conn.SetReadDeadline(time.Now().Add(loginWait)); err != nil {
-				return
-			}
 		}
 		sentence, err := readSentence(r, words, length)
 		if err != nil {
@@ -182,8 +181,16 @@ func (a *apiSession) handle(sentence []string) bool {
 		a.cancel(c)
 		return true
 	case "listen":
-		a.listen(c)
+		a.listen(c, false)
 		return true
+	case "print":
+		_, follow := c.args["follow"]
+		if _, only := c.args["follow-only"]; follow || only {
+			delete(c.args, "follow")
+			delete(c.args, "follow-only")
+			a.listen(c, follow)
+			return true
+		}
 	}
 	s := a.s
 	s.charge()
@@ -254,21 +261,26 @@ func (a *apiSession) login(c command) bool {
 		a.send("!fatal", "not logged in")
 		return false
 	}
-	if !a.s.checkUser(c.args["name"], c.args["password"]) {
+	if !a.s.checkUser(c.args["name"], c.args["password"], "api", a.conn.RemoteAddr()) {
 		a.s.note("system,error,critical", "login failure for user "+c.args["name"]+" from "+hostOf(a.conn.RemoteAddr().String())+" via api")
 		a.send(append([]string{"!trap", "=message=invalid user name or password (6)"}, c.tag...)...)
 		a.send(append([]string{"!done"}, c.tag...)...)
-		return true
+		a.wrong++
+		return a.wrong < maxLogins
 	}
+	a.s.mu.Lock()
 	a.user = c.args["name"]
-	_ = a.conn.SetReadDeadline(time.Time{})
+	a.s.mu.Unlock()
+	if err := a.conn.SetReadDeadline(time.Time{}); err != nil {
+		return false
+	}
 	a.send(append([]string{"!done"}, c.tag...)...)
 	return true
 }
 
 // listen streams changed rows until cancelled: a removed row is its .id with
-// .dead=true.
-func (a *apiSession) listen(c command) {
+// .dead=true. With first, the rows of now come before.
+func (a *apiSession) listen(c command, first bool) {
 	a.s.charge()
 	last, err := a.snapshot(c) // before the next command is read
 	if err != nil {
@@ -291,13 +303,18 @@ func (a *apiSession) listen(c command) {
 	go func() { // ended by serve or cancel
 		defer close(l.done)
 		defer stop()
+		if first {
+			for _, id := range slices.Sorted(maps.Keys(last)) {
+				a.send(reply(last[id], c)...)
+			}
+		}
 		a.follow(ctx, c, last)
 	}()
 }
 
 // snapshot is a menu as this user may read it, by id.
 func (a *apiSession) snapshot(c command) (map[string]view, error) {
-	rows, _, err := a.s.Command(a.user, c.path, "print", nil, c.query)
+	rows, _, err := a.s.Command(a.user, c.path, "print", c.args, c.query)
 	out := make(map[string]view, len(rows))
 	for _, v := range rows {
 		out[v[".id"]] = v
@@ -306,7 +323,7 @@ func (a *apiSession) snapshot(c command) (map[string]view, error) {
 }
 
 func (a *apiSession) follow(ctx context.Context, c command, last map[string]view) {
-	t := time.NewTicker(50 * time.Millisecond)
+	t := time.NewTicker(listenPause)
 	defer t.Stop()
 	for {
 		select {
@@ -318,12 +335,12 @@ func (a *apiSession) follow(ctx context.Context, c command, last map[string]view
 		if err != nil {
 			return // the user's rights were taken away
 		}
-		for id, v := range now {
-			if old, ok := last[id]; !ok || !steady(old, v) {
-				a.send(reply(v, c)...)
+		for _, id := range slices.Sorted(maps.Keys(now)) {
+			if old, ok := last[id]; !ok || !steady(old, now[id]) {
+				a.send(reply(now[id], c)...)
 			}
 		}
-		for id := range last {
+		for _, id := range slices.Sorted(maps.Keys(last)) {
 			if _, ok := now[id]; !ok {
 				a.send(append([]string{"!re", "=.id=" + id, "=.dead=true"}, c.tag...)...)
 			}

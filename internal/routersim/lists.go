@@ -22,7 +22,7 @@ func (s *Sim) finishEntry(m *menu, r *row) error {
 		r.props["creation-time"] = s.stamp(time.Now())
 	}
 	if text, ok := r.props["timeout"]; ok {
-		delete(r.props, "timeout") // a read shows what is left of it
+		delete(r.props, "timeout")  // a read shows what is left of it
 		d, _ := parseDuration(text) // checked as a value
 		r.until = time.Time{}
 		r.props["dynamic"] = "false"

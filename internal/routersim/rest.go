@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (s *Sim) serveREST() {
 
 func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 	user, password, ok := r.BasicAuth()
-	if !ok || !s.checkUser(user, password) {
+	if !ok || !s.checkUser(user, password, "rest-api", peerOf(r)) {
 		s.note("system,error,critical", "login failure for user "+user+" from "+hostOf(r.RemoteAddr)+" via rest-api")
 		restError(w, http.StatusUnauthorized, "Unauthorized", "")
 		return
@@ -155,6 +156,15 @@ func idOrName(last string) string {
 func (s *Sim) named(user, path string) bool {
 	rows, _, err := s.Command(user, path, "print", nil, nil)
 	return err == nil && len(rows) > 0 && rows[0]["name"] != "" && rows[0][".id"] != ""
+}
+
+// peerOf returns the address of who asks.
+func peerOf(r *http.Request) net.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return &net.TCPAddr{} // no address is in any list
+	}
+	return net.TCPAddrFromAddrPort(at)
 }
 
 func hostOf(addr string) string {

@@ -45,7 +45,7 @@ func (s *Sim) removeHost(id int) error {
 			return nil
 		}
 	}
-	return trapf(0, "no such item")
+	return errNoItem
 }
 
 func (s *Sim) listActive() []view {
@@ -84,7 +84,7 @@ func (s *Sim) removeActive(id int) error {
 			return nil
 		}
 	}
-	return trapf(0, "no such item")
+	return errNoItem
 }
 
 func (s *Sim) listCookies() []view {
@@ -101,7 +101,7 @@ func (s *Sim) removeCookie(id int) error {
 	n := len(s.cookies)
 	s.dropCookies(func(k *cookie) bool { return k.id == id })
 	if len(s.cookies) == n {
-		return trapf(0, "no such item")
+		return errNoItem
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (s *Sim) listConnections() []view {
 
 func (s *Sim) removeConnection(id int) error {
 	if s.conns[id] == nil {
-		return trapf(0, "no such item")
+		return errNoItem
 	}
 	delete(s.conns, id)
 	return nil

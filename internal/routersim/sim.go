@@ -91,7 +91,7 @@ type Sim struct {
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
 	counters Counters
-	apiConns map[net.Conn]struct{}
+	apiConns map[net.Conn]*apiSession
 
 	api, apiSSL, control, rest net.Listener
 	coa                        *net.UDPConn
@@ -128,7 +128,7 @@ func Start(ctx context.Context, c Config) (*Sim, error) {
 	c = withDefaults(c)
 	s := &Sim{c: c, log: c.Log, rng: rand.New(rand.NewPCG(c.Seed, 1)), booted: time.Now(), boots: 1, nextID: 1,
 		menus: map[string]*menu{}, hosts: map[string]*host{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
-		apiConns: map[net.Conn]struct{}{}}
+		apiConns: map[net.Conn]*apiSession{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.boot, s.off = context.WithCancel(s.ctx)
 	s.asks.waiting = map[askKey][]*ask{}
@@ -137,9 +137,9 @@ func Start(ctx context.Context, c Config) (*Sim, error) {
 		return nil, errors.Join(err, s.closeAll())
 	}
 	s.makeMenus()
-	s.run(func() { s.serveAPI(s.api) })
+	s.run(func() { s.serveAPI("api", s.api) })
 	if s.apiSSL != nil {
-		s.run(func() { s.serveAPI(s.apiSSL) })
+		s.run(func() { s.serveAPI("api-ssl", s.apiSSL) })
 	}
 	s.run(s.serveCoA)
 	s.run(func() { s.readReplies(s.auth) })
