@@ -350,7 +350,7 @@ func (s *Server) authorize(ctx context.Context, b, secret []byte, n *NAS, j job)
 		}
 	}
 	if !v.Accept && s.Rejected != nil {
-		s.Rejected(hotspot.Reject{At: j.at, NAS: n.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Account: v.Account})
+		s.Rejected(hotspot.Reject{At: j.at, NAS: n.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Detail: v.Detail, Account: v.Account})
 	}
 	reply, err := encodeVerdict(p, v)
 	return reply, v, err

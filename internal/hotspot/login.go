@@ -73,7 +73,8 @@ type Facts struct {
 	Lock     *Lock
 	Sessions []Session // live sessions of the pass, and permits not yet started (Session.Reserved)
 	Now      time.Time
-	Language string // of the site: "en", "ar"
+	Location *time.Location // of the site: hours of the day are its hours; nil is UTC
+	Language string         // of the site: "en", "ar"
 }
 
 // Reason is the stable code of a refusal.
@@ -121,6 +122,15 @@ type Verdict struct {
 
 	// FirstUse says that this Accept starts the pass's clock.
 	FirstUse bool
+
+	// Detail is the sentence for staff behind a refusal, with what the guest
+	// need not know; "" when Message says it all.
+	Detail string
+	// Others are the sessions that stand in the way of a refusal for too many
+	// devices: ghosts among them may be found out and the request judged again.
+	Others []Session
+	// Move says that the plan lets the new device in as soon as Others are ended.
+	Move bool
 	// Serial orders verdicts against changes of the account: a reply with a
 	// Serial below that of a later change must not be repeated from a cache.
 	Serial uint64
@@ -133,6 +143,16 @@ type Reject struct {
 	Username string
 	MAC      MAC
 	Reason   Reason
-	Message  string
+	Message  string    // as the guest read it
+	Detail   string    // for staff
 	Account  AccountID // "" if unknown
+}
+
+// NASMemory is what a site learnt of a NAS from its packets. It outlives a
+// restart and is never unlearnt by itself.
+type NASMemory struct {
+	NAS           NASID
+	SignsRequests bool // sent a valid Message-Authenticator in an Access-Request
+	SignsReplies  bool // sent one in an answer to Disconnect- or CoA-Request
+	EchoesClass   bool // sent back the Class of an Accept in accounting (RFC 2865 §5.25)
 }
