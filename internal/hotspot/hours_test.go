@@ -1,11 +1,10 @@
 package hotspot
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 func zone(t testing.TB, name string) *time.Location {
@@ -92,10 +91,13 @@ func shown(h Hours, at time.Time) bool {
 	return false
 }
 
-func drawHours(t *rapid.T) Hours {
+// drawings is how many random weeks each property is tried on.
+const drawings = 5000
+
+func drawHours(r *rand.Rand) Hours {
 	var h Hours
-	for range rapid.IntRange(1, 4).Draw(t, "spans") {
-		s := Span{Days: Days(rapid.IntRange(1, 127).Draw(t, "days")), Begin: rapid.IntRange(0, 1439).Draw(t, "begin"), End: rapid.IntRange(0, 1440).Draw(t, "end")}
+	for range 1 + r.IntN(4) {
+		s := Span{Days: Days(1 + r.IntN(127)), Begin: r.IntN(1440), End: r.IntN(1441)}
 		if s.Begin == s.End {
 			s.End = (s.End + 1) % 1440
 		}
@@ -106,44 +108,45 @@ func drawHours(t *rapid.T) Hours {
 
 func TestHoursAgreeWithTheClockOnTheWall(t *testing.T) {
 	berlin := zone(t, "Europe/Berlin")
-	rapid.Check(t, func(t *rapid.T) {
-		h := drawHours(t)
-		now := time.Date(2026, 1, 1, 0, rapid.IntRange(0, 365*1440).Draw(t, "minute"), 0, 0, time.UTC).In(berlin)
-		for _, change := range []time.Time{time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC)} {
-			if now.Sub(change).Abs() < 24*time.Hour {
-				return // a clock that is set shows some times twice
-			}
+	changes := []time.Time{time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC)}
+	for seed := range uint64(drawings) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		h := drawHours(r)
+		now := time.Date(2026, 1, 1, 0, r.IntN(365*1440), 0, 0, time.UTC).In(berlin)
+		if slices.ContainsFunc(changes, func(c time.Time) bool { return now.Sub(c).Abs() < 24*time.Hour }) {
+			continue // a clock that is set shows some times twice
 		}
 		if open, _ := h.At(now, berlin); open != shown(h, now) {
-			t.Fatalf("%v at %v: got open %v", h.Strings(), now, open)
+			t.Fatalf("seed %d: %v at %v: got open %v", seed, h.Strings(), now, open)
 		}
-	})
+	}
 }
 
-// TestHoursStayAsTheyAreUntilTheySay holds every change against the minutes
+// TestHoursStayAsTheyAreUntilTheySay holds every change against the seconds
 // before and after it, changes of the clock included.
 func TestHoursStayAsTheyAreUntilTheySay(t *testing.T) {
 	zones := []*time.Location{zone(t, "Europe/Berlin"), zone(t, "Australia/Lord_Howe"), zone(t, "Africa/Casablanca"), time.UTC, nil}
-	rapid.Check(t, func(t *rapid.T) {
-		h, z := drawHours(t), rapid.SampledFrom(zones).Draw(t, "zone")
-		now := time.Unix(1767225600+rapid.Int64Range(0, 2*365*86400).Draw(t, "second"), 0)
+	for seed := range uint64(drawings) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		h, z := drawHours(r), zones[r.IntN(len(zones))]
+		now := time.Unix(1767225600+r.Int64N(2*365*86400), 0)
 		open, change := h.At(now, z)
 		if change.IsZero() {
 			if !open {
-				t.Fatalf("%v never open after %v", h.Strings(), now)
+				t.Fatalf("seed %d: %v never open after %v", seed, h.Strings(), now)
 			}
-			return
+			continue
 		}
 		if !change.After(now) {
-			t.Fatalf("%v at %v: changes at %v, which is not later", h.Strings(), now, change)
+			t.Fatalf("seed %d: %v at %v changes at %v, which is not later", seed, h.Strings(), now, change)
 		}
 		if after, _ := h.At(change, z); after == open {
-			t.Fatalf("%v at %v: open %v after the change too", h.Strings(), change, open)
+			t.Fatalf("seed %d: %v at %v: open %v after the change too", seed, h.Strings(), change, open)
 		}
 		if before, same := h.At(change.Add(-time.Second), z); before != open || !same.Equal(change) {
-			t.Fatalf("%v: a second before %v got open %v until %v", h.Strings(), change, before, same)
+			t.Fatalf("seed %d: %v: a second before %v got open %v until %v", seed, h.Strings(), change, before, same)
 		}
-	})
+	}
 }
 
 func TestHoursAreReadAndWritten(t *testing.T) {
