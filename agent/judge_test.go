@@ -272,6 +272,32 @@ func TestAPassThatCannotBeMovedStays(t *testing.T) {
 	}
 }
 
+// TestTheGuestStaysOnSlowlyAfterTheData: the router does not end the session at
+// the allowance, and the next login has the slower speed.
+func TestTheGuestStaysOnSlowlyAfterTheData(t *testing.T) {
+	c := openCafe(t, wire.LimitsBody{Rate: "2M/10M 4M/20M", SlowRate: "128k/256k", Total: 10_000, IdleS: 900})
+	for _, rate := range []string{"2M/10M 4M/20M", "128k/256k"} {
+		if err := c.arrive(oldPhone); err != nil {
+			t.Fatal(err)
+		}
+		c.open(oldPhone)
+		if on, err := c.sim.Use(oldPhone, 4_000, 7_000, 0); err != nil || !on {
+			t.Fatalf("at %s the router ended the session at its data: %v", rate, err)
+		}
+		g, err := c.sim.Guest(oldPhone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Rate != rate || !g.Online {
+			t.Errorf("online %v with %q, want %q", g.Online, g.Rate, rate)
+		}
+		if err := c.sim.Leave(oldPhone); err != nil {
+			t.Fatal(err)
+		}
+		c.open()
+	}
+}
+
 // TestManyLoginsShareOneLook refuses many devices at once: the router is not
 // read for each of them.
 func TestManyLoginsShareOneLook(t *testing.T) {

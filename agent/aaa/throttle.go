@@ -182,7 +182,11 @@ func (m *forgetful[K, V]) get(key K) (V, bool) {
 }
 
 func (m *forgetful[K, V]) put(key K, v V) {
-	if _, ok := m.young[key]; !ok && len(m.young) >= throttleBound/2 {
+	if _, ok := m.young[key]; ok {
+		m.young[key] = v
+		return
+	}
+	if len(m.young) >= throttleBound/2 {
 		m.old, m.young = m.young, nil
 	}
 	if m.young == nil {
