@@ -197,9 +197,12 @@ const longest = 100 * 366 * 24 * 3600
 // Limits reads the body back. It fails on rates and hours that cannot be parsed,
 // on a clock this build does not know, and on figures that cannot be meant.
 func (b LimitsBody) Limits() (hotspot.Limits, error) {
-	for name, s := range map[string]int64{"time_s": b.TimeS, "validity_s": b.ValidityS, "idle_s": b.IdleS} {
-		if s < 0 || s > longest {
-			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", name, s, longest)
+	for _, f := range [...]struct {
+		name    string
+		seconds int64
+	}{{"time_s", b.TimeS}, {"validity_s", b.ValidityS}, {"idle_s", b.IdleS}} {
+		if f.seconds < 0 || f.seconds > longest {
+			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", f.name, f.seconds, longest)
 		}
 	}
 	if b.Devices < 0 {
