@@ -37,7 +37,8 @@ type bench struct {
 	db     *store.DB
 	server *radius.Server
 	judge  *judge
-	calls  *counted // the judge's routers
+	calls  *counted                  // the judge's routers
+	frozen atomic.Pointer[time.Time] // the judge's clock, when it stands still
 	hash   wire.SetHash
 	rev    int64
 }
@@ -57,7 +58,12 @@ func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 		t.Fatal(err)
 	}
 	b.calls = &counted{}
-	b.judge = &judge{store: b.db, routers: b.calls, log: slog.New(slog.DiscardHandler), now: time.Now}
+	b.judge = &judge{store: b.db, routers: b.calls, log: slog.New(slog.DiscardHandler), now: func() time.Time {
+		if at := b.frozen.Load(); at != nil {
+			return *at
+		}
+		return time.Now()
+	}}
 	b.server.Decider, b.server.Accountant = b.judge, b.db
 	var docs []wire.Doc
 	sealed, err := key.Public().Seal("pw")
