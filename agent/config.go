@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"iwas/internal/fault"
+	"iwas/internal/routeros"
 	"iwas/internal/secret"
 )
 
@@ -47,10 +48,10 @@ type nasConfig struct {
 }
 
 type routerConfig struct {
-	URL          string `toml:"url"`           // api-ssl://host:8729, api://host:8728; "" leaves locks unproven
+	URL          string `toml:"url"`           // api-ssl://host:8729 or https://host; "" leaves locks unproven
 	User         string `toml:"user"`          // of the service user on the router
 	PasswordFile string `toml:"password_file"` // of that user
-	SHA256       string `toml:"sha256"`        // fingerprint of the router's certificate, for api-ssl
+	SHA256       string `toml:"sha256"`        // fingerprint of the router's certificate, for api-ssl and https
 }
 
 func defaultConfig() config {
@@ -173,8 +174,8 @@ func (c *config) validate() error {
 			}
 		}
 		if r := n.Router; r.URL != "" {
-			if !strings.HasPrefix(r.URL, "api://") && !strings.HasPrefix(r.URL, "api-ssl://") {
-				bad(key("router.url"), "%q must begin with api-ssl:// or, named on purpose, api://", r.URL)
+			if err := routeros.CheckURL(r.URL); err != nil {
+				bad(key("router.url"), "%v", err)
 			}
 			if r.User == "" || r.PasswordFile == "" {
 				bad(key("router"), "user and password_file belong to url")

@@ -181,7 +181,7 @@ func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
 			if err != nil {
 				return fmt.Errorf("nas %s: %w", n.ID, err)
 			}
-			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, PinnedSHA256: n.Router.SHA256}
+			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, PinnedSHA256: n.Router.SHA256, Pace: new(routeros.Pace)}
 			r.Dial = func(ctx context.Context) (routeros.Conn, error) { return routeros.Dial(ctx, opts) }
 		}
 		s.enforcer.Routers = append(s.enforcer.Routers, r)

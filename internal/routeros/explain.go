@@ -64,10 +64,7 @@ func explain(op string, where place, err error) error {
 	var cert *CertificateError
 	var notTLS tls.RecordHeaderError
 	f := fault.New(fault.Unavailable, op, err)
-	service := "api"
-	if where.tls {
-		service = "api-ssl"
-	}
+	service := where.service
 	switch {
 	case errors.As(err, &cert):
 		f.Kind = fault.Forged
@@ -76,9 +73,9 @@ func explain(op string, where place, err error) error {
 		}
 		return f.WithCode(CodeCertificateChanged, "If the router was replaced or its certificate renewed, compare the new fingerprint with the router's (/certificate/print detail) and trust it; else somebody stands in between.")
 	case errors.As(err, &notTLS):
-		return f.WithCode(CodeServiceOff, "That port does not speak TLS: the port of api-ssl is 8729 unless changed (/ip/service/print); 8728 is the plain api.")
+		return f.WithCode(CodeServiceOff, "That port does not speak TLS: api-ssl is 8729 and www-ssl 443 unless changed (/ip/service/print); 8728 is the plain api, 80 plain www.")
 	case noCertificate(err):
-		return f.WithCode(CodeServiceOff, "The router offers api-ssl without a certificate (anonymous Diffie-Hellman), which this program does not speak: make one on the router and set it, /ip/service/set api-ssl certificate=NAME.")
+		return f.WithCode(CodeServiceOff, "The router offers "+service+" without a certificate (anonymous Diffie-Hellman), which this program does not speak: make one on the router and set it, /ip/service/set "+service+" certificate=NAME.")
 	case errors.Is(err, errNotAPI):
 		return f.WithCode(CodeServiceOff, "Something else answers on that port: 8728 is the plain api, 8729 api-ssl, unless changed (/ip/service/print).")
 	case errors.Is(err, syscall.ECONNREFUSED):
