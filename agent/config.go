@@ -68,19 +68,13 @@ func defaultConfig() config {
 // defaults only if mayMiss. Relative file names are relative to the file.
 func loadConfig(path string, mayMiss bool) (config, error) {
 	c := defaultConfig()
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && mayMiss {
-		return c, nil
-	}
-	if err != nil {
-		return c, fault.New(fault.Invalid, "read configuration", err)
-	}
-	dec := toml.NewDecoder(strings.NewReader(string(b)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return c, fault.New(fault.Invalid, "", tomlError(path, err))
+	if err := readTOML(path, &c); err != nil && !(errors.Is(err, os.ErrNotExist) && mayMiss) {
+		return c, err
 	}
 	dir := filepath.Dir(path)
+	if err := c.readParts(filepath.Join(dir, partsDir)); err != nil {
+		return c, err
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -90,6 +84,63 @@ func loadConfig(path string, mayMiss bool) (config, error) {
 		return c, fault.New(fault.Invalid, path, err)
 	}
 	return c, nil
+}
+
+// readTOML reads a file into v; unknown keys are errors.
+func readTOML(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fault.New(fault.Invalid, "read configuration", err)
+	}
+	dec := toml.NewDecoder(strings.NewReader(string(b)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fault.New(fault.Invalid, "", tomlError(path, err))
+	}
+	return nil
+}
+
+// partsDir is the folder beside the configuration file with a file a router, as
+// `iwas-agent router add` writes them.
+const partsDir = "conf.d"
+
+// part is one file of partsDir.
+type part struct {
+	NAS []nasConfig `toml:"nas"`
+}
+
+// readParts adds the routers of the files in dir, in the order of their names.
+func (c *config) readParts(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.toml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		var p part
+		if err := readTOML(file, &p); err != nil {
+			return err
+		}
+		c.NAS = append(c.NAS, p.NAS...)
+	}
+	return nil
+}
+
+// writeRouterConfig writes a router's section beside the configuration file and
+// returns where. Nothing that a person wrote is touched.
+func writeRouterConfig(config string, n nasConfig) (string, error) {
+	dir := filepath.Join(filepath.Dir(config), partsDir)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	file, err := filepath.Abs(filepath.Join(dir, n.ID+".toml"))
+	if err != nil {
+		return "", err
+	}
+	b, err := toml.Marshal(part{NAS: []nasConfig{n}})
+	if err != nil {
+		return "", err
+	}
+	return file, secret.WriteFile(file, append([]byte("# Written by iwas-agent router add; it may be edited.\n"), b...))
 }
 
 // paths returns every file name in the configuration.

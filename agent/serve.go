@@ -181,8 +181,16 @@ func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
 			if err != nil {
 				return fmt.Errorf("nas %s: %w", n.ID, err)
 			}
-			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, PinnedSHA256: n.Router.SHA256, Pace: new(routeros.Pace)}
-			r.Dial = func(ctx context.Context) (routeros.Conn, error) { return routeros.Dial(ctx, opts) }
+			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, Pace: new(routeros.Pace)}
+			r.Dial = func(ctx context.Context) (routeros.Conn, error) {
+				pin, err := s.cfg.fingerprint(n) // read each time: a person may have trusted another meanwhile
+				if err != nil {
+					return nil, err
+				}
+				with := opts
+				with.PinnedSHA256 = pin
+				return routeros.Dial(ctx, with)
+			}
 		}
 		s.enforcer.Routers = append(s.enforcer.Routers, r)
 	}

@@ -90,7 +90,7 @@ func Dial(ctx context.Context, o Options) (Conn, error) {
 		secured, err := handshake(ctx, conn, pin)
 		if err != nil {
 			conn.Close()
-			return nil, explain("TLS with "+o.URL, where, err)
+			return nil, explainTLS(o.URL, where, err)
 		}
 		conn = secured
 	}
@@ -130,6 +130,16 @@ var transports = map[string]struct {
 func CheckURL(text string) error {
 	_, err := parseURL(text)
 	return err
+}
+
+// Host returns the host of a router's address.
+func Host(text string) (string, error) {
+	where, err := parseURL(text)
+	if err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(where.address)
+	return host, err
 }
 
 // parseURL reads scheme://host[:port].

@@ -90,6 +90,16 @@ func explain(op string, where place, err error) error {
 	return f.WithCode(CodeUnreachable, "Check the address, the cable, and that the router is on.")
 }
 
+// explainTLS explains an error of the handshake. A plain service hangs up on what
+// it cannot read; so does one that is not for this machine.
+func explainTLS(address string, where place, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fault.New(fault.Unavailable, "TLS with "+address, err).WithCode(CodeServiceOff, "The router hung up before TLS was up: either that port is a plain service and does not speak TLS"+
+			" (8728 api, 80 www; /ip/service/print), or /ip/service address= of "+where.service+" does not allow this machine.")
+	}
+	return explain("TLS with "+address, where, err)
+}
+
 // noCertificate reports the alert of a server that shares no cipher with us:
 // RouterOS without a certificate offers anonymous Diffie-Hellman only (facts.md
 // §1). crypto/tls has no type for alerts received.
