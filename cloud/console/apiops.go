@@ -13,19 +13,21 @@ import (
 
 type noInput struct{}
 
-type siteInput struct {
+// SiteInput is the address of what belongs to a site. Exported: the API library
+// passes over fields of embedded types that are not.
+type SiteInput struct {
 	Site string `path:"site" maxLength:"64"`
 }
 
 type pageInput struct {
-	siteInput
+	SiteInput
 	Query string `query:"q" maxLength:"100" doc:"Part of a name, a voucher code or a MAC in any spelling."`
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	After string `query:"after" maxLength:"200" doc:"Next of the page before."`
 }
 
 type sessionsInput struct {
-	siteInput
+	SiteInput
 	Open  bool `query:"open" default:"true" doc:"Only open sessions; false adds closed ones, newest first."`
 	Limit int  `query:"limit" minimum:"1" maximum:"1000" default:"200"`
 }
@@ -51,7 +53,7 @@ func (s *Server) siteOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites", "list-sites", "All sites with what was last heard of them", http.StatusOK), s.apiSites)
 	register(s, api, operation("POST /api/v1/sites", "create-site", "Add a site", http.StatusCreated), s.apiCreateSite)
 	register(s, api, operation("GET /api/v1/sites/{site}", "get-site", "One site", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (apiSite, error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (apiSite, error) {
 			st, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site))
 			return toAPISite(st, s.now()), err
 		})
@@ -144,12 +146,13 @@ func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *cre
 	return toAPIPlan(made), err
 }
 
-type accountInput struct {
+// AccountInput is the address of what belongs to a guest; exported like SiteInput.
+type AccountInput struct {
 	Account string `path:"id" maxLength:"64"`
 }
 
 type lockInput struct {
-	accountInput
+	AccountInput
 	Body *struct {
 		Reason string `json:"reason,omitempty" maxLength:"200" doc:"For your records. A cashier must give one."`
 	}
@@ -164,7 +167,7 @@ func (in *lockInput) reason() string {
 }
 
 type createAccountInput struct {
-	siteInput
+	SiteInput
 	Key  string `header:"Idempotency-Key" maxLength:"100" doc:"A repeat with the same key gets the first answer instead of a second account."`
 	Body struct {
 		Kind     string `json:"kind" enum:"user,voucher,device"`
@@ -179,7 +182,7 @@ func (s *Server) accountOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites/{site}/accounts", "list-accounts", "Guests of a site", http.StatusOK), s.apiAccounts)
 	register(s, api, operation("POST /api/v1/sites/{site}/accounts", "create-account", "Add a guest with a pass of a plan", http.StatusCreated), s.apiCreateAccount)
 	register(s, api, operation("GET /api/v1/accounts/{id}", "get-account", "One guest", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *accountInput) (apiAccount, error) {
+		func(ctx context.Context, op hotspot.Operator, in *AccountInput) (apiAccount, error) {
 			g, err := s.Store.Guest(ctx, op.Organization, hotspot.AccountID(in.Account))
 			return toAPIAccount(g, s.now(), masked(op)), err
 		})
@@ -244,12 +247,12 @@ type apiDone struct {
 
 func (s *Server) boxOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites/{site}/agents", "list-agents", "Boxes enrolled at a site", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (list[apiAgent], error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (list[apiAgent], error) {
 			agents, err := s.Store.Agents(ctx, op.Organization, hotspot.SiteID(in.Site))
 			return listOf(agents, "", toAPIAgent), err
 		})
 	register(s, api, operation("POST /api/v1/sites/{site}/enrolment-codes", "create-enrolment-code", "Make a code that enrols one box", http.StatusCreated),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (apiCode, error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (apiCode, error) {
 			if _, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site)); err != nil {
 				return apiCode{}, err
 			}
