@@ -16,6 +16,7 @@ type Crowd struct {
 // guest is where one guest stands.
 type guest struct {
 	at       int    // position in the script
+	started  bool   // its Start was sent
 	session  uint32 // number of its session at the router
 	class    []byte // of the Accept
 	seconds  uint32
@@ -40,6 +41,11 @@ func (c *Crowd) advance(g *guest, k Kind) {
 	switch k {
 	case PAP, CHAP:
 		*g = guest{at: g.at, session: c.session.Add(1) & 0xffffff, class: g.class[:0]}
+	case Start:
+		if g.started || g.session == 0 { // without a login before it
+			*g = guest{at: g.at, session: c.session.Add(1) & 0xffffff}
+		}
+		g.started = true
 	case Interim, Stop:
 		g.seconds++
 		g.up += 1_000
