@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"iwas/internal/radload"
 )
 
@@ -294,11 +296,21 @@ func Echo(listen string) error {
 		return err
 	}
 	_ = c.SetReadBuffer(4 << 20)
-	b := make([]byte, 4096)
+	conn := ipv4.NewPacketConn(c)
+	var space [32][4096]byte
+	in := make([]ipv4.Message, len(space))
 	for {
-		n, from, err := c.ReadFromUDPAddrPort(b)
-		if err == nil {
-			_, err = c.WriteToUDPAddrPort(b[:n], from)
+		for i := range in {
+			in[i].Buffers = [][]byte{space[i][:]}
+		}
+		n, err := conn.ReadBatch(in, 0)
+		for i := range in[:max(n, 0)] {
+			in[i].Buffers[0] = in[i].Buffers[0][:in[i].N]
+		}
+		for sent := 0; err == nil && sent < n; {
+			var k int
+			k, err = conn.WriteBatch(in[sent:n], 0)
+			sent += k
 		}
 		if err != nil {
 			return errors.Join(err, c.Close())

@@ -391,3 +391,31 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkEcho(b *testing.B) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteToUDPAddrPort(buf[:n], from)
+		}
+	}()
+	a := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	r, err := Run(b.Context(), Options{Auth: a, Acct: a, Secret: testSecret, Crowd: testCrowd(10000), Script: []Kind{PAP}, Echo: true, Time: 3 * time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(r.Rate(), "answers/s")
+	c.Close()
+	<-done
+}
