@@ -121,16 +121,24 @@ type createPlanInput struct {
 
 func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *createPlanInput) (apiPlan, error) {
 	l := in.Body.Limits
-	rate, err := hotspot.ParseRateLimit(l.Rate)
-	if err != nil {
-		return apiPlan{}, invalid("create plan", map[string]error{"limits.rate": err})
+	rate, rateErr := hotspot.ParseRateLimit(l.Rate)
+	slow, slowErr := hotspot.ParseRateLimit(l.SlowRate)
+	hours, hoursErr := hotspot.ParseHours(l.Hours)
+	wrong := map[string]error{}
+	for field, err := range map[string]error{"limits.rate": rateErr, "limits.slow_rate": slowErr, "limits.hours": hoursErr} {
+		if err != nil {
+			wrong[field] = err
+		}
+	}
+	if len(wrong) > 0 {
+		return apiPlan{}, invalid("create plan", wrong)
 	}
 	for _, n := range []int64{l.TimeS, l.ValidityS, l.IdleTimeoutS} {
 		if n > seconds(100*365*24*time.Hour) {
 			return apiPlan{}, invalid("create plan", map[string]error{"limits": errors.New("a time is at most a hundred years")})
 		}
 	}
-	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
+	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Hours: hours, SlowRate: slow, Swap: hotspot.DeviceSwap(l.DeviceSwap), Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
 		Validity: time.Duration(l.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(l.Upload), Download: hotspot.Octets(l.Download),
 		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists}}
 	if p.Clock == "" {

@@ -74,7 +74,10 @@ func newFake(t testing.TB) *fakeCloud {
 	f.plans = []hotspot.Plan{
 		{ID: "hour", Name: "One hour", Price: hotspot.Money{Minor: 250, Currency: "EUR"}, Limits: hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 30 * 24 * time.Hour, Rate: rate(2, 10), Devices: 1}},
 		{ID: "day", Name: "Day pass", Price: hotspot.Money{Minor: 600, Currency: "EUR"}, Limits: hotspot.Limits{Time: 24 * time.Hour, Clock: hotspot.Continuous, Rate: rate(5, 20), Download: 5_000_000_000, Devices: 2}},
-		{ID: "staff", Name: "Staff", Limits: hotspot.Limits{Devices: 3}},
+		{ID: "staff", Name: "Staff", Limits: hotspot.Limits{Devices: 3, IdleTimeout: 10 * time.Minute, AddressLists: []string{"staff", "printers"},
+			Hours: hotspot.Hours{{Days: 0b0111110, Begin: 8 * 60, End: 16 * 60}, {Days: 0b1000001, Begin: 22 * 60, End: 2 * 60}}, Total: 20_000_000_000, Swap: hotspot.SwapMove,
+			Rate:     hotspot.RateLimit{Max: rate(2, 10).Max, Burst: rate(4, 20).Max},
+			SlowRate: rate(1, 1)}},
 	}
 	f.guests = guestsOf(f.plans)
 	f.agents = []hotspot.Agent{
