@@ -79,6 +79,6 @@ func load(ctx context.Context, s server, o radload.Options) (measurement, error)
 func answers(ctx context.Context, s server, crowd *radload.Crowd) bool {
 	auth, acct := s.Doors()
 	r, err := radload.Run(ctx, radload.Options{Auth: auth, Acct: acct, Secret: sharedSecret, Crowd: crowd, Script: []radload.Kind{radload.PAP},
-		Once: true, Outstanding: 1, Time: time.Second, Resend: 20 * time.Millisecond, Tries: 1})
+		Once: true, Outstanding: 1, Time: time.Second, Resend: 10 * time.Millisecond, Tries: 1})
 	return err == nil && r.Clean() == nil
 }

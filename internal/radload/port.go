@@ -188,7 +188,7 @@ func (p *port) flush() error {
 
 // wait receives what is there, or sleeps until something is due.
 func (p *port) wait(ctx context.Context, now, end time.Time) error {
-	until := now.Add(tick)
+	until := now.Add(min(tick, p.o.Resend/4))
 	if p.every > 0 && p.ready() && p.due.Before(until) && p.due.Before(end) {
 		until = p.due
 	}
