@@ -76,7 +76,7 @@ func (j *judge) records() []hotspot.Accounting {
 }
 
 // newServer starts a server on free loopback ports; 127.0.0.1 is its NAS.
-func newServer(t *testing.T, j *judge, change func(*Server)) *Server {
+func newServer(t testing.TB, j *judge, change func(*Server)) *Server {
 	t.Helper()
 	s := &Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"}, Decider: j, Accountant: j,
 		NASes: []NAS{{ID: "r1", Network: netip.MustParsePrefix("127.0.0.1/32"), Secret: secret.Value(testSecret)}}}
