@@ -179,7 +179,7 @@ func checkSealed(t *testing.T, request, reply []byte) {
 }
 
 func BenchmarkAccessRequest(b *testing.B) {
-	request, n := routerAccess(1), newNAS(NAS{Secret: testSecret})
+	request, n, verdict := routerAccess(1), newNAS(NAS{Secret: testSecret}), grant()
 	b.ReportAllocs()
 	for b.Loop() {
 		packet, ma, _ := triage(request, false)
@@ -190,7 +190,7 @@ func BenchmarkAccessRequest(b *testing.B) {
 		if _, reason, _ := decodeRequest(packet, k, "r1", time.Now()); reason != "" {
 			b.Fatal(reason)
 		}
-		if _, err := encodeVerdict(packet, k, grant()); err != nil {
+		if _, err := encodeVerdict(packet, k, verdict); err != nil {
 			b.Fatal(err)
 		}
 	}

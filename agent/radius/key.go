@@ -2,6 +2,7 @@ package radius
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/md5" // #nosec: RADIUS is built on MD5 (RFC 2865 §3, RFC 3579 §3.2)
 	"crypto/subtle"
 	"encoding"
@@ -18,13 +19,28 @@ type key struct {
 	inner, outer []byte // states of MD5 after the inner and the outer pad (RFC 2104 §2)
 }
 
-// digest is MD5 that can be set to a state.
-type digest interface {
+// hasher is MD5 that can be set to a state, and room for its result.
+type hasher struct {
 	hash.Hash
-	encoding.BinaryUnmarshaler
+	state encoding.BinaryUnmarshaler // the same MD5; nil if it cannot be set
+	sum   [md5.Size]byte
 }
 
-var digests = sync.Pool{New: func() any { return md5.New().(digest) }}
+var hashers = sync.Pool{New: func() any {
+	d := md5.New()
+	state, _ := d.(encoding.BinaryUnmarshaler)
+	return &hasher{Hash: d, state: state}
+}}
+
+// set puts the hash into a state of padded.
+func (h *hasher) set(state []byte) bool {
+	return h.state != nil && h.state.UnmarshalBinary(state) == nil
+}
+
+func (h *hasher) finish() [md5.Size]byte {
+	h.Sum(h.sum[:0])
+	return h.sum
+}
 
 var zeroes [16]byte
 
@@ -41,58 +57,73 @@ func newKey(v secret.Value) *key {
 	return k
 }
 
-// padded returns the state of MD5 after block with every octet changed by pad.
+// padded returns the state of MD5 after block with every octet changed by pad;
+// nil if this MD5 cannot save it.
 func padded(block [md5.BlockSize]byte, pad byte) []byte {
 	for i := range block {
 		block[i] ^= pad
 	}
-	h := md5.New()
-	h.Write(block[:])
-	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	d := md5.New()
+	d.Write(block[:])
+	m, ok := d.(encoding.BinaryMarshaler)
+	if !ok {
+		return nil
+	}
+	state, err := m.MarshalBinary()
 	if err != nil {
-		panic("radius: MD5 cannot save its state: " + err.Error()) // it can since Go 1.10
+		return nil
 	}
 	return state
 }
 
-func restore(d digest, state []byte) {
-	if err := d.UnmarshalBinary(state); err != nil {
-		panic("radius: MD5 cannot restore its state: " + err.Error())
+// hmac is HMAC-MD5 of the parts.
+func (k *key) hmac(parts ...[]byte) [md5.Size]byte {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	if h.set(k.inner) {
+		for _, p := range parts {
+			h.Write(p)
+		}
+		h.finish()
+		if h.set(k.outer) {
+			h.Write(h.sum[:])
+			return h.finish()
+		}
 	}
+	long := hmac.New(md5.New, k.secret) // an MD5 without states
+	for _, p := range parts {
+		long.Write(p)
+	}
+	return [md5.Size]byte(long.Sum(nil))
 }
 
-// hmac appends HMAC-MD5 of the parts to out.
-func (k *key) hmac(out []byte, parts ...[]byte) []byte {
-	d := digests.Get().(digest)
-	defer digests.Put(d)
-	restore(d, k.inner)
+// md5 is MD5 of the parts and the secret.
+func (k *key) md5(parts ...[]byte) [md5.Size]byte {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.Reset()
 	for _, p := range parts {
-		d.Write(p)
+		h.Write(p)
 	}
-	at := len(out)
-	out = d.Sum(out)
-	restore(d, k.outer)
-	d.Write(out[at:])
-	return d.Sum(out[:at])
+	h.Write(k.secret)
+	return h.finish()
 }
 
-// md5 appends MD5 of the parts and the secret to out.
-func (k *key) md5(out []byte, parts ...[]byte) []byte {
-	d := digests.Get().(digest)
-	defer digests.Put(d)
-	d.Reset()
-	for _, p := range parts {
-		d.Write(p)
-	}
-	d.Write(k.secret)
-	return d.Sum(out)
+// md5pad is MD5 of the secret and what came before (RFC 2865 §5.2).
+func (k *key) md5pad(before []byte) [md5.Size]byte {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	h.Write(k.secret)
+	h.Write(before)
+	return h.finish()
 }
 
 // proves checks the Request Authenticator of accounting, MD5(code, id, length,
 // zeroes, attributes, secret) (RFC 2866 §3).
 func (k *key) proves(b []byte) bool {
-	var sum [16]byte
-	return subtle.ConstantTimeCompare(k.md5(sum[:0], b[:4], zeroes[:], b[headerLen:]), b[4:headerLen]) == 1
+	sum := k.md5(b[:4], zeroes[:], b[headerLen:])
+	return subtle.ConstantTimeCompare(sum[:], b[4:headerLen]) == 1
 }
 
 // signed checks the Message-Authenticator whose value stands at ma: the HMAC
@@ -103,8 +134,7 @@ func (k *key) signed(b []byte, ma int) bool {
 	if b[0] == codeAccountingRequest {
 		authenticator = zeroes[:]
 	}
-	var sum [16]byte
-	k.hmac(sum[:0], b[:4], authenticator, b[headerLen:ma], zeroes[:], b[ma+16:])
+	sum := k.hmac(b[:4], authenticator, b[headerLen:ma], zeroes[:], b[ma+16:])
 	return subtle.ConstantTimeCompare(sum[:], b[ma:ma+16]) == 1
 }
 
@@ -112,10 +142,11 @@ func (k *key) signed(b []byte, ma int) bool {
 // if signed, sixteen zeroes as the value of a Message-Authenticator in front.
 func (k *key) seal(b []byte, signed bool) {
 	if signed {
-		k.hmac(b[headerLen+2:headerLen+2], b)
+		sum := k.hmac(b)
+		copy(b[headerLen+2:], sum[:])
 	}
-	var sum [16]byte
-	copy(b[4:headerLen], k.md5(sum[:0], b)) // RFC 2865 §3
+	sum := k.md5(b) // RFC 2865 §3
+	copy(b[4:headerLen], sum[:])
 }
 
 // password undoes RFC 2865 §5.2. ok is false for a length the RFC does not allow,
@@ -124,15 +155,10 @@ func (k *key) password(hidden, authenticator []byte) (password string, ok bool) 
 	if len(hidden) < 16 || len(hidden) > 128 || len(hidden)%16 != 0 {
 		return "", false
 	}
-	d := digests.Get().(digest)
-	defer digests.Put(d)
 	var clear [128]byte
-	var sum [16]byte
 	for i := 0; i < len(hidden); i += 16 {
-		d.Reset()
-		d.Write(k.secret)
-		d.Write(authenticator)
-		subtle.XORBytes(clear[i:i+16], hidden[i:i+16], d.Sum(sum[:0]))
+		sum := k.md5pad(authenticator)
+		subtle.XORBytes(clear[i:i+16], hidden[i:i+16], sum[:])
 		authenticator = hidden[i : i+16]
 	}
 	text, padding := clear[:len(hidden)], []byte(nil)
