@@ -16,6 +16,7 @@ import (
 
 	"iwas/agent/uplink"
 	"iwas/internal/buildinfo"
+	"iwas/internal/condition"
 )
 
 func printJSON(cmd *cobra.Command, v any) error {
@@ -147,9 +148,51 @@ func fetchStatus(ctx context.Context, addr string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 }
 
+// group is a command that only has commands below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &exitError{exitUsage, fmt.Errorf("%s has no command %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())}
+			}
+			return cmd.Help()
+		},
+	}
+	c.AddCommand(below...)
+	return c
+}
+
+func explainCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "explain CODE", Short: "Say what a code such as RTR-104 means and what to do; needs no network", Args: cobra.MaximumNArgs(1),
+		Long: "Prints the help page of a code of the catalogue. Without a code it lists them all.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				if o.json {
+					return printJSON(cmd, condition.All())
+				}
+				for _, c := range condition.All() {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-7s %s\n", c.Code, c.Severity, c.Title)
+				}
+				return nil
+			}
+			c, ok := condition.Lookup(args[0])
+			if !ok {
+				return &exitError{exitUsage, fmt.Errorf("there is no code %q; iwas-agent explain lists them all", args[0])}
+			}
+			page, _ := condition.Page(c.Code) // every code has one; a test sees to it
+			if o.json {
+				return printJSON(cmd, map[string]any{"code": c.Code, "severity": c.Severity, "title": c.Title, "cause": c.Cause, "next": c.Next, "page": page})
+			}
+			fmt.Fprint(cmd.OutOrStdout(), page)
+			return nil
+		},
+	}
+}
+
 func configCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Show or check the configuration"}
-	c.AddCommand(
+	return group("config", "Show or check the configuration",
 		&cobra.Command{
 			Use: "validate", Short: "Check the configuration file", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -174,5 +217,4 @@ func configCommand(o *options) *cobra.Command {
 			},
 		},
 	)
-	return c
 }

@@ -16,6 +16,7 @@ import (
 	"iwas/agent/radius"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/routeros"
 	"iwas/internal/secret"
 )
 
@@ -62,10 +63,10 @@ type nasConfig struct {
 }
 
 type routerConfig struct {
-	URL          string `toml:"url"`           // api-ssl://host:8729, api://host:8728; "" leaves locks unproven
+	URL          string `toml:"url"`           // api-ssl://host:8729 or https://host; "" leaves locks unproven
 	User         string `toml:"user"`          // of the service user on the router
 	PasswordFile string `toml:"password_file"` // of that user
-	SHA256       string `toml:"sha256"`        // fingerprint of the router's certificate, for api-ssl
+	SHA256       string `toml:"sha256"`        // fingerprint of the router's certificate, for api-ssl and https
 }
 
 func defaultConfig() config {
@@ -82,19 +83,13 @@ func defaultConfig() config {
 // defaults only if mayMiss. Relative file names are relative to the file.
 func loadConfig(path string, mayMiss bool) (config, error) {
 	c := defaultConfig()
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && mayMiss {
-		return c, nil
-	}
-	if err != nil {
-		return c, fault.New(fault.Invalid, "read configuration", err)
-	}
-	dec := toml.NewDecoder(strings.NewReader(string(b)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return c, fault.New(fault.Invalid, "", tomlError(path, err))
+	if err := readTOML(path, &c); err != nil && !(errors.Is(err, os.ErrNotExist) && mayMiss) {
+		return c, err
 	}
 	dir := filepath.Dir(path)
+	if err := c.readParts(filepath.Join(dir, partsDir)); err != nil {
+		return c, err
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -104,6 +99,63 @@ func loadConfig(path string, mayMiss bool) (config, error) {
 		return c, fault.New(fault.Invalid, path, err)
 	}
 	return c, nil
+}
+
+// readTOML reads a file into v; unknown keys are errors.
+func readTOML(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fault.New(fault.Invalid, "read configuration", err)
+	}
+	dec := toml.NewDecoder(strings.NewReader(string(b)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fault.New(fault.Invalid, "", tomlError(path, err))
+	}
+	return nil
+}
+
+// partsDir is the folder beside the configuration file with a file a router, as
+// `iwas-agent router add` writes them.
+const partsDir = "conf.d"
+
+// part is one file of partsDir.
+type part struct {
+	NAS []nasConfig `toml:"nas"`
+}
+
+// readParts adds the routers of the files in dir, in the order of their names.
+func (c *config) readParts(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.toml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		var p part
+		if err := readTOML(file, &p); err != nil {
+			return err
+		}
+		c.NAS = append(c.NAS, p.NAS...)
+	}
+	return nil
+}
+
+// writeRouterConfig writes a router's section beside the configuration file and
+// returns where. Nothing that a person wrote is touched.
+func writeRouterConfig(config string, n nasConfig) (string, error) {
+	dir := filepath.Join(filepath.Dir(config), partsDir)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	file, err := filepath.Abs(filepath.Join(dir, n.ID+".toml"))
+	if err != nil {
+		return "", err
+	}
+	b, err := toml.Marshal(part{NAS: []nasConfig{n}})
+	if err != nil {
+		return "", err
+	}
+	return file, secret.WriteFile(file, append([]byte("# Written by iwas-agent router add; it may be edited.\n"), b...))
 }
 
 // paths returns every file name in the configuration.
@@ -184,8 +236,8 @@ func (c *config) validate() error {
 			}
 		}
 		if r := n.Router; r.URL != "" {
-			if !strings.HasPrefix(r.URL, "api://") && !strings.HasPrefix(r.URL, "api-ssl://") {
-				bad(key("router.url"), "%q must begin with api-ssl:// or, named on purpose, api://", r.URL)
+			if err := routeros.CheckURL(r.URL); err != nil {
+				bad(key("router.url"), "%v", err)
 			}
 			if r.User == "" || r.PasswordFile == "" {
 				bad(key("router"), "user and password_file belong to url")

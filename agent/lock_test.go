@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -35,11 +36,15 @@ type bench struct {
 	t      testing.TB
 	db     *store.DB
 	server *radius.Server
+	judge  *judge
+	calls  *counted                  // the judge's routers
+	frozen atomic.Pointer[time.Time] // the judge's clock, when it stands still
 	hash   wire.SetHash
 	rev    int64
 }
 
-func newBench(t testing.TB, accounts int) *bench {
+// newBench has users user0, user1, … with the password "pw" and a pass each.
+func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 	t.Helper()
 	key, err := secret.NewKey()
 	if err != nil {
@@ -52,7 +57,14 @@ func newBench(t testing.TB, accounts int) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server.Decider, b.server.Accountant = b.db, b.db
+	b.calls = &counted{}
+	b.judge = &judge{store: b.db, routers: b.calls, log: slog.New(slog.DiscardHandler), now: func() time.Time {
+		if at := b.frozen.Load(); at != nil {
+			return *at
+		}
+		return time.Now()
+	}}
+	b.server.Decider, b.server.Accountant = b.judge, b.db
 	var docs []wire.Doc
 	sealed, err := key.Public().Seal("pw")
 	if err != nil {
@@ -60,7 +72,7 @@ func newBench(t testing.TB, accounts int) *bench {
 	}
 	for i := range accounts {
 		docs = append(docs, b.doc(wire.DocAccount, fmt.Sprintf("a%d", i), wire.AccountDoc{Kind: hotspot.User, Username: fmt.Sprintf("user%d", i), Password: sealed}),
-			b.doc(wire.DocPass, fmt.Sprintf("p%d", i), wire.PassDoc{Account: hotspot.AccountID(fmt.Sprintf("a%d", i)), Limits: wire.LimitsBody{Devices: 1000}}))
+			b.doc(wire.DocPass, fmt.Sprintf("p%d", i), wire.PassDoc{Account: hotspot.AccountID(fmt.Sprintf("a%d", i)), Limits: limits}))
 	}
 	b.rev = 1
 	b.apply(wire.State{Snapshot: "s1", Part: 1, Parts: 1, Docs: docs})
@@ -149,7 +161,7 @@ func ask(conn net.Conn, packet []byte) (layeh.Code, error) {
 // that was accepted before.
 func TestTheFirstRequestAfterALockIsRejected(t *testing.T) {
 	const accounts = 8
-	b := newBench(t, accounts)
+	b := newBench(t, accounts, wire.LimitsBody{Devices: 1000})
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	var logins atomic.Int64

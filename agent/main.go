@@ -47,6 +47,8 @@ func (e *exitError) Unwrap() error { return e.err }
 // run is main without the process: tests call it.
 func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) int {
 	root := commands()
+	started := false
+	noteStart(root, &started)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -60,10 +62,26 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 		fmt.Fprintln(talk, "Next:", hint)
 	}
 	var e *exitError
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e.code
+	case !started: // words, flags or arguments that no command takes
+		return exitUsage
 	}
 	return exitFailed
+}
+
+// noteStart sets started once any command begins its work.
+func noteStart(c *cobra.Command, started *bool) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			*started = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		noteStart(sub, started)
+	}
 }
 
 // options are the flags every command has.
@@ -105,7 +123,7 @@ func commands() *cobra.Command {
 				return serve(cmd.Context(), c, cmd.ErrOrStderr())
 			},
 		},
-		enrollCommand(o), statusCommand(o), configCommand(o),
+		enrollCommand(o), statusCommand(o), routerCommand(o), explainCommand(o), configCommand(o),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -77,10 +77,10 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 		if err := s.db.Started(ctx, buildinfo.Version(), s.boot); err != nil {
 			return err
 		}
-		s.wireRADIUS(nases, front)
 		if err := s.wireRouters(nases, back); err != nil {
 			return &exitError{exitBadConfig, err}
 		}
+		s.wireRADIUS(nases, front)
 		if err := s.wireUplink(back); err != nil {
 			return err
 		}
@@ -164,7 +164,8 @@ func (s *site) openStore(ctx context.Context) error {
 }
 
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
-	s.radius.NASes, s.radius.Decider, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db, s.db.RecordReject
+	s.radius.NASes, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db.RecordReject
+	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
 	sup.Add(task{"radius", s.radius.Serve})
 }
 
@@ -179,8 +180,16 @@ func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
 			if err != nil {
 				return fmt.Errorf("nas %s: %w", n.ID, err)
 			}
-			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, PinnedSHA256: n.Router.SHA256}
-			r.Dial = func(ctx context.Context) (routeros.Conn, error) { return routeros.Dial(ctx, opts) }
+			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, Pace: new(routeros.Pace)}
+			r.Dial = func(ctx context.Context) (routeros.Conn, error) {
+				pin, err := s.cfg.fingerprint(n) // read each time: a person may have trusted another meanwhile
+				if err != nil {
+					return nil, err
+				}
+				with := opts
+				with.PinnedSHA256 = pin
+				return routeros.Dial(ctx, with)
+			}
 		}
 		s.enforcer.Routers = append(s.enforcer.Routers, r)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -79,7 +80,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 	}
 	for _, r := range rejects {
 		out.Rejects = append(out.Rejects, statuspage.Reject{At: r.At, Username: r.Username, MAC: r.MAC.Masked(), Reason: r.Reason,
-			Meaning: aaa.TechnicianMessage(r.Reason), Message: r.Message})
+			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message})
 	}
 	locks, err := s.db.Locks(ctx, locksShown)
 	if err != nil {

@@ -5,7 +5,6 @@ package aaa
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -17,119 +16,64 @@ const InterimInterval = 120 * time.Second
 // Decide answers one Access-Request.
 //
 // The credential is checked before anything else is said, so that a wrong
-// password learns nothing about the account; then the lock, then the pass.
+// password learns nothing about the account; then the lock, the pass and what is
+// left of it, the hours, and last the devices, which another one may leave.
+//
+// The speed is that of Limits.RateAfter. While a pass that slows down has data
+// left, the Accept carries no data limit: RouterOS ends a session at its limit
+// and takes the MAC cookie (facts.md §3), and a guest who is to stay must not be
+// thrown out first. The slower speed then comes with the next login, or earlier
+// by a CoA-Request after the interim that used the data up: at most one
+// interim interval of each device is carried at the full speed.
 func Decide(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 	if f.Account == nil {
-		return refuse(f, hotspot.ReasonUnknown)
+		return refuse(&f, hotspot.ReasonUnknown)
 	}
-	if reason := checkCredential(*f.Account, f.Password, r); reason != hotspot.ReasonNone {
-		return refuse(f, reason)
+	if reason := checkCredential(f.Account, f.Password, &r); reason != hotspot.ReasonNone {
+		return refuse(&f, reason)
 	}
 	if f.Lock != nil {
-		return refuse(f, hotspot.ReasonLocked)
+		return refuse(&f, hotspot.ReasonLocked)
 	}
 	if f.Pass == nil {
-		return refuse(f, hotspot.ReasonNoPass)
+		return refuse(&f, hotspot.ReasonNoPass)
 	}
-	left, reason := Remaining(*f.Pass, f.Now)
+	left, reason := remaining(f.Pass, f.Now)
 	if reason != hotspot.ReasonNone {
-		return refuse(f, reason)
+		return refuse(&f, reason)
 	}
-	if othersOnline(f.Sessions, r.MAC) >= f.Pass.Limits.DevicesAtOnce() {
-		return refuse(f, hotspot.ReasonTooManyDevices)
+	l := &f.Pass.Limits
+	if len(l.Hours) > 0 {
+		open, change := openHours(l.Hours, f.Now, f.Location)
+		if !open {
+			return refuseHours(&f, change)
+		}
+		if !change.IsZero() {
+			left.limit(change.Sub(f.Now))
+		}
 	}
-	l := f.Pass.Limits
+	allowed := l.DevicesAtOnce()
+	if others := devicesInTheWay(f.Sessions, r.MAC); others >= allowed {
+		return refuseDevice(&f, &r, others-allowed+1)
+	}
 	return hotspot.Verdict{
 		Accept: true, Account: f.Account.ID, Pass: f.Pass.ID,
 		SessionTimeout: left.Time, IdleTimeout: l.IdleTimeout, InterimInterval: InterimInterval,
-		Rate: l.Rate, Devices: l.DevicesAtOnce(),
+		Rate: l.RateAfter(f.Pass.Usage), Devices: allowed,
 		UploadLeft: left.Upload, DownloadLeft: left.Download, TotalLeft: left.Total,
 		AddressLists: l.AddressLists,
 		FirstUse:     f.Pass.Usage.FirstUsed.IsZero(),
 	}
 }
 
-func refuse(f hotspot.Facts, reason hotspot.Reason) hotspot.Verdict {
-	v := hotspot.Verdict{Reason: reason, Message: GuestMessage(reason, f.Language)}
-	if f.Account != nil {
-		v.Account = f.Account.ID
+// openHours is Hours.At with what is left to use in whole seconds: closing
+// within a second is closed.
+func openHours(h hotspot.Hours, now time.Time, zone *time.Location) (open bool, change time.Time) {
+	open, change = h.At(now, zone)
+	if open && !change.IsZero() && change.Sub(now) < time.Second {
+		return h.At(change, zone)
 	}
-	if f.Pass != nil {
-		v.Pass = f.Pass.ID
-	}
-	return v
-}
-
-// checkCredential applies the rules of the account's kind.
-func checkCredential(a hotspot.Account, password hotspot.Password, r hotspot.Request) hotspot.Reason {
-	none := r.Credential.Kind == hotspot.NoCredential
-	switch a.Kind {
-	case hotspot.User:
-		if none {
-			return hotspot.ReasonNoCredential
-		}
-		// An account without a password is one nobody can log in to: an empty
-		// User-Password must never match it.
-		if password == "" || !r.Credential.Matches(password) {
-			return hotspot.ReasonBadPassword
-		}
-		return hotspot.ReasonNone
-	case hotspot.Voucher:
-		// The code is the only credential: a page may send it as the password
-		// too, in the spelling the guest typed, or send none.
-		key := hotspot.LoginKey(hotspot.Voucher, a.Username)
-		if hotspot.LoginKey(hotspot.Voucher, r.Username) != key {
-			return hotspot.ReasonBadPassword
-		}
-		same := r.Credential.Kind == hotspot.Clear && hotspot.LoginKey(hotspot.Voucher, r.Credential.Clear.Reveal()) == key
-		if none || same || matchesAny(r.Credential, "", r.Username, a.Username, key, strings.ToLower(key)) {
-			return hotspot.ReasonNone
-		}
-		return hotspot.ReasonBadPassword
-	case hotspot.Device:
-		m, ok := hotspot.ParseMAC(a.Username)
-		if named, isMAC := hotspot.ParseMAC(r.Username); !ok || !isMAC || named != m || m != r.MAC {
-			return hotspot.ReasonMACMismatch
-		}
-		// mac-as-username sends an empty password, or mac-auth-password when
-		// the router has one; mac-as-username-and-password the name as spelled
-		// (facts.md §3, "Login methods").
-		sent, isMAC := hotspot.ParseMAC(r.Credential.Clear.Reveal())
-		if none || isMAC && sent == m || matchesAny(r.Credential, "", r.Username, a.Username, password.Reveal()) {
-			return hotspot.ReasonNone
-		}
-		return hotspot.ReasonBadPassword
-	}
-	return hotspot.ReasonBadPassword // a kind of a later version: nobody here knows how it proves itself
-}
-
-// matchesAny tries every form without an early exit, so that the time taken
-// does not say which one was close.
-func matchesAny(c hotspot.Credential, forms ...string) bool {
-	ok := false
-	for _, p := range forms {
-		ok = c.Matches(hotspot.Password(p)) || ok
-	}
-	return ok
-}
-
-// othersOnline counts the devices other than mac with a live or promised
-// session. A device logging in again replaces its own session. A session whose
-// MAC is not known counts as a device of its own.
-func othersOnline(sessions []hotspot.Session, mac hotspot.MAC) int {
-	seen := make(map[hotspot.MAC]bool, len(sessions))
-	n := 0
-	for _, s := range sessions {
-		switch {
-		case s.State == hotspot.Closed:
-		case s.MAC.IsZero():
-			n++
-		case s.MAC != mac && !seen[s.MAC]:
-			seen[s.MAC] = true
-			n++
-		}
-	}
-	return n
+	return open, change
 }
 
 // Left is what remains of a pass. Zero values mean "no limit".
@@ -138,14 +82,21 @@ type Left struct {
 	Upload, Download, Total hotspot.Octets
 }
 
-// Remaining returns what is left of a pass at now, or why nothing is.
-func Remaining(p hotspot.Pass, now time.Time) (Left, hotspot.Reason) {
-	var left Left
-	limit := func(d time.Duration) {
-		if left.Time == 0 || d < left.Time {
-			left.Time = d
-		}
+// limit lowers the time left. RFC 2865 §5.27: Session-Timeout has 32 bits of
+// seconds, and 0 may be read as no limit, so d is at least a second.
+func (l *Left) limit(d time.Duration) {
+	d = min(d.Truncate(time.Second), math.MaxUint32*time.Second)
+	if l.Time == 0 || d < l.Time {
+		l.Time = d
 	}
+}
+
+// Remaining returns what is left of a pass at now, or why nothing is. A pass
+// that slows down after its data has no data limit that ends it. Hours are not
+// part of it: they come back by themselves.
+func Remaining(p hotspot.Pass, now time.Time) (Left, hotspot.Reason) { return remaining(&p, now) }
+
+func remaining(p *hotspot.Pass, now time.Time) (left Left, reason hotspot.Reason) {
 	if !p.ValidFrom.IsZero() && now.Before(p.ValidFrom) {
 		return left, hotspot.ReasonNotYetValid
 	}
@@ -154,48 +105,43 @@ func Remaining(p hotspot.Pass, now time.Time) (Left, hotspot.Reason) {
 		if d < time.Second {
 			return left, hotspot.ReasonExpired
 		}
-		limit(d)
+		left.limit(d)
 	}
-	if t := p.Limits.Time; t > 0 {
-		d := t - p.Usage.Time
-		if p.Limits.Clock != hotspot.Metered {
-			d = t
-			if first := p.Usage.FirstUsed; !first.IsZero() {
+	l, u := &p.Limits, &p.Usage
+	if l.Time > 0 {
+		d := l.Time - u.Time
+		if l.Clock != hotspot.Metered {
+			d = l.Time
+			if !u.FirstUsed.IsZero() {
 				// A clock that was set back must not sell the time twice.
-				d = min(t, first.Add(t).Sub(now))
+				d = min(d, u.FirstUsed.Add(l.Time).Sub(now))
 			}
 		}
 		if d < time.Second {
 			return left, hotspot.ReasonTimeUsed
 		}
-		limit(d)
+		left.limit(d)
 	}
-	if left.Time > 0 {
-		// RFC 2865 §5.27: 32 bits of seconds; 0 may be read as no limit.
-		left.Time = min(left.Time.Truncate(time.Second), math.MaxUint32*time.Second)
+	if l.Slows() {
+		return left, hotspot.ReasonNone
 	}
-	u := p.Usage
-	for _, d := range []struct {
-		allowed, used hotspot.Octets
-		left          *hotspot.Octets
-	}{
-		{p.Limits.Upload, u.Upload, &left.Upload},
-		{p.Limits.Download, u.Download, &left.Download},
-		{p.Limits.Total, u.Upload.Add(u.Download), &left.Total},
-	} {
-		if d.allowed == 0 {
-			continue
+	if l.DataUsed(*u) {
+		return left, hotspot.ReasonDataUsed
+	}
+	rest := func(allowed, used hotspot.Octets) hotspot.Octets {
+		if allowed == 0 {
+			return 0
 		}
-		if d.used >= d.allowed {
-			return left, hotspot.ReasonDataUsed
-		}
-		*d.left = d.allowed - d.used
+		return allowed - used
 	}
+	left.Upload, left.Download = rest(l.Upload, u.Upload), rest(l.Download, u.Download)
+	left.Total = rest(l.Total, u.Upload.Add(u.Download))
 	return left, hotspot.ReasonNone
 }
 
 // OffReason says why an account with this pass and lock may not be online at
-// now, or "".
+// now, or "". Hours are not among the reasons: the Accept let the session end
+// with them, by the router's own count of seconds.
 func OffReason(p *hotspot.Pass, lock *hotspot.Lock, now time.Time) hotspot.OffReason {
 	if lock != nil {
 		return hotspot.OffLocked
@@ -203,7 +149,7 @@ func OffReason(p *hotspot.Pass, lock *hotspot.Lock, now time.Time) hotspot.OffRe
 	if p == nil {
 		return hotspot.OffNotValid
 	}
-	switch _, reason := Remaining(*p, now); reason {
+	switch _, reason := remaining(p, now); reason {
 	case hotspot.ReasonTimeUsed:
 		return hotspot.OffTimeUsed
 	case hotspot.ReasonDataUsed:

@@ -31,6 +31,11 @@ func chap(p string) hotspot.Credential {
 	return c
 }
 
+func short(c hotspot.Credential) hotspot.Credential {
+	c.Response = c.Response[:15]
+	return c
+}
+
 func user(l hotspot.Limits, u hotspot.Usage) hotspot.Facts {
 	return hotspot.Facts{Account: &hotspot.Account{ID: "a1", Kind: hotspot.User, Username: "bob"}, Password: "hello",
 		Pass: &hotspot.Pass{ID: "p1", Limits: l, Usage: u}, Now: now}
@@ -79,6 +84,15 @@ func TestCredentials(t *testing.T) {
 		"user without a password, empty CHAP":  {bare, hotspot.Request{Username: "bob", Credential: chap("")}, hotspot.ReasonBadPassword},
 		"a kind nobody knows, no credential":   {later, hotspot.Request{Username: "x"}, hotspot.ReasonBadPassword},
 		"a kind nobody knows, empty PAP":       {later, hotspot.Request{Username: "x", Credential: clear("")}, hotspot.ReasonBadPassword},
+		"user, NUL in the name":                {bob, hotspot.Request{Username: "bob\x00admin", Credential: clear("hello")}, hotspot.ReasonMalformed},
+		"user, NUL in the password":            {bob, hotspot.Request{Username: "bob", Credential: clear("hello\x00junk")}, hotspot.ReasonMalformed},
+		"user, name as the password":           {bob, hotspot.Request{Username: "bob", Credential: clear("bob")}, hotspot.ReasonBadPassword},
+		"user, password in capitals":           {bob, hotspot.Request{Username: "bob", Credential: clear("HELLO")}, hotspot.ReasonBadPassword},
+		"user, CHAP of one octet too few":      {bob, hotspot.Request{Username: "bob", Credential: short(chap("hello"))}, hotspot.ReasonBadPassword},
+		"voucher, spaces in the code":          {voucher, hotspot.Request{Username: "abcd 2345", Credential: clear("AB CD-23 45")}, ""},
+		"voucher, CHAP in small letters":       {voucher, hotspot.Request{Username: "ABCD2345", Credential: chap("abcd-2345")}, ""},
+		"voucher, CHAP of another code":        {voucher, hotspot.Request{Username: "ABCD2345", Credential: chap("abcd-2346")}, hotspot.ReasonBadPassword},
+		"device, the fixed password over PAP":  {fixed, hotspot.Request{Username: phone.String(), MAC: phone, Credential: clear("mac-secret")}, ""},
 		"device, other password":               {device, hotspot.Request{Username: phone.String(), MAC: phone, Credential: clear("x")}, hotspot.ReasonBadPassword},
 	} {
 		if got := Decide(tc.facts, tc.req); got.Reason != tc.want || got.Accept != (tc.want == "") {
@@ -119,23 +133,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestDevicesAtOnceCountsReservationsAndForgivesTheSameDevice(t *testing.T) {
-	f := user(hotspot.Limits{Devices: 1}, hotspot.Usage{})
-	req := hotspot.Request{Username: "bob", Credential: clear("hello"), MAC: phone}
-	f.Sessions = []hotspot.Session{{MAC: phone, State: hotspot.Live}}
-	if got := Decide(f, req); !got.Accept {
-		t.Errorf("the same device again: got %q, want accept", got.Reason)
-	}
-	f.Sessions = []hotspot.Session{{MAC: laptop, State: hotspot.Reserved}}
-	if got := Decide(f, req); got.Reason != hotspot.ReasonTooManyDevices {
-		t.Errorf("a promised session of another device: got %q, want %q", got.Reason, hotspot.ReasonTooManyDevices)
-	}
-	f.Sessions = []hotspot.Session{{MAC: laptop, State: hotspot.Closed}}
-	if got := Decide(f, req); !got.Accept {
-		t.Errorf("a closed session: got %q, want accept", got.Reason)
-	}
-}
-
 func TestAWrongPasswordLearnsNothing(t *testing.T) {
 	f := user(hotspot.Limits{}, hotspot.Usage{})
 	f.Lock = &hotspot.Lock{}
@@ -150,7 +147,8 @@ func TestAWrongPasswordLearnsNothing(t *testing.T) {
 // reasons is every code of the vocabulary, in the order of its declaration.
 var reasons = []hotspot.Reason{hotspot.ReasonUnknown, hotspot.ReasonBadPassword, hotspot.ReasonNoCredential,
 	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonNoPass,
-	hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed, hotspot.ReasonTooManyDevices}
+	hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed,
+	hotspot.ReasonOutsideHours, hotspot.ReasonTooManyDevices, hotspot.ReasonTooManyTries}
 
 func TestEveryReasonHasItsSentences(t *testing.T) {
 	if len(reasons) != len(sentences) {
@@ -252,51 +250,6 @@ func TestACredentialOfAnotherNeverOpens(t *testing.T) {
 		}
 		if v := Decide(f, hotspot.Request{Username: name, MAC: phone, Credential: c}); v.Accept {
 			t.Fatalf("%s %q let in with %q", kind, name, guess)
-		}
-	})
-}
-
-// TestNoAcceptBreaksALimit draws passes at random and holds every Accept
-// against the limits themselves.
-func TestNoAcceptBreaksALimit(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		dur := func(label string) time.Duration {
-			return time.Duration(rapid.Int64Range(0, 1e6).Draw(t, label)) * time.Second
-		}
-		oct := func(label string) hotspot.Octets {
-			return hotspot.Octets(rapid.Uint64Range(0, 1<<40).Draw(t, label))
-		}
-		l := hotspot.Limits{Time: dur("time"), Upload: oct("up"), Download: oct("down"), Total: oct("total"),
-			Clock: rapid.SampledFrom([]hotspot.Clock{hotspot.Continuous, hotspot.Metered, ""}).Draw(t, "clock")}
-		u := hotspot.Usage{Time: dur("used"), Upload: oct("uu"), Download: oct("ud")}
-		if rapid.Bool().Draw(t, "used before") {
-			u.FirstUsed = now.Add(-dur("ago"))
-		}
-		f := user(l, u)
-		if rapid.Bool().Draw(t, "locked") {
-			f.Lock = &hotspot.Lock{}
-		}
-		v := Decide(f, hotspot.Request{Username: "bob", Credential: clear("hello")})
-		if !v.Accept {
-			return
-		}
-		if f.Lock != nil {
-			t.Fatal("a locked account was let in")
-		}
-		if l.Time > 0 {
-			end := l.Time - u.Time
-			if l.Clock != hotspot.Metered {
-				end = l.Time
-				if !u.FirstUsed.IsZero() {
-					end = u.FirstUsed.Add(l.Time).Sub(now)
-				}
-			}
-			if v.SessionTimeout < time.Second || v.SessionTimeout > end {
-				t.Fatalf("Session-Timeout %v, want 1s to %v", v.SessionTimeout, end)
-			}
-		}
-		if l.Total > 0 && (v.TotalLeft == 0 || u.Upload+u.Download+v.TotalLeft > l.Total) {
-			t.Fatalf("total left %d of %d after %d", v.TotalLeft, l.Total, u.Upload+u.Download)
 		}
 	})
 }

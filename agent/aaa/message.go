@@ -1,14 +1,23 @@
 package aaa
 
-import "iwas/internal/hotspot"
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"iwas/internal/hotspot"
+)
 
 // sentence is what a refusal says: to the guest in the site's language, and to
 // the technician.
 type sentence struct{ en, ar, technician string }
 
 const (
-	wrongEnglish = "This name, code or password is not right. Please check the spelling."
-	wrongArabic  = "الاسم أو الرمز أو كلمة المرور غير صحيحة. يرجى التحقق من الكتابة."
+	wrongEnglish   = "This name, code or password is not right. Please check the spelling."
+	wrongArabic    = "الاسم أو الرمز أو كلمة المرور غير صحيحة. يرجى التحقق من الكتابة."
+	unclearEnglish = "The login page sent an unclear request. Please tell the staff."
+	unclearArabic  = "أرسلت صفحة الدخول طلبًا غير واضح. يرجى إبلاغ الموظفين."
 )
 
 var sentences = map[hotspot.Reason]sentence{
@@ -22,13 +31,9 @@ var sentences = map[hotspot.Reason]sentence{
 		"Please enter your password.",
 		"يرجى إدخال كلمة المرور.",
 		"the request carried neither User-Password nor CHAP-Password"},
-	hotspot.ReasonTwoCredentials: {
-		"The login page sent an unclear request. Please tell the staff.",
-		"أرسلت صفحة الدخول طلبًا غير واضح. يرجى إبلاغ الموظفين.",
+	hotspot.ReasonTwoCredentials: {unclearEnglish, unclearArabic,
 		"User-Password and CHAP-Password in one request, which RFC 2865 §4.1 forbids"},
-	hotspot.ReasonMalformed: {
-		"The login page sent an unclear request. Please tell the staff.",
-		"أرسلت صفحة الدخول طلبًا غير واضح. يرجى إبلاغ الموظفين.",
+	hotspot.ReasonMalformed: {unclearEnglish, unclearArabic,
 		"an attribute of the request has a length or content its RFC forbids"},
 	hotspot.ReasonMACMismatch: {
 		"This pass belongs to another device.",
@@ -41,7 +46,7 @@ var sentences = map[hotspot.Reason]sentence{
 	hotspot.ReasonNoPass: {
 		"There is no time on this account. Please ask at the counter.",
 		"لا يوجد رصيد في هذا الحساب. يرجى مراجعة الموظفين.",
-		"the account has no pass"},
+		"the account has no pass: sell it one, or look whether its document is in force"},
 	hotspot.ReasonNotYetValid: {
 		"This pass is not valid yet.",
 		"هذه البطاقة غير صالحة بعد.",
@@ -58,14 +63,25 @@ var sentences = map[hotspot.Reason]sentence{
 		"Your data is used up. Please buy a new pass.",
 		"انتهت كمية البيانات. يرجى شراء بطاقة جديدة.",
 		"the pass's data allowance is used"},
+	hotspot.ReasonOutsideHours: {
+		"This pass may not be used at this hour.",
+		"لا يمكن استخدام هذه البطاقة في هذا الوقت.",
+		"outside the hours of the plan"},
 	hotspot.ReasonTooManyDevices: {
 		"Too many devices are online with this pass. Log one out first.",
 		"عدد الأجهزة المتصلة بهذه البطاقة كبير. سجّل الخروج من أحدها أولًا.",
 		"devices at once: live sessions and logins not yet started reach the plan's limit"},
+	hotspot.ReasonTooManyTries: {
+		"Too many wrong tries. Please wait a minute, then try again.",
+		"محاولات خاطئة كثيرة. يرجى الانتظار دقيقة ثم المحاولة مرة أخرى.",
+		"wrong passwords or codes came too fast; this passes by itself"},
 }
 
+// maxReplyMessage is the room of one Reply-Message (RFC 2865 §5.18).
+const maxReplyMessage = 253
+
 // GuestMessage is the Reply-Message of a refusal in a language; English where
-// the language is not known. At most 253 octets (RFC 2865 §5.18), tested.
+// the language is not known. At most 253 octets.
 func GuestMessage(reason hotspot.Reason, language string) string {
 	s, known := sentences[reason]
 	switch {
@@ -77,5 +93,135 @@ func GuestMessage(reason hotspot.Reason, language string) string {
 	return s.en
 }
 
-// TechnicianMessage says the same to somebody who can mend it.
+// TechnicianMessage says the same to somebody who can mend it; a verdict's
+// Detail has the figures besides.
 func TechnicianMessage(reason hotspot.Reason) string { return sentences[reason].technician }
+
+// cut shortens a text to at most n octets on the edge of a rune.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// refuse is the refusal for a reason, with its sentences.
+func refuse(f *hotspot.Facts, reason hotspot.Reason) hotspot.Verdict {
+	v := hotspot.Verdict{Reason: reason, Message: GuestMessage(reason, f.Language), Detail: detail(f, reason)}
+	if f.Account != nil {
+		v.Account = f.Account.ID
+	}
+	if f.Pass != nil {
+		v.Pass = f.Pass.ID
+	}
+	return v
+}
+
+// detail is the sentence for the technician with the figures behind a refusal,
+// as far as the facts hold any.
+func detail(f *hotspot.Facts, reason hotspot.Reason) string {
+	p := f.Pass
+	switch reason {
+	case hotspot.ReasonLocked:
+		text := "locked on " + moment(f, f.Lock.At)
+		if f.Lock.By != "" {
+			text += " by " + f.Lock.By
+		}
+		if f.Lock.Reason != "" {
+			text += ": " + f.Lock.Reason
+		}
+		return cut(text, maxReplyMessage)
+	case hotspot.ReasonNotYetValid:
+		return fmt.Sprintf("the pass is valid from %s; now it is %s", moment(f, p.ValidFrom), moment(f, f.Now))
+	case hotspot.ReasonExpired:
+		return fmt.Sprintf("the pass was valid until %s; now it is %s", moment(f, p.ValidUntil), moment(f, f.Now))
+	case hotspot.ReasonTimeUsed:
+		if p.Limits.Clock == hotspot.Metered {
+			return fmt.Sprintf("%v of %v online are used (metered)", p.Usage.Time.Truncate(time.Second), p.Limits.Time)
+		}
+		return fmt.Sprintf("%v from the first login on %s are over since %s", p.Limits.Time, moment(f, p.Usage.FirstUsed), moment(f, p.Usage.FirstUsed.Add(p.Limits.Time)))
+	case hotspot.ReasonDataUsed:
+		return detailOfData(p)
+	}
+	return TechnicianMessage(reason)
+}
+
+// detailOfData names each allowance with what is used of it.
+func detailOfData(p *hotspot.Pass) string {
+	var parts []string
+	for _, d := range []struct {
+		name          string
+		allowed, used hotspot.Octets
+	}{
+		{"upload", p.Limits.Upload, p.Usage.Upload},
+		{"download", p.Limits.Download, p.Usage.Download},
+		{"both ways", p.Limits.Total, p.Usage.Upload.Add(p.Usage.Download)},
+	} {
+		if d.allowed > 0 {
+			parts = append(parts, fmt.Sprintf("%s of %s %s", d.used, d.allowed, d.name))
+		}
+	}
+	return "used: " + strings.Join(parts, ", ")
+}
+
+// devicesShown is how many devices in the way a sentence names.
+const devicesShown = 4
+
+// detailOfDevices names the sessions in the way.
+func detailOfDevices(f *hotspot.Facts, others []hotspot.Session) string {
+	var parts []string
+	for _, s := range others[:min(len(others), devicesShown)] {
+		who := s.MAC.Masked()
+		if who == "" {
+			who = "a device without a MAC"
+		}
+		what := "online"
+		switch s.State {
+		case hotspot.Reserved:
+			what = "let in, not yet online"
+		case hotspot.Suspect:
+			what = "perhaps online"
+		}
+		if !s.HeardAt.IsZero() {
+			what += fmt.Sprintf(", heard %v ago", max(0, f.Now.Sub(s.HeardAt)).Truncate(time.Second))
+		}
+		parts = append(parts, who+" "+what)
+	}
+	if n := len(others) - len(parts); n > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", n))
+	}
+	return fmt.Sprintf("%d at once allowed; in the way: %s", f.Pass.Limits.DevicesAtOnce(), strings.Join(parts, "; "))
+}
+
+var arabicDays = [...]string{"الأحد", "الاثنين", "الثلاثاء", "الأربعاء", "الخميس", "الجمعة", "السبت"}
+
+// refuseHours refuses a login outside the hours; opens is when they come back,
+// zero if never.
+func refuseHours(f *hotspot.Facts, opens time.Time) hotspot.Verdict {
+	v := refuse(f, hotspot.ReasonOutsideHours)
+	v.Detail = cut(fmt.Sprintf("allowed %s; now it is %s", strings.Join(f.Pass.Limits.Hours.Strings(), ", "), moment(f, f.Now)), 2*maxReplyMessage)
+	if opens.IsZero() {
+		return v
+	}
+	v.Detail += ", the next opening is " + moment(f, opens)
+	at := opens.Format("15:04")
+	if f.Language == "ar" {
+		v.Message = "يمكن استخدام هذه البطاقة ابتداءً من يوم " + arabicDays[opens.Weekday()] + " الساعة " + at + "."
+	} else {
+		v.Message = "This pass may be used from " + opens.Weekday().String() + " " + at + " on."
+	}
+	v.Message = cut(v.Message, maxReplyMessage)
+	return v
+}
+
+// moment writes a time in the site's zone for staff.
+func moment(f *hotspot.Facts, t time.Time) string {
+	zone := f.Location
+	if zone == nil {
+		zone = time.UTC
+	}
+	return t.In(zone).Format("Mon 2 Jan 2006 15:04 MST")
+}

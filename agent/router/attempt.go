@@ -21,6 +21,8 @@ type attempt struct {
 	t hotspot.Target
 	who
 
+	patience time.Duration // for the answer to Disconnect-Request when there is an API to go on with
+
 	look    *look // at the ways round, begun with the attempt
 	steps   []hotspot.Step
 	answers answers
@@ -48,7 +50,7 @@ type answers struct {
 }
 
 func newAttempt(e *Enforcer, n *nas, t hotspot.Target, earlier record) *attempt {
-	a := &attempt{e: e, n: n, t: t, who: newWho(t, n.NAS), ended: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{},
+	a := &attempt{e: e, n: n, t: t, who: newWho(t, n.NAS), patience: patience, ended: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{},
 		others: map[hotspot.MAC]bool{}, addresses: map[netip.Addr]bool{}, listed: map[string]bool{}}
 	maps.Copy(a.devices, earlier.devices)
 	for _, s := range a.sessions {
@@ -153,7 +155,7 @@ func (a *attempt) disconnect(ctx context.Context) (string, error) {
 		return "", a.answers.err
 	}
 	if a.n.Dial != nil {
-		wait := patience
+		wait := a.patience
 		if a.n.silent.Load() {
 			wait = noPatience
 		}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +40,8 @@ type cafe struct {
 	e    *Enforcer
 	wake chan struct{}
 	stop func() // ends the Enforcer and waits
+	rest bool   // over REST, else the API
+	pace routeros.Pace
 
 	mu       sync.Mutex
 	refuse   map[string]bool // user names RADIUS rejects
@@ -60,7 +65,7 @@ func open(t testing.TB, change func(*cafe)) *cafe {
 	go c.radius(server)
 	at := server.LocalAddr().(*net.UDPAddr).AddrPort()
 	ctx, cancel := context.WithCancel(context.Background())
-	c.sim, err = routersim.Start(ctx, routersim.Config{Password: "pw", RADIUS: routersim.RADIUSConfig{Auth: at, Acct: at, Secret: secretText}})
+	c.sim, err = routersim.Start(ctx, routersim.Config{Password: "pw", RESTListen: "127.0.0.1:0", RADIUS: routersim.RADIUSConfig{Auth: at, Acct: at, Secret: secretText}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +94,10 @@ func (c *cafe) serve() {
 }
 
 func (c *cafe) dial(ctx context.Context) (routeros.Conn, error) {
+	if c.rest {
+		sum := sha256.Sum256(c.sim.Certificate())
+		return routeros.Dial(ctx, routeros.Options{URL: strings.TrimSuffix(c.sim.RESTURL(), "/rest"), User: "iwas", Password: "pw", PinnedSHA256: hex.EncodeToString(sum[:]), Pace: &c.pace})
+	}
 	return routeros.Dial(ctx, routeros.Options{URL: "api://" + c.sim.APIAddr(), User: "iwas", Password: "pw"})
 }
 

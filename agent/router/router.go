@@ -58,6 +58,8 @@ type Enforcer struct {
 	once  sync.Once
 	nases []*nas
 	nudge chan struct{} // capacity one: something here changed, look at the targets again
+	// errands are begun by logins and worked on while Serve runs.
+	errands chan errand
 	// background runs what no one account waits for; set by Serve, which waits for it.
 	background func(func(context.Context))
 
@@ -113,6 +115,7 @@ func (e *Enforcer) init() {
 			e.Poll = defaultPoll
 		}
 		e.nudge = make(chan struct{}, 1)
+		e.errands = make(chan errand, errandsBound)
 		e.accounts = map[hotspot.AccountID]*account{}
 		for _, r := range e.Routers {
 			e.nases = append(e.nases, newNAS(r))
@@ -129,6 +132,9 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 		if n.Dial != nil {
 			all.Go(func() { e.watch(ctx, n) })
 		}
+	}
+	for range errandWorkers {
+		all.Go(func() { e.runErrands(ctx) })
 	}
 	e.reconcile(ctx, &all)
 	all.Wait()

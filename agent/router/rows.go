@@ -22,6 +22,7 @@ type nas struct {
 	bindings    *table[binding]
 
 	silent atomic.Bool // the last Disconnect-Request was not answered
+	roll   roll
 	survey survey
 	health report
 }

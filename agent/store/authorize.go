@@ -184,23 +184,28 @@ func (t *tx) passOf(account hotspot.AccountID) (*hotspot.Pass, error) {
 
 // devices returns the open sessions of a pass and its permits not yet started.
 func (t *tx) devices(pass hotspot.PassID) ([]hotspot.Session, error) {
-	var out []hotspot.Session
-	add := func(scan func(...any) error) error {
-		var s hotspot.Session
-		var mac string
-		if err := scan(&s.ID, &mac, &s.State); err != nil {
-			return err
-		}
-		s.MAC, _ = hotspot.ParseMAC(mac)
-		out = append(out, s)
-		return nil
-	}
-	if err := t.rows("read open sessions", "SELECT id, mac, state FROM session WHERE pass = ? AND state <> 'closed'", []any{pass}, add); err != nil {
+	open, err := t.findSessions("pass = ? AND state <> 'closed'", pass)
+	if err != nil {
 		return nil, err
 	}
+	var out []hotspot.Session
+	for _, s := range open {
+		out = append(out, s.Session)
+	}
 	// Not from the future either: after a clock was set back no promise may last.
-	err := t.rows("read reservations", "SELECT id, mac, 'reserved' FROM permit WHERE pass = ? AND started = 0 AND at BETWEEN ? AND ?",
-		[]any{pass, millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))}, add)
+	err = t.rows("read reservations", "SELECT id, account, nas, username, mac, ip, at FROM permit WHERE pass = ? AND started = 0 AND at BETWEEN ? AND ?",
+		[]any{pass, millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))}, func(scan func(...any) error) error {
+			s := hotspot.Session{Pass: pass, State: hotspot.Reserved}
+			var mac, ip string
+			var at int64
+			if err := scan(&s.ID, &s.Account, &s.NAS, &s.Username, &mac, &ip, &at); err != nil {
+				return err
+			}
+			s.MAC, _ = hotspot.ParseMAC(mac)
+			s.IP, s.HeardAt = parseAddr(ip), fromMillis(at)
+			out = append(out, s)
+			return nil
+		})
 	return out, err
 }
 

@@ -13,19 +13,21 @@ import (
 
 type noInput struct{}
 
-type siteInput struct {
+// SiteInput is the address of what belongs to a site. Exported: the API library
+// passes over fields of embedded types that are not.
+type SiteInput struct {
 	Site string `path:"site" maxLength:"64"`
 }
 
 type pageInput struct {
-	siteInput
+	SiteInput
 	Query string `query:"q" maxLength:"100" doc:"Part of a name, a voucher code or a MAC in any spelling."`
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	After string `query:"after" maxLength:"200" doc:"Next of the page before."`
 }
 
 type sessionsInput struct {
-	siteInput
+	SiteInput
 	Open  bool `query:"open" default:"true" doc:"Only open sessions; false adds closed ones, newest first."`
 	Limit int  `query:"limit" minimum:"1" maximum:"1000" default:"200"`
 }
@@ -51,7 +53,7 @@ func (s *Server) siteOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites", "list-sites", "All sites with what was last heard of them", http.StatusOK), s.apiSites)
 	register(s, api, operation("POST /api/v1/sites", "create-site", "Add a site", http.StatusCreated), s.apiCreateSite)
 	register(s, api, operation("GET /api/v1/sites/{site}", "get-site", "One site", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (apiSite, error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (apiSite, error) {
 			st, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site))
 			return toAPISite(st, s.now()), err
 		})
@@ -119,16 +121,24 @@ type createPlanInput struct {
 
 func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *createPlanInput) (apiPlan, error) {
 	l := in.Body.Limits
-	rate, err := hotspot.ParseRateLimit(l.Rate)
-	if err != nil {
-		return apiPlan{}, invalid("create plan", map[string]error{"limits.rate": err})
+	rate, rateErr := hotspot.ParseRateLimit(l.Rate)
+	slow, slowErr := hotspot.ParseRateLimit(l.SlowRate)
+	hours, hoursErr := hotspot.ParseHours(l.Hours)
+	wrong := map[string]error{}
+	for field, err := range map[string]error{"limits.rate": rateErr, "limits.slow_rate": slowErr, "limits.hours": hoursErr} {
+		if err != nil {
+			wrong[field] = err
+		}
+	}
+	if len(wrong) > 0 {
+		return apiPlan{}, invalid("create plan", wrong)
 	}
 	for _, n := range []int64{l.TimeS, l.ValidityS, l.IdleTimeoutS} {
 		if n > seconds(100*365*24*time.Hour) {
 			return apiPlan{}, invalid("create plan", map[string]error{"limits": errors.New("a time is at most a hundred years")})
 		}
 	}
-	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
+	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Hours: hours, SlowRate: slow, Swap: hotspot.DeviceSwap(l.DeviceSwap), Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
 		Validity: time.Duration(l.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(l.Upload), Download: hotspot.Octets(l.Download),
 		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists}}
 	if p.Clock == "" {
@@ -144,12 +154,13 @@ func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *cre
 	return toAPIPlan(made), err
 }
 
-type accountInput struct {
+// AccountInput is the address of what belongs to a guest; exported like SiteInput.
+type AccountInput struct {
 	Account string `path:"id" maxLength:"64"`
 }
 
 type lockInput struct {
-	accountInput
+	AccountInput
 	Body *struct {
 		Reason string `json:"reason,omitempty" maxLength:"200" doc:"For your records. A cashier must give one."`
 	}
@@ -164,7 +175,7 @@ func (in *lockInput) reason() string {
 }
 
 type createAccountInput struct {
-	siteInput
+	SiteInput
 	Key  string `header:"Idempotency-Key" maxLength:"100" doc:"A repeat with the same key gets the first answer instead of a second account."`
 	Body struct {
 		Kind     string `json:"kind" enum:"user,voucher,device"`
@@ -179,7 +190,7 @@ func (s *Server) accountOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites/{site}/accounts", "list-accounts", "Guests of a site", http.StatusOK), s.apiAccounts)
 	register(s, api, operation("POST /api/v1/sites/{site}/accounts", "create-account", "Add a guest with a pass of a plan", http.StatusCreated), s.apiCreateAccount)
 	register(s, api, operation("GET /api/v1/accounts/{id}", "get-account", "One guest", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *accountInput) (apiAccount, error) {
+		func(ctx context.Context, op hotspot.Operator, in *AccountInput) (apiAccount, error) {
 			g, err := s.Store.Guest(ctx, op.Organization, hotspot.AccountID(in.Account))
 			return toAPIAccount(g, s.now(), masked(op)), err
 		})
@@ -244,12 +255,12 @@ type apiDone struct {
 
 func (s *Server) boxOperations(api huma.API) {
 	register(s, api, operation("GET /api/v1/sites/{site}/agents", "list-agents", "Boxes enrolled at a site", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (list[apiAgent], error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (list[apiAgent], error) {
 			agents, err := s.Store.Agents(ctx, op.Organization, hotspot.SiteID(in.Site))
 			return listOf(agents, "", toAPIAgent), err
 		})
 	register(s, api, operation("POST /api/v1/sites/{site}/enrolment-codes", "create-enrolment-code", "Make a code that enrols one box", http.StatusCreated),
-		func(ctx context.Context, op hotspot.Operator, in *siteInput) (apiCode, error) {
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (apiCode, error) {
 			if _, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site)); err != nil {
 				return apiCode{}, err
 			}

@@ -111,7 +111,10 @@ type apiLimits struct {
 	Total        uint64   `json:"total" maximum:"9007199254740991" required:"false" doc:"Bytes both ways; 0 is no limit."`
 	Devices      int      `json:"devices" minimum:"0" maximum:"100" required:"false" doc:"Devices at once; 0 reads as 1."`
 	IdleTimeoutS int64    `json:"idle_timeout_s" minimum:"0" required:"false" doc:"Seconds; 0 leaves it to the router."`
-	AddressLists []string `json:"address_lists,omitempty" maxItems:"8" required:"false" doc:"Mikrotik-Address-List for the length of a session."`
+	AddressLists []string `json:"address_lists,omitempty" maxItems:"8" required:"false" doc:"Mikrotik-Address-List for the length of a session: letters, digits, dot, dash and underscore, at most 64 each."`
+	Hours        []string `json:"hours,omitempty" maxItems:"14" required:"false" doc:"When in the week it may be used, in the site's time zone: days and times such as mon-fri 08:00-16:00. A span whose end is not after its beginning runs into the next day: sat,sun 22:00-02:00. Absent is always."`
+	SlowRate     string   `json:"slow_rate,omitempty" maxLength:"120" required:"false" doc:"Mikrotik-Rate-Limit once a data allowance is used, from the next login on at the latest. Absent: the allowance ends the pass."`
+	DeviceSwap   string   `json:"device_swap" enum:"refuse,move" required:"false" default:"refuse" doc:"One device too many: refuse it, or move the pass to it by ending the device heard of least lately."`
 }
 
 func toAPILimits(l hotspot.Limits) apiLimits {
@@ -119,7 +122,11 @@ func toAPILimits(l hotspot.Limits) apiLimits {
 	if clock == "" {
 		clock = hotspot.Continuous
 	}
-	return apiLimits{TimeS: seconds(l.Time), Clock: string(clock), ValidityS: seconds(l.Validity), Rate: l.Rate.String(), Upload: uint64(l.Upload),
+	swap := l.Swap
+	if swap == "" {
+		swap = hotspot.SwapRefuse
+	}
+	return apiLimits{Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: string(swap), TimeS: seconds(l.Time), Clock: string(clock), ValidityS: seconds(l.Validity), Rate: l.Rate.String(), Upload: uint64(l.Upload),
 		Download: uint64(l.Download), Total: uint64(l.Total), Devices: l.DevicesAtOnce(), IdleTimeoutS: seconds(l.IdleTimeout), AddressLists: l.AddressLists}
 }
 

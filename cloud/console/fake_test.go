@@ -42,9 +42,12 @@ func operator(role hotspot.Role, org string) hotspot.Operator {
 		Email: string(role) + "@" + org + ".example", Name: string(role), Role: role}
 }
 
+// ownerHash costs what a sign-in costs, so it is made once.
+var ownerHash = sync.OnceValues(func() (string, error) { return webui.HashPassword(context.Background(), ownerPassword) })
+
 func newFake(t testing.TB) *fakeCloud {
 	t.Helper()
-	hash, err := webui.HashPassword(t.Context(), ownerPassword)
+	hash, err := ownerHash()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +74,10 @@ func newFake(t testing.TB) *fakeCloud {
 	f.plans = []hotspot.Plan{
 		{ID: "hour", Name: "One hour", Price: hotspot.Money{Minor: 250, Currency: "EUR"}, Limits: hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 30 * 24 * time.Hour, Rate: rate(2, 10), Devices: 1}},
 		{ID: "day", Name: "Day pass", Price: hotspot.Money{Minor: 600, Currency: "EUR"}, Limits: hotspot.Limits{Time: 24 * time.Hour, Clock: hotspot.Continuous, Rate: rate(5, 20), Download: 5_000_000_000, Devices: 2}},
-		{ID: "staff", Name: "Staff", Limits: hotspot.Limits{Devices: 3}},
+		{ID: "staff", Name: "Staff", Limits: hotspot.Limits{Devices: 3, IdleTimeout: 10 * time.Minute, AddressLists: []string{"staff", "printers"},
+			Hours: hotspot.Hours{{Days: 0b0111110, Begin: 8 * 60, End: 16 * 60}, {Days: 0b1000001, Begin: 22 * 60, End: 2 * 60}}, Total: 20_000_000_000, Swap: hotspot.SwapMove,
+			Rate:     hotspot.RateLimit{Max: rate(2, 10).Max, Burst: rate(4, 20).Max},
+			SlowRate: rate(1, 1)}},
 	}
 	f.guests = guestsOf(f.plans)
 	f.agents = []hotspot.Agent{
@@ -386,19 +392,22 @@ func (f *fakeCloud) NewEnrolmentCode(_ context.Context, _ hotspot.Operator, site
 	return "W4HK-72PM", noon.Add(time.Hour), f.called("code for %s", site)
 }
 
-func (f *fakeCloud) ConfirmAgent(_ context.Context, _ hotspot.Operator, id hotspot.AgentID) error {
-	return f.setAgent("confirm", id, func(a *hotspot.Agent) { a.Confirmed = true })
+func (f *fakeCloud) ConfirmAgent(ctx context.Context, op hotspot.Operator, id hotspot.AgentID) error {
+	return f.setAgent(ctx, op, "confirm", id, func(a *hotspot.Agent) { a.Confirmed = true })
 }
 
-func (f *fakeCloud) RevokeAgent(_ context.Context, _ hotspot.Operator, id hotspot.AgentID) error {
-	return f.setAgent("revoke", id, func(a *hotspot.Agent) { a.RetiredAt = noon })
+func (f *fakeCloud) RevokeAgent(ctx context.Context, op hotspot.Operator, id hotspot.AgentID) error {
+	return f.setAgent(ctx, op, "revoke", id, func(a *hotspot.Agent) { a.RetiredAt = noon })
 }
 
-func (f *fakeCloud) setAgent(what string, id hotspot.AgentID, change func(*hotspot.Agent)) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (f *fakeCloud) setAgent(ctx context.Context, op hotspot.Operator, what string, id hotspot.AgentID, change func(*hotspot.Agent)) error {
 	for i := range f.agents {
 		if f.agents[i].ID == id {
+			if _, err := f.Site(ctx, op.Organization, f.agents[i].Site); err != nil {
+				return gone("box")
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			change(&f.agents[i])
 			return f.called("%s %s", what, id)
 		}

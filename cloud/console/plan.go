@@ -2,8 +2,10 @@ package console
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,17 +24,26 @@ type plansBody struct {
 	Change bool
 	Form   map[string]string
 	Wrong  map[string]string
+	Days   []dayField
+	More   bool // something of the folded part was given
 }
+
+// dayField is one day of the week in the form.
+type dayField struct{ Name, Label string }
 
 type planRow struct {
 	Plan  hotspot.Plan
 	Words []string
 }
 
-var planFields = []string{"name", "price", "currency", "time", "unit", "clock", "days", "up", "down", "gigabytes", "devices"}
+var planFields = []string{"name", "price", "currency", "time", "unit", "clock", "days", "up", "down", "gigabytes", "devices",
+	"mon", "tue", "wed", "thu", "fri", "sat", "sun", "from", "until", "swap", "slow_up", "slow_down", "rate", "idle", "lists"}
+
+// weekFields are the fields of the days, in the order of the week.
+var weekFields = planFields[slices.Index(planFields, "mon"):slices.Index(planFields, "from")]
 
 func (s *Server) plans(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
-	form := map[string]string{"unit": "h", "clock": string(hotspot.Continuous), "devices": "1"}
+	form := map[string]string{"unit": "h", "clock": string(hotspot.Continuous), "devices": "1", "swap": string(hotspot.SwapRefuse)}
 	sites, err := s.Store.Sites(r.Context(), op.Organization)
 	if err != nil {
 		return err
@@ -54,6 +65,10 @@ func (s *Server) showPlans(w http.ResponseWriter, r *http.Request, op hotspot.Op
 	b.Change = may(op, changePlans)
 	for _, f := range planFields { // templates refuse keys that are not there
 		b.Form[f] = b.Form[f] + ""
+		b.More = b.More || b.Form[f] != "" && slices.Index(planFields, f) >= slices.Index(planFields, "mon") && (f != "swap" || b.Form[f] != string(hotspot.SwapRefuse))
+	}
+	for _, f := range weekFields {
+		b.Days = append(b.Days, dayField{f, strings.ToUpper(f[:1]) + f[1:]})
 	}
 	if b.Wrong == nil {
 		b.Wrong = map[string]string{}
@@ -107,8 +122,26 @@ func planOfForm(f map[string]string) (hotspot.Plan, map[string]error) {
 	p.Time = time.Duration(number("time", 100_000)*float64(unit) + .5).Round(time.Second)
 	p.Clock = hotspot.Clock(f["clock"])
 	p.Validity = time.Duration(number("days", 3650) * float64(24*time.Hour)).Round(time.Second)
-	p.Rate.Max.Upload = hotspot.Rate(math.Round(number("up", 100_000)*1000)) * 1000
-	p.Rate.Max.Download = hotspot.Rate(math.Round(number("down", 100_000)*1000)) * 1000
+	megabits := func(field string) hotspot.Rate { return hotspot.Rate(math.Round(number(field, 100_000)*1000)) * 1000 }
+	p.Rate.Max = hotspot.Pair[hotspot.Rate]{Upload: megabits("up"), Download: megabits("down")}
+	p.SlowRate.Max = hotspot.Pair[hotspot.Rate]{Upload: megabits("slow_up"), Download: megabits("slow_down")}
+	if f["rate"] != "" {
+		if !p.Rate.IsZero() {
+			wrong["rate"] = errors.New("give the speed here or above, not twice")
+		} else if r, err := hotspot.ParseRateLimit(f["rate"]); err != nil {
+			wrong["rate"] = err
+		} else {
+			p.Rate = r
+		}
+	}
+	p.Swap = hotspot.DeviceSwap(f["swap"])
+	p.IdleTimeout = time.Duration(number("idle", 100_000) * float64(time.Minute)).Round(time.Second)
+	p.AddressLists = strings.FieldsFunc(f["lists"], func(r rune) bool { return r == ',' || r == ' ' })
+	if hours, err := hoursOfForm(f); err != nil {
+		wrong["hours"] = err
+	} else {
+		p.Hours = hours
+	}
 	p.Total = hotspot.Octets(math.Round(number("gigabytes", 1_000_000) * 1e9))
 	p.Devices = int(number("devices", 100))
 	if m, err := parseMoney(f["price"], strings.ToUpper(f["currency"])); err != nil {
@@ -122,6 +155,33 @@ func planOfForm(f map[string]string) (hotspot.Plan, map[string]error) {
 		}
 	}
 	return p, wrong
+}
+
+// hoursOfForm reads the days and the one span of the form; nothing given is
+// always. Days without times are whole days, times without days are every day.
+func hoursOfForm(f map[string]string) (hotspot.Hours, error) {
+	var days []string
+	for _, day := range weekFields {
+		if f[day] != "" {
+			days = append(days, day)
+		}
+	}
+	from, until := f["from"], f["until"]
+	switch {
+	case len(days) == 0 && from == "" && until == "":
+		return nil, nil
+	case from == "" && until == "":
+		from, until = "00:00", "24:00"
+	case from == "" || until == "":
+		return nil, errors.New("give both times, from and until, or neither")
+	}
+	if len(days) == 0 {
+		days = []string{"mon-sun"}
+	}
+	if until == "00:00" {
+		until = "24:00" // a clock shows midnight so
+	}
+	return hotspot.ParseHours([]string{strings.Join(days, ",") + " " + from + "-" + until})
 }
 
 // checkPlan returns what is wrong with a plan, by field.
@@ -148,6 +208,7 @@ func checkPlan(p hotspot.Plan) map[string]error {
 	if p.Time < 0 || p.Validity < 0 || p.IdleTimeout < 0 {
 		wrong["time"] = errors.New("a time is not below nothing")
 	}
+	maps.Copy(wrong, p.Limits.Validate())
 	return wrong
 }
 

@@ -99,12 +99,8 @@ func timeLeft(p *hotspot.Pass, now time.Time) (time.Duration, bool) {
 	return max(0, left), limited
 }
 
-// dataUsedUp reports whether a data allowance of the pass is gone.
-func dataUsedUp(p *hotspot.Pass) bool {
-	l, u := p.Limits, p.Usage
-	return l.Upload > 0 && u.Upload >= l.Upload || l.Download > 0 && u.Download >= l.Download ||
-		l.Total > 0 && u.Upload.Add(u.Download) >= l.Total
-}
+// dataUsedUp reports whether a data allowance of the pass is gone that ends it.
+func dataUsedUp(p *hotspot.Pass) bool { return p.Limits.DataUsed(p.Usage) && !p.Limits.Slows() }
 
 // guestRow is one guest in a list.
 type guestRow struct {
@@ -255,6 +251,17 @@ func minorDigits(code string) int {
 	return scale
 }
 
+// capitalDays writes "mon-fri 08:00-16:00" as people do: "Mon-Fri 08:00-16:00".
+func capitalDays(span string) string {
+	b := []byte(span)
+	for i, c := range b {
+		if c >= 'a' && c <= 'z' && (i == 0 || b[i-1] == ',' || b[i-1] == '-') {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return string(b)
+}
+
 // limitWords words what a plan or pass allows, one line each.
 func limitWords(l hotspot.Limits) []string {
 	var out []string
@@ -271,6 +278,12 @@ func limitWords(l hotspot.Limits) []string {
 	}
 	if !l.Rate.IsZero() {
 		out = append(out, fmt.Sprintf("Upload %s, download %s", webui.Speed(l.Rate.Max.Upload), webui.Speed(l.Rate.Max.Download)))
+		if b := l.Rate.Burst; b != (hotspot.Pair[hotspot.Rate]{}) {
+			out = append(out, fmt.Sprintf("Bursts of %s up, %s down", webui.Speed(b.Upload), webui.Speed(b.Download)))
+		}
+	}
+	for _, s := range l.Hours {
+		out = append(out, "Only "+capitalDays(s.String()))
 	}
 	for _, d := range []struct {
 		n    hotspot.Octets
@@ -280,10 +293,22 @@ func limitWords(l hotspot.Limits) []string {
 			out = append(out, d.n.String()+" "+d.text)
 		}
 	}
+	if l.Slows() {
+		out = append(out, fmt.Sprintf("Then upload %s, download %s", webui.Speed(l.SlowRate.Max.Upload), webui.Speed(l.SlowRate.Max.Download)))
+	}
 	if n := l.DevicesAtOnce(); n > 1 {
 		out = append(out, fmt.Sprintf("%d devices at once", n))
 	} else {
 		out = append(out, "1 device at once")
+	}
+	if l.Swap == hotspot.SwapMove {
+		out = append(out, "A new device takes the place of the oldest")
+	}
+	if l.IdleTimeout > 0 {
+		out = append(out, "Logged out after "+webui.Duration(l.IdleTimeout)+" without use")
+	}
+	if len(l.AddressLists) > 0 {
+		out = append(out, "Address-lists "+strings.Join(l.AddressLists, ", "))
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,31 @@ func TestPlanReachesEverySite(t *testing.T) {
 		}
 		if plans, err := w.db.Plans(w.Context(), w.owner.Organization); err != nil || len(plans) != 2 || plans[0].Limits.Clock != hotspot.Metered {
 			w.Errorf("got %+v (%v), want both plans with their limits, the oldest first", plans, err)
+		}
+	})
+}
+
+func TestPlanKeepsEveryLimit(t *testing.T) {
+	onBoth(t, func(w *world) {
+		w.pass(time.Second)
+		want := hotspot.Limits{Hours: hotspot.Hours{{Days: hotspot.EveryDay, Begin: 22 * 60, End: 2 * 60}}, Total: 5e9, Swap: hotspot.SwapMove,
+			Rate:     hotspot.RateLimit{Max: hotspot.Pair[hotspot.Rate]{Upload: 2e6, Download: 1e7}},
+			SlowRate: hotspot.RateLimit{Max: hotspot.Pair[hotspot.Rate]{Upload: 1e5, Download: 2e5}}}
+		made, err := w.db.CreatePlan(w.Context(), w.owner, hotspot.Plan{Name: "Night", Limits: want})
+		must(w.TB, err)
+		plans, err := w.db.Plans(w.Context(), w.owner.Organization)
+		if err != nil || len(plans) != 2 || !reflect.DeepEqual(plans[1].Limits, want) {
+			w.Errorf("got %+v (%v), want the limits of %s as they were written", plans, err, made.ID)
+		}
+		for name, limits := range map[string]hotspot.Limits{
+			"no length of hours": {Hours: hotspot.Hours{{Days: 1, Begin: 5, End: 5}}},
+			"slow without data":  {SlowRate: want.SlowRate},
+			"a swap nobody has":  {Swap: "share"},
+			"a list of spaces":   {AddressLists: []string{" "}},
+		} {
+			if _, err := w.db.CreatePlan(w.Context(), w.owner, hotspot.Plan{Name: "x", Limits: limits}); !fault.Is(err, fault.Invalid) {
+				w.Errorf("%s: got %v, want a fault of kind Invalid", name, err)
+			}
 		}
 	})
 }

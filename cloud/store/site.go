@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +134,10 @@ func checkPlan(p hotspot.Plan) error {
 		why = "times are whole seconds"
 	case l.Clock != "" && l.Clock != hotspot.Continuous && l.Clock != hotspot.Metered:
 		why = "the clock is continuous or metered"
+	}
+	wrong := l.Validate()
+	for _, field := range slices.Sorted(maps.Keys(wrong)) {
+		why = field + ": " + wrong[field].Error()
 	}
 	if why != "" {
 		return fault.New(fault.Invalid, "store: create plan: "+why, nil)

@@ -70,6 +70,18 @@ var router = []Condition{
 		Next:  "Make a service user on the router and set url, user and password_file under [nas.router].",
 	},
 	{
+		Code: "RTR-111", Severity: High, Delay: 15 * time.Second, DependsOn: []string{"RTR-101", "RTR-102"},
+		Title: "The router has no REST service on that port",
+		Cause: "REST needs RouterOS 7.1 or newer and the service www-ssl; something else, such as the web pages of an older version, answers there.",
+		Next:  "Enable www-ssl with a certificate on the router, or use an api-ssl:// address.",
+	},
+	{
+		Code: "RTR-112", Severity: High, Delay: 15 * time.Second, DependsOn: []string{"RTR-101", "RTR-102", "RTR-111"},
+		Title: "What answers at the router's address is not RouterOS",
+		Cause: "Another web server, a proxy or a login page of the network stands at that address and port.",
+		Next:  "Open the address in a browser on this box and see what answers; then correct url under [nas.router].",
+	},
+	{
 		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",

@@ -240,7 +240,7 @@ func agentBacklog(t *testing.T, c *demo.Cafe) int64 {
 func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	c := open(t, func(o *demo.Options) {
-		o.Tracer = []string{program(t, "strace"), "-f", "-yy", "-s", "4", "-e", "trace=write,pwrite64,fdatasync,fsync,sendto,sendmsg,sendmmsg", "-o", trace}
+		o.Tracer = []string{program(t, "strace"), "-D", "-f", "-yy", "-s", "4", "-e", "trace=write,pwrite64,fdatasync,fsync,sendto,sendmsg,sendmmsg,recvfrom,recvmsg,recvmmsg", "-o", trace}
 	})
 	tess := c.Accounts[0]
 	n := &nas{c: c, mac: phone}
@@ -249,19 +249,34 @@ func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	pid := c.Pid("agent") // with -D the agent is our child, and strace its other parent
 	if err := c.StopOne("agent", false); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	responses, unsynced := judgeTrace(string(b), c.RADIUSAcct)
+	responses, unproven := judgeTrace(wholeTrace(t, trace, pid), c.RADIUSAcct)
 	if responses < 25 {
 		t.Errorf("saw %d Accounting-Responses, want at least 25", responses)
 	}
-	if unsynced > 0 {
-		t.Errorf("%d of %d Accounting-Responses left before an fdatasync of the log", unsynced, responses)
+	if unproven > 0 {
+		t.Errorf("%d of %d Accounting-Responses left before their record was written to the log and the log was synced", unproven, responses)
+	}
+}
+
+// wholeTrace returns the trace once strace wrote its last line, the end of pid.
+func wholeTrace(t *testing.T, name string, pid int) string {
+	t.Helper()
+	last := regexp.MustCompile(fmt.Sprintf(`(?m)^%d +\+\+\+ exited with`, pid))
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last.Match(b) {
+			return string(b)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the trace does not tell of the agent's end; it has %d bytes", len(b))
+		}
 	}
 }
 
@@ -269,20 +284,27 @@ func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
 // there and the fdatasync is not.
 func TestTheJudgeOfTracesCanSayNo(t *testing.T) {
 	const addr = "127.0.0.1:1813"
+	ask := `7 recvfrom(9<UDP:[127.0.0.1:1813]>, "\4\1\0\24"..., 4097, 0, {sa_family=AF_INET}, [112 => 16]) = 60` + "\n"
 	send := `7 sendto(9<UDP:[127.0.0.1:1813]>, "\5\1\0\24"..., 20, 0, {sa_family=AF_INET}, 16) = 20` + "\n"
 	write := `7 pwrite64(5</x/iwas.db-wal>, "abcd"..., 4120, 32) = 4120` + "\n"
 	sync := `7 fdatasync(5</x/iwas.db-wal>) = 0` + "\n"
+	begun, ended := `7 fdatasync(5</x/iwas.db-wal> <unfinished ...>`+"\n", `7 <... fdatasync resumed>) = 0`+"\n"
 	for _, tc := range []struct {
 		name, trace         string
-		responses, unsynced int
+		responses, unproven int
 	}{
-		{"synced", write + sync + send, 1, 0},
-		{"not synced", write + send, 1, 1},
-		{"synced too late", write + send + sync, 1, 1},
-		{"nothing was written: a repeat from the cache", write + sync + send + send, 2, 0},
+		{"synced", ask + write + sync + send, 1, 0},
+		{"the next write is under way", ask + write + sync + write + send, 1, 0},
+		{"synced while another thread ran", ask + write + begun + ended + send, 1, 0},
+		{"not synced", ask + write + send, 1, 1},
+		{"the sync is not over", ask + write + begun + send + ended, 1, 1},
+		{"synced too late", ask + write + send + sync, 1, 1},
+		{"synced before it was written", ask + sync + write + send, 1, 1},
+		{"written later", ask + send + write + sync, 1, 1},
+		{"the sync of the record before", ask + write + sync + send + ask + send, 2, 1},
 	} {
-		if r, u := judgeTrace(tc.trace, addr); r != tc.responses || u != tc.unsynced {
-			t.Errorf("%s: got %d responses, %d unsynced; want %d, %d", tc.name, r, u, tc.responses, tc.unsynced)
+		if r, u := judgeTrace(tc.trace, addr); r != tc.responses || u != tc.unproven {
+			t.Errorf("%s: got %d responses, %d unproven; want %d, %d", tc.name, r, u, tc.responses, tc.unproven)
 		}
 	}
 }
@@ -291,26 +313,32 @@ var (
 	walWrite = regexp.MustCompile(`(pwrite64|write)\(\d+<[^>]*-wal>`)
 	walSync  = regexp.MustCompile(`(fdatasync|fsync)\(\d+<[^>]*-wal>`)
 	resumed  = regexp.MustCompile(`<\.\.\. (fdatasync|fsync) resumed>`)
+	received = regexp.MustCompile(`recv(from|msg|mmsg)\b.*"\\4`)
+	sent     = regexp.MustCompile(`send(to|msg|mmsg)\(.*"\\5`)
 )
 
-// judgeTrace counts Accounting-Responses, and those that left while something
-// written to the log was not yet synced.
-func judgeTrace(trace, acct string) (responses, unsynced int) {
-	dirty := false
+// judgeTrace counts Accounting-Responses, and those not proven to be on disk: a
+// response is proven when, after its request came in, the log was written and
+// then synced. One request is under way at a time, and none is sent twice.
+func judgeTrace(trace, acct string) (responses, unproven int) {
+	wrote, synced := false, false
 	for _, line := range strings.Split(trace, "\n") {
 		switch {
+		case received.MatchString(line):
+			wrote, synced = false, false
 		case walWrite.MatchString(line):
-			dirty = true
+			wrote = true
 		case walSync.MatchString(line) && !strings.Contains(line, "unfinished"), resumed.MatchString(line):
-			dirty = false
-		case strings.Contains(line, "send") && strings.Contains(line, acct) && strings.Contains(line, `"\5`):
+			synced = synced || wrote
+		case sent.MatchString(line) && strings.Contains(line, acct):
 			responses++
-			if dirty {
-				unsynced++
+			if !synced {
+				unproven++
 			}
+			wrote, synced = false, false
 		}
 	}
-	return responses, unsynced
+	return responses, unproven
 }
 
 // sum keeps the packet builder honest: a Request Authenticator is recomputed

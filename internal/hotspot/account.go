@@ -1,6 +1,11 @@
 package hotspot
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Clock says how a pass's time allowance runs.
 type Clock string
@@ -12,23 +17,106 @@ const (
 	Metered Clock = "metered"
 )
 
+// DeviceSwap says what becomes of a login when as many devices as allowed are
+// online already.
+type DeviceSwap string
+
+const (
+	// SwapRefuse keeps the new device out until another one leaves.
+	SwapRefuse DeviceSwap = "refuse"
+	// SwapMove ends the device heard of least lately and lets the new one in: for
+	// phones that change their MAC.
+	SwapMove DeviceSwap = "move"
+)
+
 // Limits is what a plan allows; a pass carries its own copy, so that changing
 // a plan never changes what was already sold.
 type Limits struct {
 	Time         time.Duration // allowance; 0 is no limit
 	Clock        Clock         // how Time runs; "" reads as Continuous
 	Validity     time.Duration // how long after the sale the pass may be used at all; 0 is for ever
+	Hours        Hours         // when in the week, in the site's zone; none is always
 	Rate         RateLimit     // upload/download
 	Upload       Octets        // data allowance from the guest; 0 is no limit
 	Download     Octets        // data allowance to the guest; 0 is no limit
 	Total        Octets        // data allowance both ways; 0 is no limit
+	SlowRate     RateLimit     // speed once a data allowance is used; zero: the pass ends there
 	Devices      int           // devices at once; 0 reads as 1
+	Swap         DeviceSwap    // one device too many; "" reads as SwapRefuse
 	IdleTimeout  time.Duration // 0 leaves it to the router
 	AddressLists []string      // Mikrotik-Address-List, for the length of a session
 }
 
 // DevicesAtOnce returns the number of devices allowed at once, at least 1.
 func (l Limits) DevicesAtOnce() int { return max(1, l.Devices) }
+
+// DataUsed reports whether a data allowance is used up.
+func (l Limits) DataUsed(u Usage) bool {
+	return l.Upload > 0 && u.Upload >= l.Upload || l.Download > 0 && u.Download >= l.Download ||
+		l.Total > 0 && u.Upload.Add(u.Download) >= l.Total
+}
+
+// Slows reports whether the end of a data allowance slows the guest down
+// instead of ending the session.
+func (l Limits) Slows() bool {
+	return !l.SlowRate.IsZero() && (l.Upload > 0 || l.Download > 0 || l.Total > 0)
+}
+
+// RateAfter returns the speed that is right after this much use.
+func (l Limits) RateAfter(u Usage) RateLimit {
+	if l.Slows() && l.DataUsed(u) {
+		return l.SlowRate
+	}
+	return l.Rate
+}
+
+// Validate says what is wrong with limits that people wrote, by field name of
+// the HTTP API; nil is nothing.
+func (l Limits) Validate() map[string]error {
+	wrong := map[string]error{}
+	check := func(field string, err error) {
+		if err != nil {
+			wrong[field] = err
+		}
+	}
+	check("hours", l.Hours.Validate())
+	check("rate", l.Rate.Validate())
+	check("slow_rate", l.SlowRate.Validate())
+	if wrong["slow_rate"] == nil && !l.SlowRate.IsZero() {
+		slow, fast := l.SlowRate.Max, l.Rate.Max
+		switch {
+		case !l.Slows():
+			check("slow_rate", errors.New("a slower speed needs a data allowance that it follows"))
+		case slow.Upload == 0 || slow.Download == 0:
+			check("slow_rate", errors.New("give a slower speed for both directions"))
+		case fast.Upload > 0 && slow.Upload > fast.Upload || fast.Download > 0 && slow.Download > fast.Download:
+			check("slow_rate", errors.New("the speed after the allowance must not be above the speed before"))
+		}
+	}
+	if l.Swap != "" && l.Swap != SwapRefuse && l.Swap != SwapMove {
+		check("device_swap", fmt.Errorf("%q is neither %s nor %s", l.Swap, SwapRefuse, SwapMove))
+	}
+	if len(l.AddressLists) > addressLists {
+		check("address_lists", fmt.Errorf("%d address-lists, at most %d are allowed", len(l.AddressLists), addressLists))
+	}
+	for _, name := range l.AddressLists {
+		if name == "" || len(name) > addressListLength || strings.TrimFunc(name, inListName) != "" {
+			check("address_lists", fmt.Errorf("%q is not the name of an address-list: letters, digits, dot, dash and underscore, at most %d", name, addressListLength))
+		}
+	}
+	return wrong
+}
+
+// Bounds of Mikrotik-Address-List in a plan: an attribute holds 247 octets, and
+// each list is one of them in a packet of 4096.
+const (
+	addressLists      = 8
+	addressListLength = 64
+)
+
+func inListName(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_'
+}
 
 // Plan is what is sold.
 type Plan struct {

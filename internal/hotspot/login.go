@@ -1,8 +1,8 @@
 package hotspot
 
 import (
-	"crypto/hmac"
 	"crypto/md5" // #nosec: CHAP is MD5 by definition (RFC 1994 §4.1)
+	"crypto/sha256"
 	"crypto/subtle"
 	"net/netip"
 	"time"
@@ -35,17 +35,15 @@ func (c Credential) Matches(password Password) bool {
 	switch c.Kind {
 	case Clear:
 		// Hash both sides: ConstantTimeCompare alone tells lengths apart.
-		key := []byte("compare")
-		a, b := hmac.New(md5.New, key), hmac.New(md5.New, key)
-		a.Write([]byte(c.Clear.Reveal()))
-		b.Write([]byte(password.Reveal()))
-		return hmac.Equal(a.Sum(nil), b.Sum(nil))
+		sent, want := sha256.Sum256([]byte(c.Clear.Reveal())), sha256.Sum256([]byte(password.Reveal()))
+		return subtle.ConstantTimeCompare(sent[:], want[:]) == 1
 	case CHAP:
-		h := md5.New()
-		h.Write([]byte{c.CHAPID})
-		h.Write([]byte(password.Reveal()))
-		h.Write(c.Challenge)
-		return subtle.ConstantTimeCompare(h.Sum(nil), c.Response) == 1
+		// Identifier, password, challenge (RFC 1994 §4.1): on the stack for every
+		// length that fits the attributes.
+		text := append(make([]byte, 0, 512), c.CHAPID)
+		text = append(append(text, password.Reveal()...), c.Challenge...)
+		want := md5.Sum(text)
+		return subtle.ConstantTimeCompare(want[:], c.Response) == 1
 	}
 	return false
 }
@@ -94,7 +92,9 @@ const (
 	ReasonExpired        Reason = "expired"
 	ReasonTimeUsed       Reason = "time_used"
 	ReasonDataUsed       Reason = "data_used"
+	ReasonOutsideHours   Reason = "outside_hours"
 	ReasonTooManyDevices Reason = "too_many_devices"
+	ReasonTooManyTries   Reason = "too_many_tries" // wrong passwords or codes; passes by itself
 )
 
 // Verdict is the answer to one Access-Request. A refusal is a verdict, not an
@@ -126,11 +126,14 @@ type Verdict struct {
 	// Detail is the sentence for staff behind a refusal, with what the guest
 	// need not know; "" when Message says it all.
 	Detail string
-	// Others are the sessions that stand in the way of a refusal for too many
+	// Others are the sessions that stand in the way, of a refusal for too many
 	// devices: ghosts among them may be found out and the request judged again.
+	// The devices heard of least lately come first.
 	Others []Session
-	// Move says that the plan lets the new device in as soon as Others are ended.
+	// Move says that the plan lets the new device in as soon as the first Ends of
+	// Others are ended.
 	Move bool
+	Ends int
 	// Serial orders verdicts against changes of the account: a reply with a
 	// Serial below that of a later change must not be repeated from a cache.
 	Serial uint64

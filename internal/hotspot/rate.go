@@ -136,6 +136,40 @@ func ParseRateLimit(s string) (RateLimit, error) {
 	return r, nil
 }
 
+// Validate says what is wrong with a limit that people wrote. RouterOS takes
+// some of these and then does not what they mean.
+func (r RateLimit) Validate() error {
+	for _, d := range []struct {
+		name                        string
+		most, burst, threshold, min Rate
+		seconds                     int
+	}{
+		{"upload", r.Max.Upload, r.Burst.Upload, r.BurstThreshold.Upload, r.Min.Upload, r.BurstTime.Upload},
+		{"download", r.Max.Download, r.Burst.Download, r.BurstThreshold.Download, r.Min.Download, r.BurstTime.Download},
+	} {
+		switch {
+		case d.most > mostRate || d.burst > mostRate || d.threshold > mostRate:
+			return fmt.Errorf("the %s speed is above %s", d.name, mostRate)
+		case d.burst > 0 && d.most == 0:
+			return fmt.Errorf("the %s has a burst of %s but no speed of its own", d.name, d.burst)
+		case d.burst > 0 && d.burst < d.most:
+			return fmt.Errorf("the %s burst of %s is below the speed of %s", d.name, d.burst, d.most)
+		case d.threshold > 0 && d.burst == 0:
+			return fmt.Errorf("the %s has a burst threshold of %s but no burst", d.name, d.threshold)
+		case d.threshold > d.burst:
+			return fmt.Errorf("the %s burst threshold of %s is above the burst of %s and is never reached", d.name, d.threshold, d.burst)
+		case d.seconds > 0 && d.burst == 0:
+			return fmt.Errorf("the %s has a burst time but no burst", d.name)
+		case d.min > 0 && d.min > d.most: // facts.md §3: must not exceed
+			return fmt.Errorf("the least %s speed of %s is above the speed of %s", d.name, d.min, d.most)
+		}
+	}
+	return nil
+}
+
+// mostRate is far above what any HotSpot carries; more is a slip of the pen.
+const mostRate Rate = 1_000_000_000_000
+
 func parseSeconds(s string) (int, error) {
 	v, err := strconv.Atoi(strings.TrimSuffix(s, "s"))
 	if err != nil || v < 0 || v > 86400 {

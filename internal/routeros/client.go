@@ -50,17 +50,25 @@ func (c *client) login(ctx context.Context, user string, password secret.Value) 
 
 // Run implements Conn.
 func (c *client) Run(ctx context.Context, sentence ...string) ([]Row, error) {
-	if len(sentence) == 0 || !strings.HasPrefix(sentence[0], "/") {
-		return nil, fault.New(fault.Invalid, "routeros: a sentence begins with a command such as /system/identity/print", nil)
-	}
-	for i, w := range sentence {
-		if w == "" { // would end the sentence there, and the rest would be a command of its own
-			return nil, fault.New(fault.Invalid, fmt.Sprintf("routeros: %s: word %d is empty", sentence[0], i+1), nil)
-		}
+	if err := checkSentence(sentence); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.bounded(ctx, sentence[0], func() (*ros.Reply, error) { return c.ros.RunArgs(sentence) })
+}
+
+// checkSentence refuses what is not one command with its words.
+func checkSentence(sentence []string) error {
+	if len(sentence) == 0 || !strings.HasPrefix(sentence[0], "/") {
+		return fault.New(fault.Invalid, "routeros: a sentence begins with a command such as /system/identity/print", nil)
+	}
+	for i, w := range sentence {
+		if w == "" { // would end the sentence there, and the rest would be a command of its own
+			return fault.New(fault.Invalid, fmt.Sprintf("routeros: %s: word %d is empty", sentence[0], i+1), nil)
+		}
+	}
+	return nil
 }
 
 // bounded runs one dialogue with the router within ctx. go-routeros heeds no

@@ -1,13 +1,13 @@
 // Package routeros is the client side of RouterOS: it runs one command with
-// its words and returns the rows of the answer, over the binary API, plain
-// (api://) or over TLS with a pinned certificate (api-ssl://). Every wait is
-// bounded, every length from the router is checked before memory is taken, and
+// its words and returns the rows of the answer: over the binary API, plain
+// (api://) or over TLS (api-ssl://), or over REST (https://, or http:// named on
+// purpose). TLS means a pinned certificate. Every wait is bounded, every length from the router is checked before memory is taken, and
 // every refusal comes back with a code and a next step.
 //
 // It never decides what to run, never retries, and never speaks to a router
 // whose certificate a person has not trusted.
 //
-// Wire facts are from facts.md §1. The dialogue (login, writing, what ends a
+// Wire facts are from facts.md §1 and §2. The API's dialogue (login, writing, what ends a
 // reply) is github.com/go-routeros/routeros; what that library leaves open
 // (time, sizes, big tables, bare-word !fatal) is closed around it in stream.go
 // and client.go.
@@ -43,12 +43,13 @@ type Conn interface {
 
 // Options says which router, as whom, and how patient.
 type Options struct {
-	URL          string // api://host[:8728] or api-ssl://host[:8729]; no user, no path
+	URL          string // api-ssl://host[:8729], https://host[:443]; named on purpose api://host[:8728], http://host[:80]; no user, no path
 	User         string
 	Password     secret.Value
-	PinnedSHA256 string        // SHA-256 of the router's certificate (DER), hex, colons allowed; needed for api-ssl
+	PinnedSHA256 string        // SHA-256 of the router's certificate (DER), hex, colons allowed; needed for api-ssl and https
 	Timeout      time.Duration // connect, TLS and login together; 0 is 5 s
 	RunTimeout   time.Duration // each Run whose context has no earlier deadline; 0 is 10 s
+	Pace         *Pace         // shared by the REST connections to one router; nil is one of its own
 }
 
 const (
@@ -57,7 +58,7 @@ const (
 	keepAlive         = 15 * time.Second // TCP probes, so that a dead router shows without traffic
 )
 
-// Dial connects and logs in. Plain api is used only because the URL says so.
+// Dial connects and logs in. A plain transport is used only because the URL says so.
 func Dial(ctx context.Context, o Options) (Conn, error) {
 	where, err := parseURL(o.URL)
 	if err != nil {
@@ -77,7 +78,10 @@ func Dial(ctx context.Context, o Options) (Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3}}
+	if where.rest {
+		return dialREST(ctx, o, where, pin)
+	}
+	d := dialer()
 	conn, err := d.DialContext(ctx, "tcp", where.address)
 	if err != nil {
 		return nil, explain("connect to "+o.URL, where, err)
@@ -86,7 +90,7 @@ func Dial(ctx context.Context, o Options) (Conn, error) {
 		secured, err := handshake(ctx, conn, pin)
 		if err != nil {
 			conn.Close()
-			return nil, explain("TLS with "+o.URL, where, err)
+			return nil, explainTLS(o.URL, where, err)
 		}
 		conn = secured
 	}
@@ -98,16 +102,50 @@ func Dial(ctx context.Context, o Options) (Conn, error) {
 	return c, nil
 }
 
+func dialer() *net.Dialer {
+	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3}}
+}
+
 // place is a parsed URL.
 type place struct {
 	address string // host:port
+	service string // its name in /ip/service
 	tls     bool
+	rest    bool
 }
 
-// parseURL reads api://host[:port] and api-ssl://host[:port].
+// transports are the schemes of a router's address.
+var transports = map[string]struct {
+	place
+	port string
+}{
+	"api":     {place{service: "api"}, "8728"},
+	"api-ssl": {place{service: "api-ssl", tls: true}, "8729"},
+	"http":    {place{service: "www", rest: true}, "80"},
+	"https":   {place{service: "www-ssl", tls: true, rest: true}, "443"},
+}
+
+// CheckURL reports what is wrong with a router's address; nil for one that Dial
+// would use.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
+// Host returns the host of a router's address.
+func Host(text string) (string, error) {
+	where, err := parseURL(text)
+	if err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(where.address)
+	return host, err
+}
+
+// parseURL reads scheme://host[:port].
 func parseURL(text string) (place, error) {
 	bad := func(why string) (place, error) {
-		return place{}, fault.New(fault.Invalid, "router address", fmt.Errorf("%s: write api-ssl://host[:8729] or, named on purpose, api://host[:8728]", why))
+		return place{}, fault.New(fault.Invalid, "router address", fmt.Errorf("%s: write api-ssl://host[:8729] or https://host[:443], or, named on purpose, api://host[:8728] or http://host[:80]", why))
 	}
 	u, err := url.Parse(text)
 	switch {
@@ -120,18 +158,14 @@ func parseURL(text string) (place, error) {
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return bad(fmt.Sprintf("%q has more than a host and a port", text))
 	}
-	port := u.Port()
-	switch u.Scheme {
-	case "api":
-		if port == "" {
-			port = "8728"
-		}
-	case "api-ssl":
-		if port == "" {
-			port = "8729"
-		}
-	default:
+	t, ok := transports[u.Scheme]
+	if !ok {
 		return bad(fmt.Sprintf("%q is not a transport spoken here", u.Scheme))
 	}
-	return place{address: net.JoinHostPort(u.Hostname(), port), tls: u.Scheme == "api-ssl"}, nil
+	port := u.Port()
+	if port == "" {
+		port = t.port
+	}
+	t.address = net.JoinHostPort(u.Hostname(), port)
+	return t.place, nil
 }

@@ -64,10 +64,7 @@ func explain(op string, where place, err error) error {
 	var cert *CertificateError
 	var notTLS tls.RecordHeaderError
 	f := fault.New(fault.Unavailable, op, err)
-	service := "api"
-	if where.tls {
-		service = "api-ssl"
-	}
+	service := where.service
 	switch {
 	case errors.As(err, &cert):
 		f.Kind = fault.Forged
@@ -76,9 +73,9 @@ func explain(op string, where place, err error) error {
 		}
 		return f.WithCode(CodeCertificateChanged, "If the router was replaced or its certificate renewed, compare the new fingerprint with the router's (/certificate/print detail) and trust it; else somebody stands in between.")
 	case errors.As(err, &notTLS):
-		return f.WithCode(CodeServiceOff, "That port does not speak TLS: the port of api-ssl is 8729 unless changed (/ip/service/print); 8728 is the plain api.")
+		return f.WithCode(CodeServiceOff, "That port does not speak TLS: api-ssl is 8729 and www-ssl 443 unless changed (/ip/service/print); 8728 is the plain api, 80 plain www.")
 	case noCertificate(err):
-		return f.WithCode(CodeServiceOff, "The router offers api-ssl without a certificate (anonymous Diffie-Hellman), which this program does not speak: make one on the router and set it, /ip/service/set api-ssl certificate=NAME.")
+		return f.WithCode(CodeServiceOff, "The router offers "+service+" without a certificate (anonymous Diffie-Hellman), which this program does not speak: make one on the router and set it, /ip/service/set "+service+" certificate=NAME.")
 	case errors.Is(err, errNotAPI):
 		return f.WithCode(CodeServiceOff, "Something else answers on that port: 8728 is the plain api, 8729 api-ssl, unless changed (/ip/service/print).")
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -91,6 +88,16 @@ func explain(op string, where place, err error) error {
 		return f.WithCode(CodeUnreachable, "No answer in time from "+where.address+": is the router on, is the cable in, does a firewall rule drop this machine's packets?")
 	}
 	return f.WithCode(CodeUnreachable, "Check the address, the cable, and that the router is on.")
+}
+
+// explainTLS explains an error of the handshake. A plain service hangs up on what
+// it cannot read; so does one that is not for this machine.
+func explainTLS(address string, where place, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fault.New(fault.Unavailable, "TLS with "+address, err).WithCode(CodeServiceOff, "The router hung up before TLS was up: either that port is a plain service and does not speak TLS"+
+			" (8728 api, 80 www; /ip/service/print), or /ip/service address= of "+where.service+" does not allow this machine.")
+	}
+	return explain("TLS with "+address, where, err)
 }
 
 // noCertificate reports the alert of a server that shares no cipher with us:

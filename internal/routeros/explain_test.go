@@ -142,7 +142,7 @@ func TestConnectionErrorsAreExplained(t *testing.T) {
 		{"not TLS", "api-ssl://" + talks.Addr().String(), CodeServiceOff, "8729", fault.Unavailable},
 		{"not the API", "api://" + talks.Addr().String(), CodeServiceOff, "8728", fault.Unavailable},
 		{"no such host", "api://router.invalid", CodeUnreachable, "address", fault.Unavailable},
-		{"REST", "https://192.0.2.1", "", "", fault.Invalid},
+		{"SSH", "ssh://192.0.2.1", "", "", fault.Invalid},
 		{"password in the address", "api://agent:hush@" + plain.Addr().String(), "", "", fault.Invalid},
 		{"path", plain.url() + "/x", "", "", fault.Invalid},
 		{"nothing", "", "", "", fault.Invalid},

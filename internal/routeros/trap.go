@@ -16,6 +16,8 @@ const (
 	CodeCertificateChanged = "RTR-104"
 	CodeRightMissing       = "RTR-105"
 	CodeDeviceMode         = "RTR-106"
+	CodeNoREST             = "RTR-111"
+	CodeUnexpected         = "RTR-112"
 )
 
 // Reason is what a refusal by the router means, whatever its version's words.
@@ -119,10 +121,10 @@ func (t *Trap) fault() error {
 	case NoRights:
 		f.Kind = fault.Denied
 		return f.WithCode(CodeRightMissing, "The service user's group lacks a right for "+t.Command+
-			": on the router, /user/group/set GROUP policy=read,write,api,test,sensitive. It counts from the next login.")
+			": on the router, /user/group/set GROUP policy=read,write,api,rest-api,test,sensitive. It counts from the next login.")
 	case BadLogin, NotLoggedIn:
 		f.Kind = fault.Denied
-		return f.WithCode(CodeLoginRefused, "Check the service user's name and password, that /user address= allows this machine, and that the user's group has the policy api.")
+		return f.WithCode(CodeLoginRefused, "Check the service user's name and password, that /user address= allows this machine, and that the user's group has the policy api, or rest-api for https://.")
 	case DeviceMode:
 		f.Kind = fault.Denied
 		return f.WithCode(CodeDeviceMode, "The router's device-mode forbids this: /system/device-mode/print shows it; a change needs its button or a power cut.")

@@ -154,6 +154,7 @@ type SiteDoc struct {
 }
 
 // LimitsBody carries hotspot.Limits. Durations are seconds; absent is no limit.
+// An agent older than a field goes by what its absence means.
 type LimitsBody struct {
 	TimeS        int64         `json:"time_s,omitempty"`
 	Clock        hotspot.Clock `json:"clock,omitempty"`
@@ -165,25 +166,43 @@ type LimitsBody struct {
 	Devices      int           `json:"devices,omitempty"`
 	IdleS        int64         `json:"idle_s,omitempty"`
 	AddressLists []string      `json:"address_lists,omitempty"`
+
+	// Hours are spans of the week in the site's zone, "mon-fri 08:00-16:00", as
+	// hotspot.ParseSpan reads them; absent is always.
+	Hours []string `json:"hours,omitempty"`
+	// SlowRate is Mikrotik-Rate-Limit once a data allowance is used; absent: the
+	// allowance ends the pass.
+	SlowRate string `json:"slow_rate,omitempty"`
+	// DeviceSwap is "move" where one device too many ends the one heard of least
+	// lately; absent, and what a build does not know, refuses the new device.
+	DeviceSwap hotspot.DeviceSwap `json:"device_swap,omitempty"`
 }
 
 // FromLimits is the bridge from the vocabulary to the wire.
 func FromLimits(l hotspot.Limits) LimitsBody {
+	swap := l.Swap
+	if swap == hotspot.SwapRefuse {
+		swap = "" // absent means the same, to every version
+	}
 	return LimitsBody{TimeS: int64(l.Time / time.Second), Clock: l.Clock, ValidityS: int64(l.Validity / time.Second),
 		Rate: l.Rate.String(), Upload: uint64(l.Upload), Download: uint64(l.Download), Total: uint64(l.Total),
-		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists}
+		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists,
+		Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: swap}
 }
 
 // longest is the longest allowance, validity or idle time that means anything:
 // a hundred years. More would overflow sums of durations.
 const longest = 100 * 366 * 24 * 3600
 
-// Limits reads the body back. It fails on a rate that cannot be parsed, on a
-// clock this build does not know, and on figures that cannot be meant.
+// Limits reads the body back. It fails on rates and hours that cannot be parsed,
+// on a clock this build does not know, and on figures that cannot be meant.
 func (b LimitsBody) Limits() (hotspot.Limits, error) {
-	for name, s := range map[string]int64{"time_s": b.TimeS, "validity_s": b.ValidityS, "idle_s": b.IdleS} {
-		if s < 0 || s > longest {
-			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", name, s, longest)
+	for _, f := range [...]struct {
+		name    string
+		seconds int64
+	}{{"time_s", b.TimeS}, {"validity_s", b.ValidityS}, {"idle_s", b.IdleS}} {
+		if f.seconds < 0 || f.seconds > longest {
+			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", f.name, f.seconds, longest)
 		}
 	}
 	if b.Devices < 0 {
@@ -196,7 +215,19 @@ func (b LimitsBody) Limits() (hotspot.Limits, error) {
 	if err != nil {
 		return hotspot.Limits{}, err
 	}
-	return hotspot.Limits{Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
+	slow, err := hotspot.ParseRateLimit(b.SlowRate)
+	if err != nil {
+		return hotspot.Limits{}, err
+	}
+	hours, err := hotspot.ParseHours(b.Hours)
+	if err != nil {
+		return hotspot.Limits{}, err
+	}
+	swap := b.DeviceSwap
+	if swap != hotspot.SwapMove {
+		swap = "" // refuse, and what a later build may add
+	}
+	return hotspot.Limits{Hours: hours, SlowRate: slow, Swap: swap, Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
 		Validity: time.Duration(b.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(b.Upload),
 		Download: hotspot.Octets(b.Download), Total: hotspot.Octets(b.Total), Devices: b.Devices,
 		IdleTimeout: time.Duration(b.IdleS) * time.Second, AddressLists: b.AddressLists}, nil

@@ -1,0 +1,272 @@
+package console
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// ask sends one request without following redirects and returns status and body.
+func ask(t testing.TB, srv *httptest.Server, method, path, body string, header map[string]string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	c := &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if strings.Contains(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return resp.StatusCode, "", resp.Header // it never ends by itself
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b), resp.Header
+}
+
+func bearer(role hotspot.Role, org string) map[string]string {
+	return map[string]string{"Authorization": "Bearer iwas_" + string(role) + org, "Content-Type": "application/json"}
+}
+
+func cookie(role hotspot.Role) map[string]string {
+	return map[string]string{"Cookie": "iwas_session=session-of-" + string(role), "Content-Type": "application/x-www-form-urlencoded"}
+}
+
+// concrete puts things of the organization "cafe" into the address of a route.
+func concrete(pattern string) (method, path string) {
+	method, path, _ = strings.Cut(pattern, " ")
+	id := "mara"
+	if strings.Contains(path, "/agents/") {
+		id = "agentnew1"
+	}
+	return method, strings.NewReplacer("{site}", "main", "{account}", "mara", "{agent}", "agentnew1", "{id}", id, "{$}", "").Replace(path)
+}
+
+// TestEveryRouteAsksForItsRight walks the whole table: nobody, each role, and
+// the owner of another organization.
+func TestEveryRouteAsksForItsRight(t *testing.T) {
+	for pattern, need := range routes {
+		method, path := concrete(pattern)
+		api := strings.HasPrefix(path, "/api/")
+		t.Run(strings.ReplaceAll(pattern, "/", "_"), func(t *testing.T) {
+			for _, role := range []hotspot.Role{hotspot.Owner, hotspot.Manager, hotspot.Cashier, hotspot.Technician} {
+				srv, _, _, _ := start(t, role)
+				header := cookie(role)
+				if api {
+					header = bearer(role, "cafe")
+				}
+				status, body, _ := ask(t, srv, method, path, "", header)
+				allowed := slices.Contains(rightsOf[role], need)
+				if denied := status == http.StatusForbidden; denied == allowed {
+					t.Errorf("%s: got %d, want it allowed: %v\n%.300s", role, status, allowed, body)
+				}
+				if allowed && (status == http.StatusUnauthorized || status == http.StatusNotFound || status >= 500) {
+					t.Errorf("%s: got %d for something of their own\n%.300s", role, status, body)
+				}
+			}
+			srv, _, f, _ := start(t, hotspot.Owner)
+			status, _, header := ask(t, srv, method, path, "", nil)
+			if api && status != http.StatusUnauthorized || !api && (status != http.StatusSeeOther || !strings.HasPrefix(header.Get("Location"), "/signin")) {
+				t.Errorf("nobody: got %d to %q, want to be asked to sign in", status, header.Get("Location"))
+			}
+			if !api || !strings.ContainsAny(pattern, "{") {
+				return
+			}
+			status, body, _ := ask(t, srv, method, path, `{}`, bearer(hotspot.Owner, "rival"))
+			if status != http.StatusNotFound && status != http.StatusUnprocessableEntity || strings.Contains(body, "mara") && strings.Contains(body, "username") {
+				t.Errorf("another organization's owner: got %d %.200s, want not found", status, body)
+			}
+			if len(f.calls) > 0 {
+				t.Errorf("another organization's owner changed something: %q", f.calls)
+			}
+		})
+	}
+}
+
+// TestTheAPIDoesWhatItSays calls every operation as a program would.
+func TestTheAPIDoesWhatItSays(t *testing.T) {
+	srv, _, f, _ := start(t, hotspot.Owner)
+	owner := bearer(hotspot.Owner, "cafe")
+	call := func(method, path, body string, want int) map[string]any {
+		t.Helper()
+		status, text, header := ask(t, srv, method, path, body, owner)
+		if status != want {
+			t.Fatalf("%s %s: got %d, want %d\n%s", method, path, status, want, text)
+		}
+		if want >= 400 && header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s: got content type %q for a problem", method, path, header.Get("Content-Type"))
+		}
+		var out map[string]any
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			t.Fatalf("%s %s: %v in %s", method, path, err, text)
+		}
+		return out
+	}
+	items := func(out map[string]any) []any { list, _ := out["items"].([]any); return list }
+
+	if me := call("GET", "/api/v1/me", "", 200); me["email"] != "owner@cafe.example" {
+		t.Errorf("me: got %v", me)
+	}
+	if n := len(items(call("GET", "/api/v1/sites", "", 200))); n != 3 {
+		t.Errorf("sites: got %d, want the 3 of this organization", n)
+	}
+	if site := call("GET", "/api/v1/sites/main", "", 200); site["name"] != "Main Street" || site["data_age_s"] != 12.0 {
+		t.Errorf("site: got %v", site)
+	}
+	call("POST", "/api/v1/sites", `{"name":"New","time_zone":"Europe/Berlin","currency":"EUR","language":"en"}`, 201)
+	call("POST", "/api/v1/sites", `{"name":"New","time_zone":"Mars/Olympus","currency":"EUR","language":"en"}`, 400)
+	if n := len(items(call("GET", "/api/v1/plans", "", 200))); n != 3 {
+		t.Errorf("plans: got %d, want 3", n)
+	}
+	call("POST", "/api/v1/plans", `{"name":"Night","price":{"minor":300,"currency":"EUR"},"limits":{"time_s":3600,"rate":"1M/4M"}}`, 201)
+	call("POST", "/api/v1/plans", `{"name":"Night","price":{"minor":300,"currency":"EUR"},"limits":{"rate":"fast"}}`, 400)
+
+	page := call("GET", "/api/v1/sites/main/accounts?limit=2", "", 200)
+	if len(items(page)) != 2 || page["next"] == nil {
+		t.Errorf("first page of guests: got %d, next %v", len(items(page)), page["next"])
+	}
+	rest := call("GET", "/api/v1/sites/main/accounts?limit=200&after="+url.QueryEscape(page["next"].(string)), "", 200)
+	if len(items(rest)) != 6 || rest["next"] != nil {
+		t.Errorf("rest of the guests: got %d, next %v; want 6 and none", len(items(rest)), rest["next"])
+	}
+	if found := items(call("GET", "/api/v1/sites/main/accounts?q=mar", "", 200)); len(found) != 1 {
+		t.Errorf("search: got %d, want 1", len(found))
+	}
+	call("GET", "/api/v1/sites/main/accounts?colour=red", "", 422)
+	if made := call("POST", "/api/v1/sites/main/accounts", `{"kind":"user","username":"nina","password":"pw","plan":"day"}`, 201); made["password"] != "pw" || made["site"] != "main" {
+		t.Errorf("user: got %v", made)
+	}
+	if made := call("POST", "/api/v1/sites/main/accounts", `{"kind":"voucher","plan":"day"}`, 201); made["code"] == nil {
+		t.Errorf("voucher: got no code in %v", made)
+	}
+	call("POST", "/api/v1/sites/main/accounts", `{"kind":"device","username":"not a mac","plan":"day"}`, 400)
+	call("POST", "/api/v1/sites/nowhere/accounts", `{"kind":"voucher","plan":"day"}`, 404)
+
+	guest := call("GET", "/api/v1/accounts/mara", "", 200)
+	if pass, _ := guest["pass"].(map[string]any); pass == nil || pass["download"] != 1_234_000_000.0 || len(guest["sessions"].([]any)) != 2 {
+		t.Errorf("guest: got %v", guest)
+	}
+	call("GET", "/api/v1/accounts/theirs", "", 404)
+	if n := len(items(call("GET", "/api/v1/sites/main/sessions", "", 200))); n != 4 {
+		t.Errorf("sessions: got %d, want 4", n)
+	}
+	f.calls = nil
+	lock := call("POST", "/api/v1/accounts/mara/lock", `{"reason":"not paid"}`, 200)["lock"].(map[string]any)
+	if lock["locked"] != true || lock["state"] != "sent" || lock["reason"] != "not paid" || len(lock["steps"].([]any)) == 0 {
+		t.Errorf("lock: got %v", lock)
+	}
+	if lock := call("POST", "/api/v1/accounts/mara/unlock", "", 200)["lock"].(map[string]any); lock["locked"] != false {
+		t.Errorf("unlock: got %v", lock)
+	}
+	if want := []string{`lock mara "not paid" by owner`, `unlock mara "" by owner`}; !slices.Equal(f.calls, want) {
+		t.Errorf("the fleet was asked for %q, want %q", f.calls, want)
+	}
+	enforced := call("GET", "/api/v1/accounts/enforced", "", 200)["lock"].(map[string]any)
+	if steps, site := enforced["steps"].([]any), enforced["site_steps"].([]any); len(steps) != 4 || len(site) != 4 {
+		t.Errorf("an enforced lock tells %d steps and %d of the site, want 4 and 4: %v", len(steps), len(site), enforced)
+	}
+
+	if n := len(items(call("GET", "/api/v1/sites/main/agents", "", 200))); n != 3 {
+		t.Errorf("agents: got %d, want 3", n)
+	}
+	if code := call("POST", "/api/v1/sites/main/enrolment-codes", "", 201); code["code"] != "W4HK-72PM" || !strings.Contains(code["command"].(string), "enroll") || strings.Contains(code["command"].(string), "W4HK") {
+		t.Errorf("code: got %v; the command must not carry the code", code)
+	}
+	call("POST", "/api/v1/agents/agentnew1/confirm", "", 200)
+	call("POST", "/api/v1/agents/agentnew1/revoke", "", 200)
+}
+
+// TestTheDescriptionNamesEveryOperation: OpenAPI 3.1, nothing left out.
+func TestTheDescriptionNamesEveryOperation(t *testing.T) {
+	srv, _, _, _ := start(t, hotspot.Owner)
+	status, text, _ := ask(t, srv, "GET", "/api/openapi.json", "", nil)
+	var doc struct {
+		OpenAPI string                               `json:"openapi"`
+		Paths   map[string]map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || status != http.StatusOK || !strings.HasPrefix(doc.OpenAPI, "3.1") {
+		t.Fatalf("got %d, version %q, %v", status, doc.OpenAPI, err)
+	}
+	for pattern := range routes {
+		method, path, _ := strings.Cut(pattern, " ")
+		if !strings.HasPrefix(path, "/api/") {
+			continue
+		}
+		op := doc.Paths[path][strings.ToLower(method)]
+		if op == nil {
+			t.Errorf("%s is not described", pattern)
+			continue
+		}
+		named := map[string]bool{}
+		params, _ := op["parameters"].([]any)
+		for _, p := range params {
+			if p := p.(map[string]any); p["in"] == "path" {
+				named[p["name"].(string)] = true
+			}
+		}
+		for _, part := range strings.Split(path, "/") {
+			if name, ok := strings.CutPrefix(part, "{"); ok && !named[strings.TrimSuffix(name, "}")] {
+				t.Errorf("%s: the part %s of its address is not described", pattern, part)
+			}
+		}
+	}
+}
+
+// TestWrongPasswordsCostTimeAndAreCounted: five are free, then each has to wait;
+// the right one within the wait is not even looked at.
+func TestWrongPasswordsCostTimeAndAreCounted(t *testing.T) {
+	srv, s, _, _ := start(t, hotspot.Owner)
+	at := noon
+	s.Now = func() time.Time { return at }
+	s.throttle.Now = s.Now
+	form := func(password string) (int, string) {
+		body := url.Values{"email": {"owner@cafe.example"}, "password": {password}}.Encode()
+		status, text, header := ask(t, srv, "POST", "/signin", body, map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+		return status, text + header.Get("Retry-After")
+	}
+	for i := range 5 {
+		if status, _ := form("wrong"); status != http.StatusUnauthorized {
+			t.Fatalf("wrong password %d: got %d, want 401", i+1, status)
+		}
+	}
+	if status, text := form(ownerPassword); status != http.StatusTooManyRequests || !strings.Contains(text, "Wait") {
+		t.Errorf("right password at once after five wrong ones: got %d, want 429 and how long to wait", status)
+	}
+	at = at.Add(time.Minute)
+	if status, _ := form(ownerPassword); status != http.StatusSeeOther {
+		t.Errorf("right password after the wait: got %d, want to be let in", status)
+	}
+}
+
+// TestATechnicianSeesGuestsMasked: what identifies a guest or lets one in is
+// hidden, on pages and in the API.
+func TestATechnicianSeesGuestsMasked(t *testing.T) {
+	srv, _, _, _ := start(t, hotspot.Technician)
+	for _, path := range []string{"/sites/main", "/guests/code", "/guests/mara"} {
+		if _, body, _ := ask(t, srv, "GET", path, "", cookie(hotspot.Technician)); strings.Contains(body, "K7QM-PDXW") || strings.Contains(body, ">mara<") || strings.Contains(body, "Table 4") {
+			t.Errorf("%s shows a technician who the guest is", path)
+		}
+	}
+	for _, path := range []string{"/api/v1/sites/main/accounts", "/api/v1/accounts/code", "/api/v1/sites/main/sessions"} {
+		status, body, _ := ask(t, srv, "GET", path, "", bearer(hotspot.Technician, "cafe"))
+		if status != http.StatusOK || strings.Contains(body, "K7QM-PDXW") || strings.Contains(body, `"username":"mara"`) || strings.Contains(body, `"mac":"02:AB:CD:12:34:56"`) {
+			t.Errorf("%s: got %d and tells a technician who the guest is: %.200s", path, status, body)
+		}
+	}
+}
