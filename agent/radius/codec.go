@@ -169,6 +169,89 @@ func encodeStatus(request []byte, k *key, accounting bool) ([]byte, error) {
 	return finish(request, k, reply(request, codeAccessAccept, true))
 }
 
+// encodeProbe makes the request of a Probe, attributes in the order of RouterOS.
+func encodeProbe(p Probe, k *key) ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	codes := map[Ask]layeh.Code{AskLogin: codeAccessRequest, AskAccounting: codeAccountingRequest, AskStatus: codeStatusServer}
+	r := layeh.New(codes[p.Ask], k.secret)
+	var err error
+	add := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	signed := p.Ask == AskStatus || p.Ask == AskLogin && !p.Unsigned
+	if signed {
+		r.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
+	}
+	if p.Ask == AskAccounting {
+		r.Authenticator = zeroes
+		add(rfc2866.AcctStatusType_Add(r, rfc2866.AcctStatusType(p.Kind)))
+	}
+	if p.Ask != AskStatus {
+		p.addWho(r, add)
+	}
+	switch {
+	case p.Ask == AskAccounting && (p.Kind == hotspot.Stop || p.Kind == hotspot.Interim):
+		p.addCounters(r, add)
+	case p.Ask == AskLogin && p.Method == PAP:
+		v, e := layeh.NewUserPassword([]byte(p.Password.Reveal()), k.secret, r.Authenticator[:])
+		add(e)
+		r.Attributes.Add(typeUserPassword, v)
+	case p.Ask == AskLogin:
+		challenge := random16()
+		sum := md5.Sum(append(append([]byte{r.Identifier}, p.Password.Reveal()...), challenge[:]...))
+		add(rfc2865.CHAPChallenge_Add(r, challenge[:]))
+		add(rfc2865.CHAPPassword_Add(r, append([]byte{r.Identifier}, sum[:]...)))
+	}
+	add(rfc2865.NASIdentifier_AddString(r, "iwas-agent test"))
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.Encode()
+	if err == nil && signed {
+		sum := k.hmac(b)
+		copy(b[headerLen+2:], sum[:])
+	}
+	return b, err
+}
+
+// addWho adds what names the guest.
+func (p Probe) addWho(r *layeh.Packet, add func(error)) {
+	name := p.Name
+	if p.Ask == AskLogin && p.Method == MACLogin {
+		name = p.MAC.String()
+	}
+	if !p.MAC.IsZero() {
+		add(rfc2865.CallingStationID_AddString(r, p.MAC.String()))
+	}
+	if name != "" {
+		add(rfc2865.UserName_AddString(r, name))
+	}
+	if p.AcctSessionID != "" {
+		add(rfc2866.AcctSessionID_AddString(r, string(p.AcctSessionID)))
+	}
+	if p.IP.Is4() {
+		add(rfc2865.FramedIPAddress_Add(r, net.IP(p.IP.AsSlice())))
+	}
+}
+
+// addCounters adds what an Interim-Update and a Stop count.
+func (p Probe) addCounters(r *layeh.Packet, add func(error)) {
+	upHigh, up := p.Upload.Split()
+	downHigh, down := p.Download.Split()
+	add(rfc2866.AcctInputOctets_Add(r, rfc2866.AcctInputOctets(up)))
+	add(rfc2866.AcctOutputOctets_Add(r, rfc2866.AcctOutputOctets(down)))
+	add(rfc2869.AcctInputGigawords_Add(r, rfc2869.AcctInputGigawords(upHigh)))
+	add(rfc2869.AcctOutputGigawords_Add(r, rfc2869.AcctOutputGigawords(downHigh)))
+	add(rfc2866.AcctSessionTime_Add(r, rfc2866.AcctSessionTime(seconds(p.SessionTime))))
+	if p.Kind == hotspot.Stop {
+		add(rfc2866.AcctTerminateCause_Add(r, rfc2866.AcctTerminateCause_Value_UserRequest))
+	}
+}
+
 // disconnectRequest encodes a Disconnect-Request (RFC 5176 §3). short leaves only
 // what every HotSpot understands: User-Name and Framed-IP-Address.
 func disconnectRequest(id byte, secret []byte, n NAS, s hotspot.Session, at time.Time, short bool) ([]byte, error) {
