@@ -149,7 +149,7 @@ func (r *run) print(figures []figure, servers []server, got results) {
 		head = append(head, "ours/"+string(s.(*freeRADIUS).in))
 	}
 	t := table{append(head, "target")}
-	cost := table{append(head[:len(servers)+1:len(servers)+1], "generator", "target")}
+	cost := table{append(head[:len(servers)+1:len(servers)+1], "generator at ours", "target")}
 	late := table{append(head[:len(servers)+1:len(servers)+1], "target")}
 	cost[0][0], late[0][0] = "server's CPU for each answer", "p99"
 	for _, f := range figures {
