@@ -82,6 +82,8 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("there is no part %q; there are %s", name, names())
 		}
 	}
+	r.say("FR is Debian's FreeRADIUS: with users in files, read into memory at its start; in SQLite; in PostgreSQL.")
+	r.say("%d processors, shared with the load generator; load average before anything began: %s.\n", runtime.NumCPU(), loadAverage())
 	for _, p := range parts {
 		if len(o.Parts) > 0 && !slices.Contains(o.Parts, p.name) {
 			continue
@@ -94,9 +96,19 @@ func Run(ctx context.Context, o Options) (err error) {
 			}
 			r.say("not measured: %v", err)
 		}
-		r.say("   (%s)\n", time.Since(began).Round(time.Second))
+		r.say("   (%s; load average after it: %s)\n", time.Since(began).Round(time.Second), loadAverage())
 	}
 	return nil
+}
+
+// loadAverage of the last minute says how much of the machine others took.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 func names() string {

@@ -111,6 +111,9 @@ func load(t *testing.T, f *fake, o Options) *Result {
 	if o.Time == 0 {
 		o.Time = time.Minute
 	}
+	if o.Resend == 0 { // a machine at its limit is no loss of a packet
+		o.Resend = 20 * time.Second
+	}
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
