@@ -2,6 +2,7 @@ package radius
 
 import (
 	"cmp"
+	"container/list"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -163,26 +164,40 @@ type offenderKey struct {
 }
 
 // offenders are sources met with silence, at most offenderBound.
-type offenders map[offenderKey]*Offender
+type offenders struct {
+	known  map[offenderKey]*list.Element
+	recent list.List // of *Offender, the newest first
+}
 
-func (all offenders) add(id hotspot.NASID, why dropped, source netip.Addr, now time.Time) {
+func (all *offenders) add(id hotspot.NASID, why dropped, source netip.Addr, now time.Time) {
 	key := offenderKey{source, why}
-	o := all[key]
-	if o == nil {
-		if len(all) >= offenderBound {
-			var oldest *Offender
-			for _, other := range all {
-				if oldest == nil || other.Last.Before(oldest.Last) {
-					oldest = other
-				}
-			}
-			delete(all, offenderKey{oldest.Source, dropped(oldest.Reason)})
-		}
-		o = &Offender{Source: source, NAS: id, Reason: string(why), First: now}
-		all[key] = o
+	e := all.known[key]
+	switch {
+	case e != nil:
+		all.recent.MoveToFront(e)
+	case all.recent.Len() >= offenderBound:
+		e = all.recent.Back() // its place is taken
+		o := e.Value.(*Offender)
+		delete(all.known, offenderKey{o.Source, dropped(o.Reason)})
+		*o = Offender{Source: source, NAS: id, Reason: string(why), First: now}
+		all.recent.MoveToFront(e)
+	default:
+		e = all.recent.PushFront(&Offender{Source: source, NAS: id, Reason: string(why), First: now})
 	}
+	if all.known == nil {
+		all.known = map[offenderKey]*list.Element{}
+	}
+	all.known[key] = e
+	o := e.Value.(*Offender)
 	o.Last = now
 	o.N++
+}
+
+func (all *offenders) list() (out []Offender) {
+	for e := all.recent.Front(); e != nil; e = e.Next() {
+		out = append(out, *e.Value.(*Offender))
+	}
+	return out
 }
 
 // voice limits the log lines of one reason.
@@ -207,7 +222,7 @@ type stats struct {
 }
 
 func newStats(log *slog.Logger) *stats {
-	return &stats{log: log, ours: offenders{}, strangers: offenders{}, voices: map[dropped]*voice{}}
+	return &stats{log: log, voices: map[dropped]*voice{}}
 }
 
 // answered counts an answer that left; took is 0 for a repeated one.
@@ -290,13 +305,9 @@ func (s *Server) Stats() Stats {
 	})
 	st.mu.Lock()
 	out.BindErr = st.bindErr
-	for _, all := range []offenders{st.ours, st.strangers} {
-		for _, o := range all {
-			out.Offenders = append(out.Offenders, *o)
-		}
-	}
+	out.Offenders = append(st.ours.list(), st.strangers.list()...)
 	st.mu.Unlock()
-	slices.SortFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
+	slices.SortStableFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
 	if n := min(st.answers.Load(), latencyBound); n > 0 {
 		took := make([]int64, n)
 		for i := range took {
