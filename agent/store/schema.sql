@@ -146,5 +146,6 @@ CREATE TABLE reject (
 	mac      TEXT    NOT NULL,
 	reason   TEXT    NOT NULL,
 	message  TEXT    NOT NULL,
-	account  TEXT    NOT NULL
+	account  TEXT    NOT NULL,
+	detail   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
