@@ -43,6 +43,7 @@ type NASStats struct {
 	SignsRequests bool      // learnt: it sends Message-Authenticator
 	ProvenAt      time.Time // when a packet of it last proved a secret
 	Previous      bool      // and that was the secret before the last change
+	LastAnswer    time.Time
 	PreviousUntil time.Time // the previous secret is accepted until then; zero: without end, or there is none
 }
 
@@ -208,11 +209,10 @@ type voice struct {
 
 // stats is the server's part of Stats; what is counted of a NAS stands in nas.
 type stats struct {
-	log        *slog.Logger
-	unknown    tally        // of sources that are no NAS of ours
-	lastAnswer atomic.Int64 // Unix nanoseconds
-	latency    [latencyBound]atomic.Int64
-	answers    atomic.Uint64
+	log     *slog.Logger
+	unknown tally // of sources that are no NAS of ours
+	latency [latencyBound]atomic.Int64
+	answers atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
 	ours      offenders  // of our NASes
@@ -228,7 +228,7 @@ func newStats(log *slog.Logger) *stats {
 // answered counts an answer that left; took is 0 for a repeated one.
 func (s *stats) answered(n *nas, kind, result string, took time.Duration, now time.Time) {
 	n.counts.add(outcome{kind: kind, result: result})
-	s.lastAnswer.Store(now.UnixNano())
+	n.lastAnswer.Store(now.UnixNano())
 	if took > 0 {
 		s.latency[(s.answers.Add(1)-1)%latencyBound].Store(int64(took))
 	}
@@ -288,11 +288,15 @@ func (s *stats) bound(err error) {
 func (s *Server) Stats() Stats {
 	s.init()
 	st, now := s.stats, s.Now()
-	out := Stats{LastAnswer: clock(st.lastAnswer.Load()), Remembered: s.cache.len(), Counts: st.unknown.list("")}
+	out := Stats{Remembered: s.cache.len(), Counts: st.unknown.list("")}
 	if t := s.nases.Load(); t != nil {
 		for _, n := range t.all {
 			out.Counts = append(out.Counts, n.counts.list(n.ID)...)
-			out.NASes = append(out.NASes, n.stats(now))
+			one := n.stats(now)
+			out.NASes = append(out.NASes, one)
+			if one.LastAnswer.After(out.LastAnswer) {
+				out.LastAnswer = one.LastAnswer
+			}
 		}
 	}
 	s.mu.Lock()
@@ -321,7 +325,8 @@ func (s *Server) Stats() Stats {
 
 // stats says how the NAS proves itself.
 func (n *nas) stats(now time.Time) NASStats {
-	out := NASStats{NAS: n.ID, Policy: n.MessageAuthenticator, SignsRequests: n.signs.Load(), ProvenAt: clock(n.provenAt.Load())}
+	out := NASStats{NAS: n.ID, Policy: n.MessageAuthenticator, SignsRequests: n.signs.Load(),
+		ProvenAt: clock(n.provenAt.Load()), LastAnswer: clock(n.lastAnswer.Load())}
 	if k := n.keys(now)[1]; k != nil {
 		out.Previous, out.PreviousUntil = n.proven.Load() == k, n.PreviousUntil
 	}
