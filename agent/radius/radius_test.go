@@ -174,6 +174,36 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
+func TestEveryProxyStateComesBackInOrder(t *testing.T) {
+	s := newServer(t, &judge{verdict: grant()}, nil)
+	c := dial(t, s.AuthAddr())
+	for range 2 { // what one reply was made of must not show in the next
+		var want, got []string
+		request := signer{testSecret}.sign(codeAccessRequest, 1, func(p *builder) {
+			chapLogin(1)(p)
+			for i := range 100 {
+				want = append(want, strings.Repeat(fmt.Sprint(i), 5))
+				p.text(typeProxyState, want[i])
+			}
+		})
+		for kind, v := range attributes(c.exchange(t, request)) {
+			if kind == typeProxyState {
+				got = append(got, string(v))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		plain, n := c.exchange(t, access(2, "bob", "hello")), 0
+		for range attributes(plain) {
+			n++
+		}
+		if n != 10 { // as grant has them, with the Message-Authenticator
+			t.Errorf("a plain Accept afterwards has %d attributes, want 10", n)
+		}
+	}
+}
+
 func TestReplyMessageIsCutOnARune(t *testing.T) {
 	if got := cutRunes(strings.Repeat("ب", 200), maxReplyMessage); len(got) != 252 {
 		t.Errorf("got %d octets, want 252", len(got))
