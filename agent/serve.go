@@ -281,7 +281,7 @@ func joinHostPorts(addrs ...[]string) []string {
 				continue
 			}
 			if n, err := strconv.Atoi(port); err == nil {
-				out = append(out, fmt.Sprintf("%s UDP %s:%d", [...]string{"authentication", "accounting"}[i], host, n))
+				out = append(out, [...]string{"authentication", "accounting"}[i]+" UDP "+net.JoinHostPort(host, strconv.Itoa(n)))
 			}
 		}
 	}

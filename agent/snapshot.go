@@ -101,12 +101,33 @@ func (s *site) radiusFacts(out *statuspage.Snapshot) {
 	}
 	st := s.radius.Stats()
 	out.RADIUS.Addresses = joinHostPorts(s.cfg.RADIUS.Auth, s.cfg.RADIUS.Acct)
-	out.RADIUS.LastAnswer, out.RADIUS.P95 = st.LastAnswer, st.P95
+	out.RADIUS.P95 = st.P95
+	for _, n := range st.NASes {
+		if n.NAS == loopbackNAS { // this box's own tests say nothing of the routers
+			continue
+		}
+		if n.LastAnswer.After(out.RADIUS.LastAnswer) {
+			out.RADIUS.LastAnswer = n.LastAnswer
+		}
+		for i := range out.Routers {
+			if r := &out.Routers[i]; r.NAS == n.NAS {
+				r.SignsRequests, r.PreviousSecret, r.PreviousUntil = n.SignsRequests, n.Previous, n.PreviousUntil
+			}
+		}
+	}
+	for _, k := range st.Sockets {
+		out.RADIUS.Lost += k.Lost
+		out.RADIUS.LostKnown, out.RADIUS.Buffer = k.LostKnown, k.Buffer
+		if k.LostAt.After(out.RADIUS.LostAt) {
+			out.RADIUS.LostAt = k.LostAt
+		}
+	}
 	if st.BindErr != nil {
 		out.RADIUS.Bound, out.RADIUS.Problem, out.RADIUS.Next = false, st.BindErr.Error(), fault.Hint(st.BindErr)
 	}
 	for _, c := range st.Counts {
 		switch {
+		case c.NAS == loopbackNAS:
 		case c.Result == "dropped":
 			out.RADIUS.Dropped += c.N
 		case c.Kind == "access" && c.Result == "accept":

@@ -50,6 +50,8 @@ const (
 	typeReplyMessage         = 18
 	typeClass                = 25
 	typeVendorSpecific       = 26
+	typeSessionTimeout       = 27
+	typeIdleTimeout          = 28
 	typeCalledStationID      = 30
 	typeCallingStationID     = 31
 	typeNASIdentifier        = 32
@@ -66,14 +68,25 @@ const (
 	typeEventTimestamp       = 55
 	typeCHAPChallenge        = 60
 	typeNASPortType          = 61
+	typePortLimit            = 62
 	typeEAPMessage           = 79
 	typeMessageAuthenticator = 80
+	typeAcctInterimInterval  = 85
 	typeNASPortID            = 87
 	typeErrorCause           = 101
 
-	vendorMikrotik     = 14988
-	typeMikrotikHostIP = 10
-	vendorWISPr        = 14122
+	vendorMikrotik             = 14988
+	typeMikrotikRecvLimit      = 1
+	typeMikrotikXmitLimit      = 2
+	typeMikrotikRateLimit      = 8
+	typeMikrotikHostIP         = 10
+	typeMikrotikRecvGigawords  = 14
+	typeMikrotikXmitGigawords  = 15
+	typeMikrotikTotalLimit     = 17
+	typeMikrotikTotalGigawords = 18
+	typeMikrotikAddressList    = 19
+
+	vendorWISPr = 14122
 )
 
 // dictionary names the attributes a HotSpot and its server send (RFC 2865, 2866,
@@ -86,7 +99,7 @@ var dictionary = [256]attribute{
 	10: {"Framed-Routing", number}, 11: {"Filter-Id", text}, 12: {"Framed-MTU", number}, 13: {"Framed-Compression", number},
 	14: {"Login-IP-Host", address}, 15: {"Login-Service", number}, 16: {"Login-TCP-Port", number},
 	typeReplyMessage: {"Reply-Message", text}, 22: {"Framed-Route", text}, 24: {"State", octets}, typeClass: {"Class", octets},
-	typeVendorSpecific: {"Vendor-Specific", vendor}, 27: {"Session-Timeout", number}, 28: {"Idle-Timeout", number},
+	typeVendorSpecific: {"Vendor-Specific", vendor}, typeSessionTimeout: {"Session-Timeout", number}, typeIdleTimeout: {"Idle-Timeout", number},
 	29: {"Termination-Action", number}, typeCalledStationID: {"Called-Station-Id", text}, typeCallingStationID: {"Calling-Station-Id", text},
 	typeNASIdentifier: {"NAS-Identifier", text}, typeProxyState: {"Proxy-State", octets},
 	typeAcctStatusType: {"Acct-Status-Type", number}, typeAcctDelayTime: {"Acct-Delay-Time", number},
@@ -95,20 +108,20 @@ var dictionary = [256]attribute{
 	47: {"Acct-Input-Packets", number}, 48: {"Acct-Output-Packets", number}, typeAcctTerminateCause: {"Acct-Terminate-Cause", number},
 	50: {"Acct-Multi-Session-Id", text}, 51: {"Acct-Link-Count", number}, typeAcctInputGigawords: {"Acct-Input-Gigawords", number},
 	typeAcctOutputGigawords: {"Acct-Output-Gigawords", number}, typeEventTimestamp: {"Event-Timestamp", instant},
-	typeCHAPChallenge: {"CHAP-Challenge", octets}, typeNASPortType: {"NAS-Port-Type", number}, 62: {"Port-Limit", number},
+	typeCHAPChallenge: {"CHAP-Challenge", octets}, typeNASPortType: {"NAS-Port-Type", number}, typePortLimit: {"Port-Limit", number},
 	77: {"Connect-Info", text}, typeEAPMessage: {"EAP-Message", octets}, typeMessageAuthenticator: {"Message-Authenticator", octets},
-	85: {"Acct-Interim-Interval", number}, typeNASPortID: {"NAS-Port-Id", text}, 88: {"Framed-Pool", text}, typeErrorCause: {"Error-Cause", number},
+	typeAcctInterimInterval: {"Acct-Interim-Interval", number}, typeNASPortID: {"NAS-Port-Id", text}, 88: {"Framed-Pool", text}, typeErrorCause: {"Error-Cause", number},
 }
 
 // vendors names what stands inside Vendor-Specific. It is read leniently: the
 // format inside is the vendor's own affair (RFC 2865 §5.26).
 var vendors = map[uint32]map[byte]attribute{
 	vendorMikrotik: {
-		1: {"Mikrotik-Recv-Limit", number}, 2: {"Mikrotik-Xmit-Limit", number}, 3: {"Mikrotik-Group", text}, 8: {"Mikrotik-Rate-Limit", text},
+		typeMikrotikRecvLimit: {"Mikrotik-Recv-Limit", number}, typeMikrotikXmitLimit: {"Mikrotik-Xmit-Limit", number}, 3: {"Mikrotik-Group", text}, typeMikrotikRateLimit: {"Mikrotik-Rate-Limit", text},
 		9: {"Mikrotik-Realm", text}, typeMikrotikHostIP: {"Mikrotik-Host-IP", address}, 11: {"Mikrotik-Mark-Id", text},
-		12: {"Mikrotik-Advertise-URL", text}, 13: {"Mikrotik-Advertise-Interval", number}, 14: {"Mikrotik-Recv-Limit-Gigawords", number},
-		15: {"Mikrotik-Xmit-Limit-Gigawords", number}, 17: {"Mikrotik-Total-Limit", number}, 18: {"Mikrotik-Total-Limit-Gigawords", number},
-		19: {"Mikrotik-Address-List", text},
+		12: {"Mikrotik-Advertise-URL", text}, 13: {"Mikrotik-Advertise-Interval", number}, typeMikrotikRecvGigawords: {"Mikrotik-Recv-Limit-Gigawords", number},
+		typeMikrotikXmitGigawords: {"Mikrotik-Xmit-Limit-Gigawords", number}, typeMikrotikTotalLimit: {"Mikrotik-Total-Limit", number}, typeMikrotikTotalGigawords: {"Mikrotik-Total-Limit-Gigawords", number},
+		typeMikrotikAddressList: {"Mikrotik-Address-List", text},
 	},
 	vendorWISPr: {
 		1: {"WISPr-Location-ID", text}, 2: {"WISPr-Location-Name", text}, 3: {"WISPr-Logoff-URL", text}, 4: {"WISPr-Redirection-URL", text},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 	"iwas/internal/hotspot"
 )
 
-// loadEnv makes the test binary a load generator: "ADDR REQUESTS".
+// loadEnv makes the test binary a load generator: "ADDR REQUESTS", and "echo" if
+// what comes back is the request itself.
 const loadEnv = "IWAS_TEST_RADIUS_LOAD"
 
 const (
@@ -30,9 +32,10 @@ const (
 // load asks for REQUESTS logins, each with an authenticator of its own, and
 // asks again for what is not answered within a second. It ends once all are.
 func load(job string) {
-	addr, count, _ := strings.Cut(job, " ")
-	var requests int
-	if _, err := fmt.Sscan(count, &requests); err != nil {
+	addr, rest, _ := strings.Cut(job, " ")
+	count, how, _ := strings.Cut(rest, " ")
+	requests, err := strconv.Atoi(count)
+	if err != nil {
 		panic(err)
 	}
 	var all sync.WaitGroup
@@ -41,12 +44,12 @@ func load(job string) {
 		if i == 0 {
 			n += requests % loadSockets
 		}
-		all.Go(func() { loadOne(addr, n) })
+		all.Go(func() { loadOne(addr, n, how == "echo") })
 	}
 	all.Wait()
 }
 
-func loadOne(addr string, n int) {
+func loadOne(addr string, n int, echo bool) {
 	c, err := net.Dial("udp", addr)
 	if err != nil {
 		panic(err)
@@ -60,9 +63,7 @@ func loadOne(addr string, n int) {
 			return
 		}
 		sent++
-		if slots[slot] == nil {
-			slots[slot] = routerAccess(byte(slot))
-		}
+		slots[slot] = routerAccess(byte(slot))
 		_, _ = c.Write(slots[slot])
 	}
 	for i := range slots {
@@ -81,7 +82,7 @@ func loadOne(addr string, n int) {
 			continue
 		}
 		slot := int(buf[1])
-		if got < headerLen || slot >= len(slots) || slots[slot] == nil || !answers(buf[:got], slots[slot]) {
+		if got < headerLen || slot >= len(slots) || slots[slot] == nil || !echo && !answers(buf[:got], slots[slot]) {
 			continue // a late second answer
 		}
 		left--
@@ -134,32 +135,61 @@ func (y yes) Authorize(context.Context, hotspot.Request) (hotspot.Verdict, error
 func (yes) Account(context.Context, hotspot.Accounting) error { return nil }
 
 // BenchmarkServer measures what one login costs this process, system calls
-// included; the generator is a process of its own.
+// included; the generator is a process of its own. "echo" is the floor: a loop
+// that reads and writes in Go and does nothing else.
 func BenchmarkServer(b *testing.B) {
+	b.Run("echo", func(b *testing.B) { measure(b, echo(b), " echo") })
 	for _, listen := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
 		b.Run(strings.TrimSuffix(listen, ":0"), func(b *testing.B) {
 			s := newServer(b, nil, func(s *Server) {
 				s.Auth, s.Decider, s.Accountant = []string{listen}, yes{grant()}, yes{}
 			})
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=127.0.0.1:%d %d", loadEnv, s.AuthAddr().Port(), b.N))
-			cmd.Stderr = os.Stderr
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			cpu := cpuTime()
-			b.ResetTimer()
-			if err := cmd.Run(); err != nil {
-				b.Fatal(err)
-			}
-			b.StopTimer()
-			cpu = cpuTime() - cpu
-			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
-			b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N)/1000, "cpu-µs/req")
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/req")
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N), "B/req")
+			measure(b, s.AuthAddr().Port(), "")
 		})
 	}
+}
+
+// echo sends every datagram back.
+func echo(b *testing.B) uint16 {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, maxPacket)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteToUDPAddrPort(buf[:n], from)
+		}
+	}()
+	b.Cleanup(func() { c.Close(); <-done })
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+}
+
+// measure has a generator ask b.N times.
+func measure(b *testing.B, port uint16, how string) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=127.0.0.1:%d %d%s", loadEnv, port, b.N, how))
+	cmd.Stderr = os.Stderr
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu := cpuTime()
+	b.ResetTimer()
+	if err := cmd.Run(); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	cpu = cpuTime() - cpu
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N)/1000, "cpu-µs/req")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/req")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N), "B/req")
 }
 
 func cpuTime() time.Duration {

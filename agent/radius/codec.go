@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +16,6 @@ import (
 	"layeh.com/radius/rfc2866"
 	"layeh.com/radius/rfc2869"
 	"layeh.com/radius/rfc3576"
-	"layeh.com/radius/vendors/mikrotik"
 
 	"iwas/internal/hotspot"
 )
@@ -23,8 +23,9 @@ import (
 // layeh.com/radius is a codec here and nothing more, and this file is its only
 // door (a test reads the package and says so): its servers verify too little,
 // its vendor Set and Del functions panic or never return, its client trusts any
-// reply. Replies are built with Add, once for each attribute; requests are read
-// as they came (decode.go), which costs a quarter of parsing them first.
+// reply. Replies are lists of attributes that it encodes, each added once;
+// requests are read as they came (decode.go), which costs a quarter of parsing
+// them first.
 
 // maxReplyMessage is the room of one attribute (RFC 2865 §5.18).
 const maxReplyMessage = 253
@@ -36,73 +37,31 @@ var errTooLong = errors.New("the reply does not fit into a packet")
 // signed with k.
 func encodeVerdict(request []byte, k *key, v hotspot.Verdict) ([]byte, error) {
 	if !v.Accept {
-		r := reply(request, codeAccessReject, true)
 		// RFC 2865 §2: a Reject holds Reply-Message and nothing that grants.
+		a := reply(request, codeAccessReject, true)
 		if v.Message != "" {
-			if err := rfc2865.ReplyMessage_AddString(r, cutRunes(v.Message, maxReplyMessage)); err != nil {
-				return nil, err
-			}
+			a.text(typeReplyMessage, cutRunes(v.Message, maxReplyMessage))
 		}
-		return finish(request, k, r)
+		return a.finish(request, k)
 	}
-	r := reply(request, codeAccessAccept, true)
-	// Each Add fails only for a value too long for its attribute.
-	var err error
-	add := func(e error) {
-		if err == nil {
-			err = e
-		}
-	}
+	a := reply(request, codeAccessAccept, true)
 	if len(v.Class) > 0 {
-		add(rfc2865.Class_Add(r, v.Class))
+		a.text(typeClass, string(v.Class))
 	}
-	if s := seconds(v.SessionTimeout); s > 0 {
-		add(rfc2865.SessionTimeout_Add(r, rfc2865.SessionTimeout(s)))
-	}
-	if s := seconds(v.IdleTimeout); s > 0 {
-		add(rfc2865.IdleTimeout_Add(r, rfc2865.IdleTimeout(s)))
-	}
-	if s := seconds(v.InterimInterval); s > 0 {
-		add(rfc2869.AcctInterimInterval_Add(r, rfc2869.AcctInterimInterval(s)))
-	}
-	if v.Devices > 0 {
-		add(rfc2865.PortLimit_Add(r, rfc2865.PortLimit(v.Devices)))
-	}
+	a.limit(typeSessionTimeout, seconds(v.SessionTimeout))
+	a.limit(typeIdleTimeout, seconds(v.IdleTimeout))
+	a.limit(typeAcctInterimInterval, seconds(v.InterimInterval))
+	a.limit(typePortLimit, uint32(max(0, v.Devices)))
 	if !v.Rate.IsZero() {
-		add(mikrotik.MikrotikRateLimit_AddString(r, v.Rate.String()))
+		a.mikrotik(typeMikrotikRateLimit, v.Rate.String())
 	}
-	addLimit := func(o hotspot.Octets, low func(uint32) error, high func(uint32) error) {
-		if o == 0 {
-			return
-		}
-		gigawords, octets := o.Split()
-		add(low(octets))
-		if gigawords > 0 {
-			add(high(gigawords))
-		}
-	}
-	addLimit(v.UploadLeft, // Recv: what the router receives from the guest (facts.md §4)
-		func(n uint32) error { return mikrotik.MikrotikRecvLimit_Add(r, mikrotik.MikrotikRecvLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikRecvLimitGigawords_Add(r, mikrotik.MikrotikRecvLimitGigawords(n))
-		})
-	addLimit(v.DownloadLeft,
-		func(n uint32) error { return mikrotik.MikrotikXmitLimit_Add(r, mikrotik.MikrotikXmitLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikXmitLimitGigawords_Add(r, mikrotik.MikrotikXmitLimitGigawords(n))
-		})
-	addLimit(v.TotalLeft,
-		func(n uint32) error { return mikrotik.MikrotikTotalLimit_Add(r, mikrotik.MikrotikTotalLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikTotalLimitGigawords_Add(r, mikrotik.MikrotikTotalLimitGigawords(n))
-		})
+	a.octets(typeMikrotikRecvLimit, typeMikrotikRecvGigawords, v.UploadLeft) // what the router receives from the guest (facts.md §4)
+	a.octets(typeMikrotikXmitLimit, typeMikrotikXmitGigawords, v.DownloadLeft)
+	a.octets(typeMikrotikTotalLimit, typeMikrotikTotalGigawords, v.TotalLeft)
 	for _, list := range v.AddressLists {
-		add(mikrotik.MikrotikAddressList_AddString(r, list))
+		a.mikrotik(typeMikrotikAddressList, list)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errTooLong, err)
-	}
-	return finish(request, k, r)
+	return a.finish(request, k)
 }
 
 // seconds rounds down to whole seconds that fit the attribute, and keeps a
@@ -125,31 +84,94 @@ func cutRunes(s string, n int) string {
 	return s[:n]
 }
 
-// reply starts the answer to a request, Message-Authenticator first if signed,
-// with the value to be filled in: the first position protects one hop even if
-// the NAS does not check (radius.md §2.1).
-func reply(request []byte, code layeh.Code, signed bool) *layeh.Packet {
-	r := &layeh.Packet{Code: code, Identifier: request[1], Authenticator: [16]byte(request[4:headerLen]), Attributes: make(layeh.Attributes, 0, 12)}
-	if signed {
-		r.Attributes.Add(typeMessageAuthenticator, zeroes[:])
-	}
-	return r
+// answer is a reply in the making: attributes for layeh, whose values stand in
+// one piece of memory that is used again.
+type answer struct {
+	packet layeh.Packet
+	avps   [24]layeh.AVP // those of a usual reply; more are allocated
+	n      int
+	values []byte
 }
 
-// finish adds the Proxy-States of the request as they came (RFC 2865 §5.33) and
-// encodes and signs a reply made by reply. An error means that it does not fit
-// into a packet.
-func finish(request []byte, k *key, r *layeh.Packet) ([]byte, error) {
+var answerPool = sync.Pool{New: func() any { return &answer{values: make([]byte, 0, 1024)} }}
+
+// reply starts the answer to a request, Message-Authenticator first if signed,
+// with the value to be filled in: the first position protects one hop even if
+// the NAS does not check (radius.md §2.1). It must be finished.
+func reply(request []byte, code layeh.Code, signed bool) *answer {
+	a := answerPool.Get().(*answer)
+	a.n, a.values = 0, a.values[:0]
+	a.packet = layeh.Packet{Code: code, Identifier: request[1], Authenticator: [16]byte(request[4:headerLen]), Attributes: a.packet.Attributes[:0]}
+	if signed {
+		a.add(typeMessageAuthenticator, zeroes[:])
+	}
+	return a
+}
+
+func (a *answer) add(kind layeh.Type, v []byte) {
+	if a.n == len(a.avps) {
+		a.packet.Attributes.Add(kind, v)
+		return
+	}
+	avp := &a.avps[a.n]
+	a.n++
+	avp.Type, avp.Attribute = kind, v
+	a.packet.Attributes = append(a.packet.Attributes, avp)
+}
+
+func (a *answer) text(kind layeh.Type, v string) {
+	at := len(a.values)
+	a.values = append(a.values, v...)
+	a.add(kind, a.values[at:])
+}
+
+// limit adds a number; 0 is no limit and is not sent.
+func (a *answer) limit(kind layeh.Type, n uint32) {
+	if n == 0 {
+		return
+	}
+	at := len(a.values)
+	a.values = binary.BigEndian.AppendUint32(a.values, n)
+	a.add(kind, a.values[at:])
+}
+
+// mikrotik adds an attribute of the vendor (RFC 2865 §5.26). One that is too long
+// is found by finish.
+func (a *answer) mikrotik(kind byte, v string) {
+	at := len(a.values)
+	a.values = binary.BigEndian.AppendUint32(a.values, vendorMikrotik)
+	a.values = append(append(a.values, kind, byte(len(v)+2)), v...)
+	a.add(typeVendorSpecific, a.values[at:])
+}
+
+// octets adds a data limit and, above 4 GiB, its companion; 0 is no limit.
+func (a *answer) octets(low, high byte, o hotspot.Octets) {
+	if o == 0 {
+		return
+	}
+	gigawords, rest := o.Split()
+	a.mikrotik(low, string(binary.BigEndian.AppendUint32(nil, rest)))
+	if gigawords > 0 {
+		a.mikrotik(high, string(binary.BigEndian.AppendUint32(nil, gigawords)))
+	}
+}
+
+// finish adds the Proxy-States of the request as they came (RFC 2865 §5.33),
+// encodes and signs. An error means that it does not fit into a packet.
+func (a *answer) finish(request []byte, k *key) ([]byte, error) {
 	for kind, v := range attributes(request) {
 		if kind == typeProxyState {
-			r.Attributes.Add(typeProxyState, v)
+			a.add(typeProxyState, v)
 		}
 	}
-	b, err := r.MarshalBinary()
+	b, err := a.packet.MarshalBinary()
+	signed := len(a.packet.Attributes) > 0 && a.packet.Attributes[0].Type == typeMessageAuthenticator
+	clear(a.packet.Attributes) // keeps nothing of the request alive
+	answerPool.Put(a)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTooLong, err)
 	}
-	k.seal(b, len(b) > headerLen && b[headerLen] == typeMessageAuthenticator)
+	k.seal(b, signed)
 	return b, nil
 }
 
@@ -157,16 +179,16 @@ func finish(request []byte, k *key, r *layeh.Packet) ([]byte, error) {
 // Message-Authenticator only where the request did: the Response Authenticator
 // covers it already, and RouterOS sends none in accounting (facts.md §4).
 func encodeAccountingResponse(request []byte, k *key, signed bool) ([]byte, error) {
-	return finish(request, k, reply(request, codeAccountingResponse, signed))
+	return reply(request, codeAccountingResponse, signed).finish(request, k)
 }
 
 // encodeStatus answers Status-Server (RFC 5997 §4.2): Access-Accept on the
 // authentication port, Accounting-Response on the other.
 func encodeStatus(request []byte, k *key, accounting bool) ([]byte, error) {
 	if accounting {
-		return finish(request, k, reply(request, codeAccountingResponse, true))
+		return reply(request, codeAccountingResponse, true).finish(request, k)
 	}
-	return finish(request, k, reply(request, codeAccessAccept, true))
+	return reply(request, codeAccessAccept, true).finish(request, k)
 }
 
 // encodeProbe makes the request of a Probe, attributes in the order of RouterOS.

@@ -59,9 +59,9 @@ type nas struct {
 	signs             atomic.Bool
 	// proven is the key of the last packet that proved one. What proves none
 	// (CHAP without Message-Authenticator) is answered with it.
-	proven   atomic.Pointer[key]
-	provenAt atomic.Int64 // Unix nanoseconds
-	counts   tally
+	proven               atomic.Pointer[key]
+	provenAt, lastAnswer atomic.Int64 // Unix nanoseconds
+	counts               tally
 }
 
 func newNAS(n NAS) *nas {

@@ -2,6 +2,7 @@ package radius
 
 import (
 	"cmp"
+	"container/list"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -42,6 +43,7 @@ type NASStats struct {
 	SignsRequests bool      // learnt: it sends Message-Authenticator
 	ProvenAt      time.Time // when a packet of it last proved a secret
 	Previous      bool      // and that was the secret before the last change
+	LastAnswer    time.Time
 	PreviousUntil time.Time // the previous secret is accepted until then; zero: without end, or there is none
 }
 
@@ -163,26 +165,40 @@ type offenderKey struct {
 }
 
 // offenders are sources met with silence, at most offenderBound.
-type offenders map[offenderKey]*Offender
+type offenders struct {
+	known  map[offenderKey]*list.Element
+	recent list.List // of *Offender, the newest first
+}
 
-func (all offenders) add(id hotspot.NASID, why dropped, source netip.Addr, now time.Time) {
+func (all *offenders) add(id hotspot.NASID, why dropped, source netip.Addr, now time.Time) {
 	key := offenderKey{source, why}
-	o := all[key]
-	if o == nil {
-		if len(all) >= offenderBound {
-			var oldest *Offender
-			for _, other := range all {
-				if oldest == nil || other.Last.Before(oldest.Last) {
-					oldest = other
-				}
-			}
-			delete(all, offenderKey{oldest.Source, dropped(oldest.Reason)})
-		}
-		o = &Offender{Source: source, NAS: id, Reason: string(why), First: now}
-		all[key] = o
+	e := all.known[key]
+	switch {
+	case e != nil:
+		all.recent.MoveToFront(e)
+	case all.recent.Len() >= offenderBound:
+		e = all.recent.Back() // its place is taken
+		o := e.Value.(*Offender)
+		delete(all.known, offenderKey{o.Source, dropped(o.Reason)})
+		*o = Offender{Source: source, NAS: id, Reason: string(why), First: now}
+		all.recent.MoveToFront(e)
+	default:
+		e = all.recent.PushFront(&Offender{Source: source, NAS: id, Reason: string(why), First: now})
 	}
+	if all.known == nil {
+		all.known = map[offenderKey]*list.Element{}
+	}
+	all.known[key] = e
+	o := e.Value.(*Offender)
 	o.Last = now
 	o.N++
+}
+
+func (all *offenders) list() (out []Offender) {
+	for e := all.recent.Front(); e != nil; e = e.Next() {
+		out = append(out, *e.Value.(*Offender))
+	}
+	return out
 }
 
 // voice limits the log lines of one reason.
@@ -193,11 +209,10 @@ type voice struct {
 
 // stats is the server's part of Stats; what is counted of a NAS stands in nas.
 type stats struct {
-	log        *slog.Logger
-	unknown    tally        // of sources that are no NAS of ours
-	lastAnswer atomic.Int64 // Unix nanoseconds
-	latency    [latencyBound]atomic.Int64
-	answers    atomic.Uint64
+	log     *slog.Logger
+	unknown tally // of sources that are no NAS of ours
+	latency [latencyBound]atomic.Int64
+	answers atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
 	ours      offenders  // of our NASes
@@ -207,13 +222,13 @@ type stats struct {
 }
 
 func newStats(log *slog.Logger) *stats {
-	return &stats{log: log, ours: offenders{}, strangers: offenders{}, voices: map[dropped]*voice{}}
+	return &stats{log: log, voices: map[dropped]*voice{}}
 }
 
 // answered counts an answer that left; took is 0 for a repeated one.
 func (s *stats) answered(n *nas, kind, result string, took time.Duration, now time.Time) {
 	n.counts.add(outcome{kind: kind, result: result})
-	s.lastAnswer.Store(now.UnixNano())
+	n.lastAnswer.Store(now.UnixNano())
 	if took > 0 {
 		s.latency[(s.answers.Add(1)-1)%latencyBound].Store(int64(took))
 	}
@@ -273,11 +288,15 @@ func (s *stats) bound(err error) {
 func (s *Server) Stats() Stats {
 	s.init()
 	st, now := s.stats, s.Now()
-	out := Stats{LastAnswer: clock(st.lastAnswer.Load()), Remembered: s.cache.len(), Counts: st.unknown.list("")}
+	out := Stats{Remembered: s.cache.len(), Counts: st.unknown.list("")}
 	if t := s.nases.Load(); t != nil {
 		for _, n := range t.all {
 			out.Counts = append(out.Counts, n.counts.list(n.ID)...)
-			out.NASes = append(out.NASes, n.stats(now))
+			one := n.stats(now)
+			out.NASes = append(out.NASes, one)
+			if one.LastAnswer.After(out.LastAnswer) {
+				out.LastAnswer = one.LastAnswer
+			}
 		}
 	}
 	s.mu.Lock()
@@ -290,13 +309,9 @@ func (s *Server) Stats() Stats {
 	})
 	st.mu.Lock()
 	out.BindErr = st.bindErr
-	for _, all := range []offenders{st.ours, st.strangers} {
-		for _, o := range all {
-			out.Offenders = append(out.Offenders, *o)
-		}
-	}
+	out.Offenders = append(st.ours.list(), st.strangers.list()...)
 	st.mu.Unlock()
-	slices.SortFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
+	slices.SortStableFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
 	if n := min(st.answers.Load(), latencyBound); n > 0 {
 		took := make([]int64, n)
 		for i := range took {
@@ -310,7 +325,8 @@ func (s *Server) Stats() Stats {
 
 // stats says how the NAS proves itself.
 func (n *nas) stats(now time.Time) NASStats {
-	out := NASStats{NAS: n.ID, Policy: n.MessageAuthenticator, SignsRequests: n.signs.Load(), ProvenAt: clock(n.provenAt.Load())}
+	out := NASStats{NAS: n.ID, Policy: n.MessageAuthenticator, SignsRequests: n.signs.Load(),
+		ProvenAt: clock(n.provenAt.Load()), LastAnswer: clock(n.lastAnswer.Load())}
 	if k := n.keys(now)[1]; k != nil {
 		out.Previous, out.PreviousUntil = n.proven.Load() == k, n.PreviousUntil
 	}
