@@ -25,16 +25,7 @@ func (db *DB) Account(ctx context.Context, a hotspot.Accounting) error {
 		return db.do(ctx, func(t *tx) error { return t.nasRestarted(a) })
 	}
 	p, carried := openClass(db.classKey, a.Class)
-	err := db.submit(ctx, &op{own: true, run: func(t *tx) error {
-		if carried {
-			return t.record(a, p)
-		}
-		row, err := t.rowPermit(a.Class, a.NAS, a.AcctSessionID, a.MAC, eventTime(a).Add(-a.SessionTime))
-		if err != nil {
-			return err
-		}
-		return t.record(a, row)
-	}})
+	err := db.submit(ctx, recordOp(a, p))
 	if err != nil || a.Kind == hotspot.Stop {
 		return err
 	}
@@ -44,6 +35,20 @@ func (db *DB) Account(ctx context.Context, a hotspot.Accounting) error {
 		db.o.Log.Warn("a NAS that used to echo Class left it out; its permits are kept by Acct-Session-Id and MAC too until it echoes again", "nas", a.NAS)
 	}
 	return nil
+}
+
+// recordOp is the work of one record with the permit it carries, or none.
+func recordOp(a hotspot.Accounting, carried permit) *op {
+	return &op{own: true, run: func(t *tx) error {
+		p := carried
+		if p.id == "" {
+			var err error
+			if p, err = t.rowPermit(a.Class, a.NAS, a.AcctSessionID, a.MAC, eventTime(a).Add(-a.SessionTime)); err != nil {
+				return err
+			}
+		}
+		return t.record(a, p)
+	}}
 }
 
 // nasRestarted makes what was open at that NAS before suspect. The router's
