@@ -45,6 +45,7 @@ type NAS struct {
 	RequireMessageAuthenticator bool
 	CoA                         netip.AddrPort // /radius/incoming
 	CoASource                   netip.Addr     // our address in the router's /radius entry; invalid lets the system choose
+	CoATimestamp                bool           // send Event-Timestamp to /radius/incoming (RFC 5176 §6.3)
 }
 
 // Server answers RADIUS. Auth and Acct are listen addresses, host:port; a
@@ -57,7 +58,8 @@ type Server struct {
 	Rejected   func(hotspot.Reject) // called for every Access-Reject; must not block
 	Log        *slog.Logger
 	Now        func() time.Time
-	Workers    int // requests at work at once; 0 is 256, which lets one commit serve many
+	Workers    int        // requests at work at once; 0 is 256, which lets one commit serve many
+	Identities Identities // how the NASes name themselves, for what is sent to them
 
 	once    sync.Once
 	bound   sync.Once // closes ready
@@ -368,6 +370,7 @@ func (s *Server) account(ctx context.Context, b, secret []byte, n *NAS, j job) (
 	if err := s.Accountant.Account(ctx, a); err != nil {
 		return nil, "", err
 	}
+	s.Identities.note(n.ID, b)
 	reply, err = encodeAccountingResponse(p)
 	return reply, a.Kind.String(), err
 }
