@@ -89,7 +89,8 @@ func eventTime(a hotspot.Accounting) time.Time {
 // session is a row of the session table.
 type session struct {
 	hotspot.Session
-	stopped bool // a Stop said so: final. A close without one may be taken back
+	stopped bool   // a Stop said so: final. A close without one may be taken back
+	terms   string // of a new one: what its permit gave
 }
 
 // absorb changes s by the record and reports whether there is anything to tell.
@@ -166,6 +167,10 @@ func (t *tx) session(a hotspot.Accounting) (s session, isNew bool, err error) {
 	s.Session = hotspot.Session{ID: hotspot.SessionID(hotspot.NewID(t.now)), Permit: p.id, Account: p.account, Pass: p.pass, NAS: a.NAS,
 		AcctSessionID: a.AcctSessionID, Username: a.Username, MAC: a.MAC, IP: a.IP, HostIP: a.HostIP, Server: a.Server,
 		State: hotspot.Live, StartedAt: start}
+	s.terms = p.terms
+	if p.terms != "" {
+		s.Rate = rateOf(p.terms)
+	}
 	return s, true, nil
 }
 
@@ -176,14 +181,15 @@ type permitRow struct {
 	account hotspot.AccountID
 	pass    hotspot.PassID
 	nas     hotspot.NASID
+	terms   string
 }
 
 // permitOf finds the permit of a record: by the token echoed as Class, else by
 // what the Access-Request said. A record from a NAS the permit was not given to
 // (foreign) is kept without it, so that it is seen and not billed.
 func (t *tx) permitOf(a hotspot.Accounting, start time.Time) (p permitRow, foreign bool, err error) {
-	const columns = "SELECT token, id, account, pass, nas FROM permit "
-	into := []any{&p.token, &p.id, &p.account, &p.pass, &p.nas}
+	const columns = "SELECT token, id, account, pass, nas, terms FROM permit "
+	into := []any{&p.token, &p.id, &p.account, &p.pass, &p.nas, &p.terms}
 	var found bool
 	if len(a.Class) == tokenBytes {
 		found, err = t.row("find permit", columns+"WHERE token = ?", []any{a.Class}, into...)

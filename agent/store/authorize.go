@@ -36,7 +36,7 @@ func (db *DB) Authorize(ctx context.Context, r hotspot.Request) (hotspot.Verdict
 		if !v.Accept {
 			return nil
 		}
-		return t.permit(r, &v)
+		return t.permit(r, &v, f.Pass)
 	})
 	if err != nil {
 		return hotspot.Verdict{}, err
@@ -210,7 +210,7 @@ func (t *tx) devices(pass hotspot.PassID) ([]hotspot.Session, error) {
 }
 
 // permit stores what an Accept gives and completes the verdict.
-func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict) error {
+func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict, p *hotspot.Pass) error {
 	v.Permit = hotspot.PermitID(hotspot.NewID(t.now))
 	v.Class = make([]byte, tokenBytes)
 	rand.Read(v.Class)
@@ -224,9 +224,9 @@ func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict) error {
 			return err
 		}
 	}
-	if _, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-		v.Class, v.Permit, v.Account, v.Pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), ip, millis(t.now)); err != nil {
+	if _, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started, terms)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
+		v.Class, v.Permit, v.Account, v.Pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), ip, millis(t.now), t.given(v, p)); err != nil {
 		return err
 	}
 	if !v.FirstUse {

@@ -61,9 +61,9 @@ func (t *tx) findSessions(where string, args ...any) (found []session, err error
 
 func (t *tx) insertSession(s session) error {
 	_, err := t.exec("insert session", `INSERT INTO session (id, permit, account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
-		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped) VALUES (?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped, terms) VALUES (?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		s.ID, s.Permit, s.Account, s.Pass, s.NAS, s.AcctSessionID, s.Username, s.MAC.String(), addrText(s.IP), addrText(s.HostIP), s.Server, string(s.State),
-		millis(s.StartedAt), millis(s.HeardAt), millis(s.EndedAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.Cause, s.stopped)
+		millis(s.StartedAt), millis(s.HeardAt), millis(s.EndedAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.Cause, s.stopped, s.terms)
 	return err
 }
 

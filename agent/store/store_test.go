@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,8 @@ func TestANewerSchemaIsRefusedInWords(t *testing.T) {
 	s.must(s.Close())
 	db, err := sql.Open("sqlite", "file:"+s.o.Path)
 	s.must(err)
+	var have int
+	s.must(db.QueryRow("PRAGMA user_version").Scan(&have))
 	_, err = db.Exec("PRAGMA user_version = 1000")
 	s.must(errors.Join(err, db.Close()))
 	_, err = Open(t.Context(), s.o)
@@ -70,7 +73,7 @@ func TestANewerSchemaIsRefusedInWords(t *testing.T) {
 	}
 	db, err = sql.Open("sqlite", "file:"+s.o.Path)
 	s.must(err)
-	_, err = db.Exec("PRAGMA user_version = 1")
+	_, err = db.Exec(fmt.Sprint("PRAGMA user_version = ", have))
 	s.must(errors.Join(err, db.Close()))
 	s.open()
 }

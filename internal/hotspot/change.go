@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -88,6 +89,11 @@ func SameTimeout(a, b time.Duration) bool {
 	return (a - b).Abs() <= timeoutSlack
 }
 
+// Same reports whether two terms are one, give or take what cannot be measured.
+func (t Terms) Same(o Terms) bool {
+	return t.Rate == o.Rate && SameTimeout(t.Timeout, o.Timeout) && t.Total == o.Total && slices.Equal(t.AddressLists, o.AddressLists)
+}
+
 // Change is a live session whose terms are not the wanted ones: the subject of
 // the reconciler, as a Target is.
 type Change struct {
@@ -101,6 +107,14 @@ type Change struct {
 // Rate and Timeout report what differs of what a CoA-Request can change.
 func (c Change) Rate() bool    { return c.Have.Rate != c.Want.Rate }
 func (c Change) Timeout() bool { return !SameTimeout(c.Have.Timeout, c.Want.Timeout) }
+
+// Rest reports what differs of what only the next login changes.
+func (c Change) Rest() bool {
+	return c.Have.Total != c.Want.Total || !slices.Equal(c.Have.AddressLists, c.Want.AddressLists)
+}
+
+// Any reports whether anything differs.
+func (c Change) Any() bool { return !c.Have.Same(c.Want) }
 
 // ChangeOutcome is how an attempt to change a live session ended.
 type ChangeOutcome string
