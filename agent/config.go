@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"iwas/agent/router"
 	"iwas/internal/fault"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
@@ -21,6 +22,7 @@ import (
 type config struct {
 	Version  int          `toml:"version"`   // of this file's format; 1
 	StateDir string       `toml:"state_dir"` // database, identity, secrets
+	Control  string       `toml:"control"`   // socket for iwas-agent account; "" is control.sock in StateDir
 	Language string       `toml:"language"`  // of guests before the cloud says it: en, ar
 	RADIUS   radiusConfig `toml:"radius"`
 	Status   statusConfig `toml:"status"`
@@ -44,6 +46,8 @@ type nasConfig struct {
 	RequireMA  bool         `toml:"require_message_authenticator"`
 	CoA        string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
 	CoASource  string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
+	CoAStamp   bool         `toml:"coa_event_timestamp"`
+	CoATimeout string       `toml:"coa_session_timeout"` // from_start, from_now; "" finds it out over the API
 	Router     routerConfig `toml:"router"`
 }
 
@@ -143,9 +147,17 @@ func writeRouterConfig(config string, n nasConfig) (string, error) {
 	return file, secret.WriteFile(file, append([]byte("# Written by iwas-agent router add; it may be edited.\n"), b...))
 }
 
+// controlPath is the socket of the control door.
+func (c *config) controlPath() string {
+	if c.Control != "" {
+		return c.Control
+	}
+	return filepath.Join(c.StateDir, "control.sock")
+}
+
 // paths returns every file name in the configuration.
 func (c *config) paths() []*string {
-	p := []*string{&c.StateDir}
+	p := []*string{&c.StateDir, &c.Control}
 	for i := range c.NAS {
 		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].Router.PasswordFile)
 	}
@@ -218,6 +230,11 @@ func (c *config) validate() error {
 			if _, err := netip.ParseAddrPort(n.CoA); err != nil {
 				bad(key("coa"), "%q is not address:port", n.CoA)
 			}
+		}
+		switch router.TimeoutForm(n.CoATimeout) {
+		case router.TimeoutProbed, router.TimeoutFromStart, router.TimeoutFromNow:
+		default:
+			bad(key("coa_session_timeout"), "%q is not %s, %s or empty", n.CoATimeout, router.TimeoutFromStart, router.TimeoutFromNow)
 		}
 		if n.CoASource != "" {
 			if _, err := netip.ParseAddr(n.CoASource); err != nil {

@@ -87,6 +87,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
+		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db}).Serve})
 	}
 	return runFloors(ctx, []*suture.Supervisor{page, back, front})
 }
@@ -157,7 +158,7 @@ func (s *site) openStore(ctx context.Context) error {
 	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
-		Decide: aaa.Decide, Off: aaa.OffReason,
+		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms,
 		BeforeRefusal: func(accounts []hotspot.AccountID, serial uint64) { s.radius.Forget(accounts, serial) },
 		Log:           s.log.With("part", "store"),
 	})
@@ -172,10 +173,10 @@ func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 
 func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
 	wake, _ := s.db.Changed() // for the life of the program
-	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: &radius.Client{NASes: nases, Log: s.log.With("part", "radius")},
-		Wake: wake, Log: s.log.With("part", "router")}
+	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Log: s.log.With("part", "radius")}
+	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Changes: s.db, Changer: client, Wake: wake, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
-		r := router.Router{NAS: hotspot.NASID(n.ID)}
+		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {
 			password, err := readSecret(n.Router.PasswordFile)
 			if err != nil {
@@ -285,7 +286,7 @@ func (c config) nases() ([]radius.NAS, error) {
 		if err != nil {
 			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
 		}
-		nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, Network: network, Secret: sec, RequireMessageAuthenticator: n.RequireMA}
+		nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, Network: network, Secret: sec, RequireMessageAuthenticator: n.RequireMA, CoATimestamp: n.CoAStamp}
 		switch {
 		case n.CoA != "":
 			nas.CoA, err = netip.ParseAddrPort(n.CoA)

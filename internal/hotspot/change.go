@@ -104,8 +104,10 @@ type Change struct {
 	Reconnect bool          // the plan allows to end the session where it cannot be changed
 }
 
-// Rate and Timeout report what differs of what a CoA-Request can change.
-func (c Change) Rate() bool    { return c.Have.Rate != c.Want.Rate }
+// Rate reports whether the speed differs.
+func (c Change) Rate() bool { return c.Have.Rate != c.Want.Rate }
+
+// Timeout reports whether the time differs.
 func (c Change) Timeout() bool { return !SameTimeout(c.Have.Timeout, c.Want.Timeout) }
 
 // Rest reports what differs of what only the next login changes.
