@@ -161,52 +161,63 @@ type answer struct {
 }
 
 // proveAnswer checks a datagram against the request it should answer: code,
-// identifier, Length, Response Authenticator (RFC 5176 §2.3), and a
-// Message-Authenticator where there is one (§3.4). What proves nothing is not
-// an answer: it may be forged, or of another time.
+// identifier, and what proveReply checks.
 func proveAnswer(b, request, secret []byte) (a answer, ok bool) {
-	if len(b) < headerLen || b[1] != request[1] {
+	if len(b) < headerLen || b[0] != request[0]+1 && b[0] != request[0]+2 { // ACK and NAK follow the request's code
 		return a, false
 	}
-	if b[0] != request[0]+1 && b[0] != request[0]+2 { // ACK and NAK follow the request's code
+	b, signed, ok := proveReply(b, request, secret)
+	if !ok {
 		return a, false
 	}
-	length := int(binary.BigEndian.Uint16(b[2:]))
-	if length < headerLen || length > len(b) || length > maxPacket {
-		return a, false
-	}
-	b = b[:length]
-	a.code = b[0]
-	asked := bytes.Clone(b) // with the request's authenticator, as both sums want it
-	copy(asked[4:headerLen], request[4:headerLen])
-	if sum := md5.Sum(append(bytes.Clone(asked), secret...)); !hmac.Equal(sum[:], b[4:headerLen]) {
-		return a, false
-	}
-	for at := headerLen; at < length; at += int(b[at+1]) {
-		if length-at < 2 || b[at+1] < 2 || int(b[at+1]) > length-at {
-			return a, false
-		}
-		switch v := asked[at+2 : at+int(b[at+1])]; b[at] {
-		case coaErrorCause:
-			if len(v) == 4 {
-				a.cause = binary.BigEndian.Uint32(v)
-			}
-		case typeMessageAuthenticator:
-			if len(v) != 16 || a.signed {
-				return a, false
-			}
-			got := bytes.Clone(v)
-			clear(v)
-			mac := hmac.New(md5.New, secret)
-			mac.Write(asked)
-			copy(v, got)
-			if !hmac.Equal(mac.Sum(nil), got) {
-				return a, false
-			}
-			a.signed = true
+	a = answer{code: b[0], signed: signed}
+	for at := headerLen; at < len(b); at += int(b[at+1]) {
+		if b[at] == coaErrorCause && b[at+1] == 6 {
+			a.cause = binary.BigEndian.Uint32(b[at+2:])
 		}
 	}
 	return a, true
+}
+
+// proveReply checks any reply to a request of ours: identifier, Length, Response
+// Authenticator (RFC 2865 §3, RFC 5176 §2.3), attributes that tile, and a
+// Message-Authenticator where there is one (RFC 3579 §3.2, RFC 5176 §3.4). What
+// proves nothing is no reply: it may be forged, or of another time. It returns
+// the packet cut to its Length, and leaves b as it is.
+func proveReply(b, request, secret []byte) (packet []byte, signed, ok bool) {
+	if len(b) < headerLen || b[1] != request[1] {
+		return nil, false, false
+	}
+	length := int(binary.BigEndian.Uint16(b[2:]))
+	if length < headerLen || length > len(b) || length > maxPacket {
+		return nil, false, false
+	}
+	b = b[:length]
+	asked := bytes.Clone(b) // with the request's authenticator, as both sums want it
+	copy(asked[4:headerLen], request[4:headerLen])
+	if sum := md5.Sum(append(bytes.Clone(asked), secret...)); !hmac.Equal(sum[:], b[4:headerLen]) {
+		return nil, false, false
+	}
+	for at := headerLen; at < length; at += int(b[at+1]) {
+		if length-at < 2 || b[at+1] < 2 || int(b[at+1]) > length-at {
+			return nil, false, false
+		}
+		if b[at] != typeMessageAuthenticator {
+			continue
+		}
+		v := asked[at+2 : at+int(b[at+1])]
+		if len(v) != 16 || signed {
+			return nil, false, false
+		}
+		clear(v)
+		mac := hmac.New(md5.New, secret)
+		mac.Write(asked)
+		if copy(v, b[at+2:]); !hmac.Equal(mac.Sum(nil), v) {
+			return nil, false, false
+		}
+		signed = true
+	}
+	return b, signed, true
 }
 
 // identifiers hands out Identifiers, none twice while a request of it is

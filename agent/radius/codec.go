@@ -1,10 +1,10 @@
 package radius
 
 import (
-	"crypto/hmac"
 	"crypto/md5" // #nosec: RADIUS is built on MD5
-	"net/netip"
-	"strings"
+	"errors"
+	"fmt"
+	"net"
 	"time"
 	"unicode/utf8"
 
@@ -20,125 +20,29 @@ import (
 // layeh.com/radius is a codec here and nothing more, and this file is its only
 // door (a test reads the package and says so): its servers verify too little,
 // its vendor Set and Del functions panic or never return, its client trusts any
-// reply. Replies are built with Add, once for each attribute.
+// reply. Replies are built with Add, once for each attribute; requests are read
+// as they came (decode.go), which costs a quarter of parsing them first.
 
 // maxReplyMessage is the room of one attribute (RFC 2865 §5.18).
 const maxReplyMessage = 253
 
-// decodeRequest understands a triaged, authentic Access-Request. reason is set
-// when it is refused for its form alone; undecodable says that the password
-// cannot be what anybody typed, as with a wrong shared secret.
-func decodeRequest(b, secret []byte, nas hotspot.NASID, at time.Time) (r hotspot.Request, p *layeh.Packet, reason hotspot.Reason, undecodable bool, err error) {
-	p, err = layeh.Parse(b, secret)
-	if err != nil {
-		return r, nil, "", false, err
-	}
-	r = hotspot.Request{NAS: nas, At: at}
-	var users, hidden, chap [][]byte
-	var challenge []byte
-	for _, a := range p.Attributes {
-		switch a.Type {
-		case rfc2865.UserName_Type:
-			users = append(users, a.Attribute)
-		case rfc2865.UserPassword_Type:
-			hidden = append(hidden, a.Attribute)
-		case rfc2865.CHAPPassword_Type:
-			chap = append(chap, a.Attribute)
-		case rfc2865.CHAPChallenge_Type:
-			challenge = a.Attribute
-		}
-	}
-	r.MAC, r.AcctSessionID, r.Server, r.Port = station(p)
-	r.IP, r.HostIP = addresses(p)
-	if len(users) != 1 || len(users[0]) == 0 || strings.IndexByte(string(users[0]), 0) >= 0 {
-		return r, p, hotspot.ReasonMalformed, false, nil
-	}
-	r.Username = string(users[0])
-	switch {
-	case len(hidden)+len(chap) > 1:
-		return r, p, hotspot.ReasonTwoCredentials, false, nil // RFC 2865 §4.1
-	case len(hidden) == 1:
-		password, ok := decodePassword(hidden[0], secret, p.Authenticator[:])
-		if !ok || !utf8.ValidString(password) {
-			return r, p, hotspot.ReasonMalformed, true, nil
-		}
-		r.Credential = hotspot.Credential{Kind: hotspot.Clear, Clear: hotspot.Password(password)}
-	case len(chap) == 1:
-		if len(chap[0]) != 17 {
-			return r, p, hotspot.ReasonMalformed, false, nil
-		}
-		if challenge == nil { // RFC 2865 §5.3
-			challenge = p.Authenticator[:]
-		}
-		r.Credential = hotspot.Credential{Kind: hotspot.CHAP, CHAPID: chap[0][0], Challenge: challenge, Response: chap[0][1:]}
-	}
-	return r, p, "", false, nil
-}
+// errTooLong is of a reply that does not fit: an attribute, or the packet.
+var errTooLong = errors.New("the reply does not fit into a packet")
 
-// station reads who and where of any request.
-func station(p *layeh.Packet) (mac hotspot.MAC, session hotspot.AcctSessionID, server, port string) {
-	mac, _ = hotspot.ParseMAC(rfc2865.CallingStationID_GetString(p))
-	return mac, hotspot.AcctSessionID(rfc2866.AcctSessionID_GetString(p)), rfc2865.CalledStationID_GetString(p), rfc2869.NASPortID_GetString(p)
-}
-
-func addresses(p *layeh.Packet) (framed, host netip.Addr) {
-	if ip, err := rfc2865.FramedIPAddress_Lookup(p); err == nil {
-		framed, _ = netip.AddrFromSlice(ip.To4())
-	}
-	if ip, err := mikrotik.MikrotikHostIP_Lookup(p); err == nil {
-		host, _ = netip.AddrFromSlice(ip.To4())
-	}
-	return framed, host
-}
-
-// clockSlack is how far a NAS's Event-Timestamp may lie from our arrival time
-// before it is taken for a router whose clock is lost.
-const clockSlack = 24 * time.Hour
-
-// decodeAccounting understands a triaged, authentic Accounting-Request.
-func decodeAccounting(b, secret []byte, nas hotspot.NASID, at time.Time) (a hotspot.Accounting, p *layeh.Packet, why dropped) {
-	p, err := layeh.Parse(b, secret)
-	if err != nil {
-		return a, nil, dropAttributes
-	}
-	kind, err := rfc2866.AcctStatusType_Lookup(p)
-	a = hotspot.Accounting{Kind: hotspot.AccountingKind(kind), NAS: nas, At: at}
-	if err != nil || a.Kind.String() == "unknown" {
-		return a, p, dropStatusType
-	}
-	a.MAC, a.AcctSessionID, a.Server, a.Port = station(p)
-	a.IP, a.HostIP = addresses(p)
-	if a.AcctSessionID == "" && a.Kind != hotspot.NASOn && a.Kind != hotspot.NASOff {
-		return a, p, dropNoSessionID // RFC 2866 §5.5
-	}
-	a.Username = rfc2865.UserName_GetString(p)
-	if class, err := rfc2865.Class_Lookup(p); err == nil {
-		a.Class = class
-	}
-	a.SessionTime = time.Duration(rfc2866.AcctSessionTime_Get(p)) * time.Second
-	a.Upload = hotspot.JoinOctets(uint32(rfc2869.AcctInputGigawords_Get(p)), uint32(rfc2866.AcctInputOctets_Get(p)))
-	a.Download = hotspot.JoinOctets(uint32(rfc2869.AcctOutputGigawords_Get(p)), uint32(rfc2866.AcctOutputOctets_Get(p)))
-	a.TerminateCause = uint32(rfc2866.AcctTerminateCause_Get(p))
-	a.Delay = time.Duration(rfc2866.AcctDelayTime_Get(p)) * time.Second
-	if t, err := rfc2869.EventTimestamp_Lookup(p); err == nil && t.Sub(at).Abs() <= clockSlack {
-		a.EventAt = t
-	}
-	return a, p, ""
-}
-
-// encodeVerdict makes the Access-Accept or Access-Reject that answers p.
-func encodeVerdict(p *layeh.Packet, v hotspot.Verdict) ([]byte, error) {
+// encodeVerdict makes the Access-Accept or Access-Reject that answers request,
+// signed with k.
+func encodeVerdict(request []byte, k *key, v hotspot.Verdict) ([]byte, error) {
 	if !v.Accept {
-		r := reply(p, codeAccessReject)
+		r := reply(request, codeAccessReject, true)
 		// RFC 2865 §2: a Reject holds Reply-Message and nothing that grants.
 		if v.Message != "" {
 			if err := rfc2865.ReplyMessage_AddString(r, cutRunes(v.Message, maxReplyMessage)); err != nil {
 				return nil, err
 			}
 		}
-		return seal(p, r)
+		return finish(request, k, r)
 	}
-	r := reply(p, codeAccessAccept)
+	r := reply(request, codeAccessAccept, true)
 	// Each Add fails only for a value too long for its attribute.
 	var err error
 	add := func(e error) {
@@ -193,9 +97,9 @@ func encodeVerdict(p *layeh.Packet, v hotspot.Verdict) ([]byte, error) {
 		add(mikrotik.MikrotikAddressList_AddString(r, list))
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errTooLong, err)
 	}
-	return seal(p, r)
+	return finish(request, k, r)
 }
 
 // seconds rounds down to whole seconds that fit the attribute, and keeps a
@@ -218,53 +122,129 @@ func cutRunes(s string, n int) string {
 	return s[:n]
 }
 
-// reply starts the answer to p: Message-Authenticator first, with the value to
-// be filled in (first position protects one hop even if the NAS does not check;
-// radius.md §2.1), Proxy-States after the rest as they came.
-func reply(p *layeh.Packet, code layeh.Code) *layeh.Packet {
-	r := p.Response(code)
-	r.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
+// reply starts the answer to a request, Message-Authenticator first if signed,
+// with the value to be filled in: the first position protects one hop even if
+// the NAS does not check (radius.md §2.1).
+func reply(request []byte, code layeh.Code, signed bool) *layeh.Packet {
+	r := &layeh.Packet{Code: code, Identifier: request[1], Authenticator: [16]byte(request[4:headerLen]), Attributes: make(layeh.Attributes, 0, 12)}
+	if signed {
+		r.Attributes.Add(typeMessageAuthenticator, zeroes[:])
+	}
 	return r
 }
 
-// seal copies Proxy-State, signs and encodes a reply made by reply.
-func seal(p, r *layeh.Packet) ([]byte, error) {
-	copyProxyState(p, r)
-	b, err := r.MarshalBinary() // still with the request's authenticator, as the HMAC wants it
-	if err != nil {
-		return nil, err
-	}
-	h := hmac.New(md5.New, r.Secret)
-	h.Write(b)
-	copy(r.Attributes[0].Attribute, h.Sum(nil))
-	return r.Encode()
-}
-
-func copyProxyState(p, r *layeh.Packet) {
-	for _, a := range p.Attributes {
-		if a.Type == typeProxyState {
-			r.Attributes.Add(typeProxyState, a.Attribute)
+// finish adds the Proxy-States of the request as they came (RFC 2865 §5.33) and
+// encodes and signs a reply made by reply. An error means that it does not fit
+// into a packet.
+func finish(request []byte, k *key, r *layeh.Packet) ([]byte, error) {
+	for kind, v := range attributes(request) {
+		if kind == typeProxyState {
+			r.Attributes.Add(typeProxyState, v)
 		}
 	}
+	b, err := r.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTooLong, err)
+	}
+	k.seal(b, len(b) > headerLen && b[headerLen] == typeMessageAuthenticator)
+	return b, nil
 }
 
-// encodeAccountingResponse answers an Accounting-Request. It carries no
-// Message-Authenticator: the Response Authenticator covers it, and the NAS sent none.
-func encodeAccountingResponse(p *layeh.Packet) ([]byte, error) {
-	r := p.Response(codeAccountingResponse)
-	copyProxyState(p, r)
-	return r.Encode()
+// encodeAccountingResponse answers an Accounting-Request. It carries a
+// Message-Authenticator only where the request did: the Response Authenticator
+// covers it already, and RouterOS sends none in accounting (facts.md §4).
+func encodeAccountingResponse(request []byte, k *key, signed bool) ([]byte, error) {
+	return finish(request, k, reply(request, codeAccountingResponse, signed))
 }
 
 // encodeStatus answers Status-Server (RFC 5997 §4.2): Access-Accept on the
 // authentication port, Accounting-Response on the other.
-func encodeStatus(b, secret []byte, accounting bool) ([]byte, error) {
-	p, err := layeh.Parse(b, secret)
+func encodeStatus(request []byte, k *key, accounting bool) ([]byte, error) {
+	if accounting {
+		return finish(request, k, reply(request, codeAccountingResponse, true))
+	}
+	return finish(request, k, reply(request, codeAccessAccept, true))
+}
+
+// encodeProbe makes the request of a Probe, attributes in the order of RouterOS.
+func encodeProbe(p Probe, k *key) ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	codes := map[Ask]layeh.Code{AskLogin: codeAccessRequest, AskAccounting: codeAccountingRequest, AskStatus: codeStatusServer}
+	r := layeh.New(codes[p.Ask], k.secret)
+	var err error
+	add := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	signed := p.Ask == AskStatus || p.Ask == AskLogin && !p.Unsigned
+	if signed {
+		r.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
+	}
+	if p.Ask == AskAccounting {
+		r.Authenticator = zeroes
+		add(rfc2866.AcctStatusType_Add(r, rfc2866.AcctStatusType(p.Kind)))
+	}
+	if p.Ask != AskStatus {
+		p.addWho(r, add)
+	}
+	switch {
+	case p.Ask == AskAccounting && (p.Kind == hotspot.Stop || p.Kind == hotspot.Interim):
+		p.addCounters(r, add)
+	case p.Ask == AskLogin && p.Method == PAP:
+		v, e := layeh.NewUserPassword([]byte(p.Password.Reveal()), k.secret, r.Authenticator[:])
+		add(e)
+		r.Attributes.Add(typeUserPassword, v)
+	case p.Ask == AskLogin:
+		challenge := random16()
+		sum := md5.Sum(append(append([]byte{r.Identifier}, p.Password.Reveal()...), challenge[:]...))
+		add(rfc2865.CHAPChallenge_Add(r, challenge[:]))
+		add(rfc2865.CHAPPassword_Add(r, append([]byte{r.Identifier}, sum[:]...)))
+	}
+	add(rfc2865.NASIdentifier_AddString(r, "iwas-agent test"))
 	if err != nil {
 		return nil, err
 	}
-	if accounting {
-		return seal(p, reply(p, codeAccountingResponse))
+	b, err := r.Encode()
+	if err == nil && signed {
+		sum := k.hmac(b)
+		copy(b[headerLen+2:], sum[:])
 	}
-	return seal(p, reply(p, codeAccessAccept))
+	return b, err
+}
+
+// addWho adds what names the guest.
+func (p Probe) addWho(r *layeh.Packet, add func(error)) {
+	name := p.Name
+	if p.Ask == AskLogin && p.Method == MACLogin {
+		name = p.MAC.String()
+	}
+	if !p.MAC.IsZero() {
+		add(rfc2865.CallingStationID_AddString(r, p.MAC.String()))
+	}
+	if name != "" {
+		add(rfc2865.UserName_AddString(r, name))
+	}
+	if p.AcctSessionID != "" {
+		add(rfc2866.AcctSessionID_AddString(r, string(p.AcctSessionID)))
+	}
+	if p.IP.Is4() {
+		add(rfc2865.FramedIPAddress_Add(r, net.IP(p.IP.AsSlice())))
+	}
+}
+
+// addCounters adds what an Interim-Update and a Stop count.
+func (p Probe) addCounters(r *layeh.Packet, add func(error)) {
+	upHigh, up := p.Upload.Split()
+	downHigh, down := p.Download.Split()
+	add(rfc2866.AcctInputOctets_Add(r, rfc2866.AcctInputOctets(up)))
+	add(rfc2866.AcctOutputOctets_Add(r, rfc2866.AcctOutputOctets(down)))
+	add(rfc2869.AcctInputGigawords_Add(r, rfc2869.AcctInputGigawords(upHigh)))
+	add(rfc2869.AcctOutputGigawords_Add(r, rfc2869.AcctOutputGigawords(downHigh)))
+	add(rfc2866.AcctSessionTime_Add(r, rfc2866.AcctSessionTime(seconds(p.SessionTime))))
+	if p.Kind == hotspot.Stop {
+		add(rfc2866.AcctTerminateCause_Add(r, rfc2866.AcctTerminateCause_Value_UserRequest))
+	}
 }

@@ -21,6 +21,8 @@ import (
 
 const testSecret = "testing123"
 
+var testKey = newKey(testSecret)
+
 // judge is a Decider and Accountant for tests: bob/hello gets in.
 type judge struct {
 	mu       sync.Mutex
@@ -76,7 +78,7 @@ func (j *judge) records() []hotspot.Accounting {
 }
 
 // newServer starts a server on free loopback ports; 127.0.0.1 is its NAS.
-func newServer(t *testing.T, j *judge, change func(*Server)) *Server {
+func newServer(t testing.TB, j *judge, change func(*Server)) *Server {
 	t.Helper()
 	s := &Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"}, Decider: j, Accountant: j,
 		NASes: []NAS{{ID: "r1", Network: netip.MustParsePrefix("127.0.0.1/32"), Secret: secret.Value(testSecret)}}}
@@ -162,7 +164,7 @@ func TestPasswords(t *testing.T) {
 		"17 octets":    {make([]byte, 17), "", false},
 		"144 octets":   {make([]byte, 144), "", false},
 	} {
-		got, ok := decodePassword(tc.hidden, []byte(testSecret), authenticator)
+		got, ok := testKey.password(tc.hidden, authenticator)
 		if ok != tc.ok || ok && got != tc.want {
 			t.Errorf("%s: got %q, %v; want %q, %v", name, got, ok, tc.want, tc.ok)
 		}
@@ -294,7 +296,7 @@ func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	j := &judge{verdict: grant()}
-	s := newServer(t, j, func(s *Server) { s.NASes[0].RequireMessageAuthenticator = true })
+	s := newServer(t, j, func(s *Server) { s.NASes[0].MessageAuthenticator = Require })
 	auth, acct := dial(t, s.AuthAddr()), dial(t, s.AcctAddr())
 	proxied := build(codeAccessRequest, 1, func(p *builder) { p.text(1, "bob"); p.text(33, "x") })
 	for _, tc := range []struct {
@@ -357,19 +359,19 @@ func TestAPanicCostsOneRequest(t *testing.T) {
 func TestRecordedPackets(t *testing.T) {
 	at := time.Date(2020, 4, 26, 18, 12, 53, 0, time.UTC)
 	login := packet(t, "testdata/access-pap.hex")
-	r, _, reason, _, err := decodeRequest(login, []byte(testSecret), "r1", at)
-	if err != nil || reason != "" {
-		t.Fatalf("got %q, %v", reason, err)
+	r, reason, _ := decodeRequest(login, testKey, "r1", at)
+	if reason != "" {
+		t.Fatalf("got %q", reason)
 	}
 	if r.Username != "user001" || r.Credential.Clear.Reveal() != "user001" || r.MAC.String() != "90:2E:1C:00:00:05" ||
 		r.IP.String() != "192.168.88.252" || r.HostIP.String() != "192.168.88.252" || r.AcctSessionID != "80b0002d" || r.Server != "hotspot1" {
 		t.Errorf("recorded Access-Request: got %+v", r)
 	}
 	interim := packet(t, "testdata/interim.hex")
-	if !validRequestAuthenticator(interim, []byte(testSecret)) {
+	if !testKey.proves(interim) {
 		t.Error("the recorded Interim-Update does not verify")
 	}
-	a, _, why := decodeAccounting(interim, []byte(testSecret), "r1", at)
+	a, why := decodeAccounting(interim, "r1", at)
 	if why != "" || a.Kind != hotspot.Interim || a.Upload != 14960 || a.Download != 12341 || a.SessionTime != time.Minute ||
 		a.Delay != time.Second || a.EventAt.IsZero() {
 		t.Errorf("recorded Interim-Update: got %q, %+v", why, a)
@@ -400,7 +402,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func packet(t *testing.T, name string) []byte {
+func packet(t testing.TB, name string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {

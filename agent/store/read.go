@@ -15,8 +15,8 @@ const rejectsKept = 5000
 // remembered.
 func (db *DB) RecordReject(r hotspot.Reject) {
 	db.enqueue(func(t *tx) error {
-		_, err := t.exec("store reject", "INSERT INTO reject (at, nas, username, mac, reason, message, account) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			millis(r.At), r.NAS, r.Username, r.MAC.String(), string(r.Reason), r.Message, r.Account)
+		_, err := t.exec("store reject", "INSERT INTO reject (at, nas, username, mac, reason, message, account, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			millis(r.At), r.NAS, r.Username, r.MAC.String(), string(r.Reason), r.Message, r.Account, r.Detail)
 		return err
 	})
 }
@@ -24,12 +24,12 @@ func (db *DB) RecordReject(r hotspot.Reject) {
 // Rejects returns the newest refusals first.
 func (db *DB) Rejects(ctx context.Context, limit int) ([]hotspot.Reject, error) {
 	var out []hotspot.Reject
-	err := db.query(ctx, "read rejects", "SELECT at, nas, username, mac, reason, message, account FROM reject ORDER BY id DESC LIMIT ?", []any{limit},
+	err := db.query(ctx, "read rejects", "SELECT at, nas, username, mac, reason, message, account, detail FROM reject ORDER BY id DESC LIMIT ?", []any{limit},
 		func(scan func(...any) error) error {
 			var r hotspot.Reject
 			var at int64
 			var mac string
-			if err := scan(&at, &r.NAS, &r.Username, &mac, &r.Reason, &r.Message, &r.Account); err != nil {
+			if err := scan(&at, &r.NAS, &r.Username, &mac, &r.Reason, &r.Message, &r.Account, &r.Detail); err != nil {
 				return err
 			}
 			r.At = fromMillis(at)

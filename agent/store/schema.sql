@@ -146,7 +146,8 @@ CREATE TABLE reject (
 	mac      TEXT    NOT NULL,
 	reason   TEXT    NOT NULL,
 	message  TEXT    NOT NULL,
-	account  TEXT    NOT NULL
+	account  TEXT    NOT NULL,
+	detail   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
 -- What a person changed of a pass on site. It applies on top of the document

@@ -90,7 +90,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
-	write, err := open(o.Path, "_txlock=immediate", "synchronous(FULL)")
+	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")")
 	if err != nil {
 		return nil, err
 	}
