@@ -9,10 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"iwas/internal/wire"
 )
 
 func TestAccountCommandsTalkToTheRunningService(t *testing.T) {
-	b := newBench(t, 2)
+	b := newBench(t, 2, wire.LimitsBody{})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agent.toml")
 	if err := os.WriteFile(file, []byte("version = 1\nstate_dir = \"state\"\ncontrol = \"c.sock\"\n"), 0o600); err != nil {
