@@ -1,8 +1,6 @@
 package radius
 
 import (
-	"crypto/hmac"
-	"crypto/md5" // #nosec: RADIUS is built on MD5 (RFC 2865 §3, RFC 3579 §3.2)
 	"encoding/binary"
 )
 
