@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"iwas/agent/radius"
+	"iwas/agent/router"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
@@ -25,6 +26,7 @@ import (
 type config struct {
 	Version  int          `toml:"version"`   // of this file's format; 1
 	StateDir string       `toml:"state_dir"` // database, identity, secrets
+	Control  string       `toml:"control"`   // socket for iwas-agent account; "" is control.sock in StateDir
 	Language string       `toml:"language"`  // of guests before the cloud says it: en, ar
 	RADIUS   radiusConfig `toml:"radius"`
 	Status   statusConfig `toml:"status"`
@@ -56,10 +58,12 @@ type nasConfig struct {
 	// MessageAuthenticator is learn, require or off; "" is learn.
 	MessageAuthenticator string `toml:"message_authenticator"`
 	// RequireMA is the older spelling of message_authenticator = "require".
-	RequireMA bool         `toml:"require_message_authenticator,omitempty"`
-	CoA       string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
-	CoASource string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
-	Router    routerConfig `toml:"router"`
+	RequireMA  bool         `toml:"require_message_authenticator,omitempty"`
+	CoA        string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
+	CoASource  string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
+	CoAStamp   bool         `toml:"coa_event_timestamp"`
+	CoATimeout string       `toml:"coa_session_timeout"` // from_start, from_now; "" finds it out over the API
+	Router     routerConfig `toml:"router"`
 }
 
 type routerConfig struct {
@@ -158,9 +162,17 @@ func writeRouterConfig(config string, n nasConfig) (string, error) {
 	return file, secret.WriteFile(file, append([]byte("# Written by iwas-agent router add; it may be edited.\n"), b...))
 }
 
+// controlPath is the socket of the control door.
+func (c *config) controlPath() string {
+	if c.Control != "" {
+		return c.Control
+	}
+	return filepath.Join(c.StateDir, "control.sock")
+}
+
 // paths returns every file name in the configuration.
 func (c *config) paths() []*string {
-	p := []*string{&c.StateDir}
+	p := []*string{&c.StateDir, &c.Control}
 	for i := range c.NAS {
 		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].PreviousSecretFile, &c.NAS[i].Router.PasswordFile)
 	}
@@ -229,6 +241,11 @@ func (c *config) validate() error {
 			if _, err := netip.ParseAddrPort(n.CoA); err != nil {
 				bad(key("coa"), "%q is not address:port", n.CoA)
 			}
+		}
+		switch router.TimeoutForm(n.CoATimeout) {
+		case router.TimeoutProbed, router.TimeoutFromStart, router.TimeoutFromNow:
+		default:
+			bad(key("coa_session_timeout"), "%q is not %s, %s or empty", n.CoATimeout, router.TimeoutFromStart, router.TimeoutFromNow)
 		}
 		if n.CoASource != "" {
 			if _, err := netip.ParseAddr(n.CoASource); err != nil {
@@ -329,7 +346,7 @@ func (c config) nases() ([]radius.NAS, error) {
 }
 
 func (n nasConfig) nas() (radius.NAS, error) {
-	nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, MessageAuthenticator: n.policy()}
+	nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, MessageAuthenticator: n.policy(), CoATimestamp: n.CoAStamp}
 	var err error
 	for i, a := range n.addresses() {
 		p, err := parseNetwork(a)

@@ -77,7 +77,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 		if err := s.db.Started(ctx, buildinfo.Version(), s.boot); err != nil {
 			return err
 		}
-		if err := s.wireRouters(nases, back); err != nil {
+		if err := s.wireRouters(ctx, nases, back); err != nil {
 			return &exitError{exitBadConfig, err}
 		}
 		s.wireRADIUS(nases, front)
@@ -86,6 +86,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
+		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db}).Serve})
 	}
 	return runFloors(ctx, []*suture.Supervisor{page, back, front})
 }
@@ -156,7 +157,7 @@ func (s *site) openStore(ctx context.Context) error {
 	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
-		Decide: aaa.Decide, Off: aaa.OffReason,
+		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms,
 		BeforeRefusal: func(accounts []hotspot.AccountID, serial uint64) { s.radius.Forget(accounts, serial) },
 		Log:           s.log.With("part", "store"),
 	})
@@ -164,17 +165,21 @@ func (s *site) openStore(ctx context.Context) error {
 }
 
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
-	s.radius.NASes, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db.RecordReject
+	s.radius.NASes, s.radius.Accountant, s.radius.Rejected, s.radius.Memory = nases, s.db, s.db.RecordReject, s.db
 	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
 	sup.Add(task{"radius", s.radius.Serve})
 }
 
-func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
+func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.Supervisor) error {
 	wake, _ := s.db.Wanted() // for the life of the program
-	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: &radius.Client{NASes: nases, Log: s.log.With("part", "radius")},
-		Wake: wake, Log: s.log.With("part", "router")}
+	known, err := s.db.KnownNASes(ctx)
+	if err != nil {
+		return err
+	}
+	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Known: known, Learned: s.db.LearnNAS, Log: s.log.With("part", "radius")}
+	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Changes: s.db, Changer: client, Wake: wake, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
-		r := router.Router{NAS: hotspot.NASID(n.ID)}
+		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {
 			password, err := readSecret(n.Router.PasswordFile)
 			if err != nil {

@@ -5,36 +5,54 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 )
 
-// Client sends Disconnect-Request to a NAS's /radius/incoming (RFC 5176).
+// Client sends Disconnect-Request and CoA-Request to a NAS's /radius/incoming
+// (RFC 5176).
 type Client struct {
 	NASes []NAS
 	Log   *slog.Logger
 	Now   func() time.Time
-	// EventTimestamp adds Event-Timestamp. A router with a wrong clock then
-	// ignores us (RFC 5176 §6.3), so it is off unless asked for.
-	EventTimestamp bool
+	// DateTrusted reports whether our date can be believed. Event-Timestamp is
+	// sent to NASes that want it only while it can: a NAS ignores a request whose
+	// time is more than its window away (RFC 5176 §6.3). nil is always.
+	DateTrusted func() bool
+	// Identity tells how a NAS last named itself; nil, or a NAS not heard yet, is
+	// its configured address.
+	Identity func(hotspot.NASID) (Identity, bool)
+	// Known is what was learnt of the NASes before this run. From one that has
+	// signed an answer, answers without Message-Authenticator are not taken.
+	Known []hotspot.NASMemory
+	// Learned is called once for a NAS, when it first signs an answer; nil: it is
+	// forgotten with the program. It must not block.
+	Learned func(hotspot.NASMemory)
 	// Waits are the pauses after each sending of the same bytes; nil is 300 ms,
-	// 600 ms, 1.2 s.
+	// 600 ms, 1.2 s, each up to a tenth longer or shorter (RFC 5080 §2.2.1,
+	// quicker: a lock waits for it).
 	Waits []time.Duration
 
-	next atomic.Uint32 // identifier of the next request
+	ids    identifiers
+	once   sync.Once
+	signed sync.Map // hotspot.NASID → true: it signs its answers
 }
 
 var defaultWaits = []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 1200 * time.Millisecond}
 
-// Error-Causes on which fewer attributes may help (facts.md §4 "CoA and Disconnect").
+// worthAnotherTry tells the Error-Causes on which fewer attributes may help
+// (facts.md §4 "CoA and Disconnect"; 403 says that we name the NAS wrongly, and
+// the second form does not name it).
 func worthAnotherTry(cause uint32) bool {
 	switch cause {
-	case 401, 404, 406, 503:
+	case hotspot.CauseUnsupportedAttribute, hotspot.CauseIdentificationMismatch, hotspot.CauseInvalidRequest,
+		hotspot.CauseUnsupportedExtension, hotspot.CauseNoSuchSession:
 		return true
 	}
 	return false
@@ -46,38 +64,94 @@ func worthAnotherTry(cause uint32) bool {
 // After a NAK that fewer attributes may cure it asks once more with User-Name
 // and Framed-IP-Address only.
 func (c *Client) Disconnect(ctx context.Context, nas hotspot.NASID, s hotspot.Session) (hotspot.Disconnected, error) {
-	for _, n := range c.NASes {
-		if n.ID != nas {
-			continue
-		}
-		if !n.CoA.IsValid() {
-			return hotspot.Disconnected{}, fault.New(fault.NotFound, fmt.Sprintf("radius: NAS %s has no address for Disconnect-Request", nas), nil)
-		}
-		d, err := c.ask(ctx, n, s, false)
-		if err != nil || d.Result != hotspot.ResultNAK || !worthAnotherTry(d.ErrorCause) || s.Username == "" || !s.IP.Is4() {
-			return d, err
-		}
-		second, err := c.ask(ctx, n, s, true)
-		second.Attempts += d.Attempts
-		return second, err
-	}
-	return hotspot.Disconnected{}, fault.New(fault.NotFound, fmt.Sprintf("radius: no NAS %s is configured", nas), nil)
+	return c.twice(ctx, nas, ask{code: codeDisconnectRequest, session: s})
 }
 
-// ask sends one request, the same bytes at each try, and waits for its answer.
-func (c *Client) ask(ctx context.Context, n NAS, s hotspot.Session, short bool) (hotspot.Disconnected, error) {
-	now := time.Now
-	if c.Now != nil {
-		now = c.Now
-	}
-	var stamp time.Time
-	if c.EventTimestamp {
-		stamp = now()
-	}
-	secret := []byte(n.Secret.Reveal())
-	request, err := disconnectRequest(byte(c.next.Add(1)), secret, n, s, stamp, short)
+// Change asks the NAS to go on with a session under other terms. It answers as
+// Disconnect does.
+func (c *Client) Change(ctx context.Context, nas hotspot.NASID, s hotspot.Session, terms hotspot.NewTerms) (hotspot.Disconnected, error) {
+	return c.twice(ctx, nas, ask{code: codeCoARequest, session: s, terms: terms})
+}
+
+// twice asks, and once more with fewer attributes where that may help.
+func (c *Client) twice(ctx context.Context, nas hotspot.NASID, a ask) (hotspot.Disconnected, error) {
+	c.once.Do(func() {
+		for _, m := range c.Known {
+			if m.SignsReplies {
+				c.signed.Store(m.NAS, true)
+			}
+		}
+	})
+	n, err := c.find(nas)
 	if err != nil {
-		return hotspot.Disconnected{}, fault.New(fault.Invalid, "radius: Disconnect-Request", err)
+		return hotspot.Disconnected{}, err
+	}
+	a.who = c.identity(n)
+	if n.CoATimestamp && (c.DateTrusted == nil || c.DateTrusted()) {
+		a.at = c.now()
+	}
+	d, err := c.exchange(ctx, n, a)
+	s := a.session
+	if err != nil || d.Result != hotspot.ResultNAK || !worthAnotherTry(d.ErrorCause) || s.Username == "" || !s.IP.Is4() {
+		return d, err
+	}
+	a.short = true
+	second, err := c.exchange(ctx, n, a)
+	second.Attempts += d.Attempts
+	return second, err
+}
+
+func (c *Client) find(nas hotspot.NASID) (NAS, error) {
+	for _, n := range c.NASes {
+		switch {
+		case n.ID != nas:
+		case !n.CoA.IsValid():
+			return n, fault.New(fault.NotFound, fmt.Sprintf("radius: NAS %s has no address for Disconnect- and CoA-Request", nas), nil)
+		default:
+			return n, nil
+		}
+	}
+	return NAS{}, fault.New(fault.NotFound, fmt.Sprintf("radius: no NAS %s is configured", nas), nil)
+}
+
+// identity is how the NAS names itself, or its address until it was heard.
+func (c *Client) identity(n NAS) Identity {
+	if c.Identity != nil {
+		if id, ok := c.Identity(n.ID); ok {
+			return id
+		}
+	}
+	if n.Network.IsSingleIP() {
+		return Identity{IP: n.Network.Addr()}
+	}
+	return Identity{}
+}
+
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+func (c *Client) log() *slog.Logger {
+	if c.Log != nil {
+		return c.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// exchange sends one request, the same bytes at each try, and waits for its answer.
+func (c *Client) exchange(ctx context.Context, n NAS, a ask) (hotspot.Disconnected, error) {
+	id, ok := c.ids.take(n.ID)
+	if !ok {
+		return hotspot.Disconnected{}, fault.New(fault.Unavailable, fmt.Sprintf("radius: 256 requests wait for NAS %s", n.ID), nil)
+	}
+	defer c.ids.give(n.ID, id)
+	secret := []byte(n.Secret.Reveal())
+	request, err := a.encode(id, secret)
+	if err != nil {
+		return hotspot.Disconnected{}, fault.New(fault.Invalid, fmt.Sprintf("radius: request of code %d", a.code), err)
 	}
 	var local *net.UDPAddr
 	if n.CoASource.IsValid() {
@@ -86,65 +160,88 @@ func (c *Client) ask(ctx context.Context, n NAS, s hotspot.Session, short bool) 
 	// Not connected: a refused datagram must not end the tries that follow.
 	conn, err := net.ListenUDP("udp", local)
 	if err != nil {
-		return hotspot.Disconnected{}, fault.New(fault.Unavailable, "radius: open a socket for Disconnect-Request", err)
+		return hotspot.Disconnected{}, fault.New(fault.Unavailable, "radius: open a socket for Disconnect- and CoA-Request", err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	waits := c.Waits
-	if waits == nil {
-		waits = defaultWaits
-	}
 	d := hotspot.Disconnected{Result: hotspot.ResultTimeout}
 	started := time.Now()
-	for _, wait := range waits {
+	for _, wait := range c.waits() {
 		if ctx.Err() != nil {
 			break
 		}
 		d.Attempts++
-		if _, err := conn.WriteToUDPAddrPort(request, n.CoA); err != nil && c.Log != nil {
-			c.Log.Debug("send Disconnect-Request", "nas", n.ID, "err", err)
+		if _, err := conn.WriteToUDPAddrPort(request, n.CoA); err != nil {
+			c.log().Debug("send to /radius/incoming", "nas", n.ID, "code", a.code, "err", err)
 		}
-		reply, ok := c.await(ctx, conn, n, request, secret, time.Now().Add(wait))
+		got, ok := c.await(ctx, conn, n, request, secret, time.Now().Add(wait))
 		if !ok {
 			continue
 		}
 		d.RoundTrip = time.Since(started)
-		d.Result = hotspot.ResultACK
-		if reply[0] == codeDisconnectNAK {
-			d.Result, d.ErrorCause = hotspot.ResultNAK, errorCause(reply, secret)
+		d.Result, d.ErrorCause = hotspot.ResultACK, got.cause
+		if got.code == a.code+2 {
+			d.Result = hotspot.ResultNAK
 		}
-		return d, nil
+		break
 	}
 	return d, nil
 }
 
+// waits are the pauses after each sending; ours are spread a little, so that
+// requests that met each other do not meet again.
+func (c *Client) waits() []time.Duration {
+	if c.Waits != nil {
+		return c.Waits
+	}
+	out := make([]time.Duration, len(defaultWaits))
+	for i, w := range defaultWaits {
+		out[i] = w + time.Duration((rand.Float64()-0.5)*0.2*float64(w))
+	}
+	return out
+}
+
 // await reads until the answer to request is there, proven, or the deadline passes.
-func (c *Client) await(ctx context.Context, conn *net.UDPConn, n NAS, request, secret []byte, until time.Time) ([]byte, bool) {
+func (c *Client) await(ctx context.Context, conn *net.UDPConn, n NAS, request, secret []byte, until time.Time) (proven, bool) {
 	buf := make([]byte, maxPacket)
 	if err := conn.SetReadDeadline(until); err != nil {
-		return nil, false
+		return proven{}, false
 	}
 	if ctx.Err() != nil { // its end may have come before the deadline was set
-		return nil, false
+		return proven{}, false
 	}
 	for {
 		size, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			var ne net.Error
 			if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, net.ErrClosed) {
-				return nil, false
+				return proven{}, false
 			}
 			continue // ICMP unreachable of an earlier try: wait for the next
 		}
-		if netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) != n.CoA || size < headerLen {
+		if netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) != n.CoA {
 			continue
 		}
-		if code := buf[0]; code != codeDisconnectACK && code != codeDisconnectNAK || buf[1] != request[1] {
+		got, ok := proveAnswer(buf[:size], request, secret)
+		if !ok {
+			c.log().Warn("an answer of /radius/incoming proves nothing and is not taken: another secret, or forged", "nas", n.ID)
 			continue
 		}
-		if reply, ok := validReply(buf[:size], request, secret); ok {
-			return reply, true
+		if c.takes(n.ID, got) {
+			return got, true
+		}
+		c.log().Warn("an answer of /radius/incoming without Message-Authenticator is not taken: this router signed before", "nas", n.ID)
+	}
+}
+
+// takes reports whether an answer may be believed, and learns from it.
+func (c *Client) takes(nas hotspot.NASID, a proven) bool {
+	_, signs := c.signed.Load(nas)
+	if a.signed && !signs {
+		if _, before := c.signed.LoadOrStore(nas, true); !before && c.Learned != nil {
+			c.Learned(hotspot.NASMemory{NAS: nas, SignsReplies: true})
 		}
 	}
+	return a.signed || !signs
 }

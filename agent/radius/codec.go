@@ -1,7 +1,6 @@
 package radius
 
 import (
-	"crypto/hmac"
 	"crypto/md5" // #nosec: RADIUS is built on MD5
 	"encoding/binary"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"layeh.com/radius/rfc2865"
 	"layeh.com/radius/rfc2866"
 	"layeh.com/radius/rfc2869"
-	"layeh.com/radius/rfc3576"
 
 	"iwas/internal/hotspot"
 )
@@ -272,87 +270,4 @@ func (p Probe) addCounters(r *layeh.Packet, add func(error)) {
 	if p.Kind == hotspot.Stop {
 		add(rfc2866.AcctTerminateCause_Add(r, rfc2866.AcctTerminateCause_Value_UserRequest))
 	}
-}
-
-// disconnectRequest encodes a Disconnect-Request (RFC 5176 §3). short leaves only
-// what every HotSpot understands: User-Name and Framed-IP-Address.
-func disconnectRequest(id byte, secret []byte, n NAS, s hotspot.Session, at time.Time, short bool) ([]byte, error) {
-	p := layeh.New(codeDisconnectRequest, secret)
-	p.Identifier = id
-	p.Authenticator = [16]byte{} // the HMAC goes over zeroes (RFC 5176 §3.4)
-	p.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
-	var err error
-	add := func(e error) {
-		if err == nil {
-			err = e
-		}
-	}
-	if s.Username != "" {
-		add(rfc2865.UserName_AddString(p, s.Username))
-	}
-	if s.IP.Is4() {
-		add(rfc2865.FramedIPAddress_Add(p, net.IP(s.IP.AsSlice())))
-	}
-	if !short {
-		if s.AcctSessionID != "" {
-			add(rfc2866.AcctSessionID_AddString(p, string(s.AcctSessionID)))
-		}
-		if !s.MAC.IsZero() {
-			add(rfc2865.CallingStationID_AddString(p, s.MAC.String()))
-		}
-		if ip := n.Network.Addr(); n.Network.IsSingleIP() && ip.Is4() {
-			add(rfc2865.NASIPAddress_Add(p, net.IP(ip.AsSlice())))
-		}
-		if !at.IsZero() {
-			add(rfc2869.EventTimestamp_Add(p, at))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := p.MarshalBinary()
-	if err != nil {
-		return nil, err
-	}
-	h := hmac.New(md5.New, secret)
-	h.Write(b)
-	copy(p.Attributes[0].Attribute, h.Sum(nil))
-	return p.Encode()
-}
-
-// errorCause reads Error-Cause of a NAK (RFC 5176 §3.5); 0 when absent.
-func errorCause(b, secret []byte) uint32 {
-	p, err := layeh.Parse(b, secret)
-	if err != nil {
-		return 0
-	}
-	return uint32(rfc3576.ErrorCause_Get(p))
-}
-
-// validReply checks length, Response Authenticator and, where present,
-// Message-Authenticator of the answer to request (RFC 5176 §2.3, §3.4).
-func validReply(b, request, secret []byte) ([]byte, bool) {
-	if len(b) < headerLen {
-		return nil, false
-	}
-	length := int(binary.BigEndian.Uint16(b[2:]))
-	if length < headerLen || length > len(b) {
-		return nil, false
-	}
-	b = b[:length]
-	if !layeh.IsAuthenticResponse(b, request, secret) {
-		return nil, false
-	}
-	for at := headerLen; at < len(b); {
-		if len(b)-at < 2 || b[at+1] < 2 || int(b[at+1]) > len(b)-at {
-			return nil, false
-		}
-		if b[at] == typeMessageAuthenticator {
-			signed := append([]byte(nil), b...)
-			copy(signed[4:headerLen], request[4:headerLen])
-			return b, b[at+1] == 18 && validMessageAuthenticator(signed, at+2, secret, false)
-		}
-		at += int(b[at+1])
-	}
-	return b, true
 }

@@ -173,7 +173,7 @@ func checkReply(t *testing.T, request []byte, v hotspot.Verdict) {
 
 // checkSealed verifies a reply with the means of a client.
 func checkSealed(t *testing.T, request, reply []byte) {
-	if got, ok := validReply(reply, request, []byte(testSecret)); !ok || !bytes.Equal(got, reply) {
+	if got, _, ok := proveReply(reply, request, []byte(testSecret)); !ok || !bytes.Equal(got, reply) {
 		t.Fatalf("the reply does not verify: % x", reply)
 	}
 }

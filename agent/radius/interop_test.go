@@ -160,7 +160,8 @@ func TestACallingStationMayBeSpeltInSevenWays(t *testing.T) {
 }
 
 // freeradiusCoA runs FreeRADIUS as a NAS's /radius/incoming and returns its
-// address. It knows one session, "known1"; with id "silent" it says nothing.
+// address. It knows one session, "known1"; with id "silent" it says nothing, with
+// "cause405" it refuses with that Error-Cause.
 func freeradiusCoA(t *testing.T) netip.AddrPort {
 	t.Helper()
 	dir := t.TempDir()
@@ -215,6 +216,18 @@ server coa {
 	recv-coa {
 		if ("%%{Acct-Session-Id}" == "known1") {
 			ok
+		}
+		elsif ("%%{Acct-Session-Id}" == "silent") {
+			update control {
+				Response-Packet-Type := Do-Not-Respond
+			}
+			ok
+		}
+		elsif ("%%{Acct-Session-Id}" =~ /^cause([0-9]+)$/) {
+			update reply {
+				Error-Cause := "%%{1}"
+			}
+			reject
 		}
 		else {
 			update reply {

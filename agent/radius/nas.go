@@ -41,6 +41,7 @@ type NAS struct {
 	MessageAuthenticator Policy
 	CoA                  netip.AddrPort // /radius/incoming
 	CoASource            netip.Addr     // our address in the router's /radius entry; invalid lets the system choose
+	CoATimestamp         bool           // send Event-Timestamp to /radius/incoming (RFC 5176 §6.3)
 }
 
 // Memory keeps what is learnt of NASes over restarts.

@@ -1,8 +1,6 @@
 package radius
 
 import (
-	"crypto/hmac"
-	"crypto/md5" // #nosec: RADIUS is built on MD5 (RFC 2865 §3, RFC 3579 §3.2)
 	"encoding/binary"
 )
 
@@ -87,22 +85,4 @@ func triage(b []byte, accounting bool) (packet []byte, ma int, why dropped) {
 		at += size
 	}
 	return b, ma, ""
-}
-
-// validMessageAuthenticator checks the HMAC over the packet with its value as
-// zeroes (RFC 3579 §3.2); in accounting, over a zero authenticator as well.
-func validMessageAuthenticator(b []byte, ma int, secret []byte, zeroAuthenticator bool) bool {
-	var zero [16]byte
-	h := hmac.New(md5.New, secret)
-	if zeroAuthenticator {
-		h.Write(b[:4])
-		h.Write(zero[:])
-		h.Write(b[headerLen:ma])
-	} else {
-		h.Write(b[:ma])
-	}
-	h.Write(zero[:])
-	h.Write(b[ma+16:])
-	var sum [16]byte
-	return hmac.Equal(h.Sum(sum[:0]), b[ma:ma+16])
 }

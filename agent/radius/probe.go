@@ -151,7 +151,7 @@ func (p Probe) await(ctx context.Context, conn *net.UDPConn, request []byte, k *
 		if n < headerLen || b[1] != request[1] || !slices.Contains(answersTo[request[0]], b[0]) {
 			continue
 		}
-		reply, ok := validReply(b, request, k.secret)
+		reply, _, ok := proveReply(b, request, k.secret)
 		if !ok {
 			out.BadReplies++
 			continue

@@ -48,7 +48,8 @@ type Server struct {
 	Rejected   func(hotspot.Reject) // called for every Access-Reject; must not block
 	Log        *slog.Logger
 	Now        func() time.Time
-	Workers    int // requests at work at once; 0 is 256, which lets one commit serve many
+	Workers    int        // requests at work at once; 0 is 256, which lets one commit serve many
+	Identities Identities // how the NASes name themselves, for what is sent to them
 
 	once    sync.Once
 	bound   sync.Once // closes ready
@@ -405,6 +406,7 @@ func (s *Server) account(ctx context.Context, j *job) (reply []byte, result stri
 	if err := s.Accountant.Account(ctx, a); err != nil {
 		return nil, "", err
 	}
+	s.Identities.note(j.nas.ID, j.packet)
 	reply, err = encodeAccountingResponse(j.packet, j.key, j.ma != 0)
 	return reply, a.Kind.String(), err
 }

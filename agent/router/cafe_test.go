@@ -21,6 +21,7 @@ import (
 	"layeh.com/radius/rfc2865"
 	"layeh.com/radius/rfc2866"
 	"layeh.com/radius/rfc2869"
+	"layeh.com/radius/vendors/mikrotik"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
@@ -282,6 +283,8 @@ func (c *cafe) radius(conn *net.UDPConn) {
 				reply.Code = radius.CodeAccessReject
 			} else {
 				_ = rfc2865.PortLimit_Set(reply, 9)
+				_ = rfc2865.SessionTimeout_Set(reply, 3600)
+				_ = mikrotik.MikrotikRateLimit_AddString(reply, "2M/10M")
 			}
 			_ = rfc2869.MessageAuthenticator_Set(reply, make([]byte, 16))
 			unsigned, err := reply.MarshalBinary()
@@ -328,12 +331,18 @@ func (d coa) Disconnect(ctx context.Context, _ hotspot.NASID, s hotspot.Session)
 	if err != nil {
 		return hotspot.Disconnected{}, err
 	}
+	return d.exchange(ctx, p)
+}
+
+func (d coa) exchange(ctx context.Context, p *radius.Packet) (hotspot.Disconnected, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	begun := time.Now()
 	reply, err := (&radius.Client{Retry: 300 * time.Millisecond}).Exchange(ctx, p, d.to.String())
 	out := hotspot.Disconnected{Result: hotspot.ResultTimeout, Attempts: 1, RoundTrip: time.Since(begun)}
 	switch {
 	case err != nil:
-	case reply.Code == radius.CodeDisconnectACK:
+	case reply.Code == radius.CodeDisconnectACK, reply.Code == radius.CodeCoAACK:
 		out.Result = hotspot.ResultACK
 	default:
 		out.Result = hotspot.ResultNAK

@@ -54,10 +54,11 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 		targets, err := e.Store.Targets(ctx)
 		if err == nil {
 			e.start(ctx, all, targets)
+			err = e.readChanges(ctx, all)
 		}
 		if text := fmt.Sprint(err); ctx.Err() == nil && text != trouble {
 			if trouble = text; err != nil {
-				e.Log.Error("read who must be off", "err", err)
+				e.Log.Error("read what is wanted", "err", err)
 			}
 		}
 		// Under a storm of wakes, reading the targets takes half of the time.
@@ -73,6 +74,18 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// readChanges begins what live sessions need besides.
+func (e *Enforcer) readChanges(ctx context.Context, all *sync.WaitGroup) error {
+	if e.Changes == nil {
+		return nil
+	}
+	changes, err := e.Changes.Adjusting(ctx)
+	if err == nil {
+		e.startChanges(ctx, all, changes)
+	}
+	return err
 }
 
 // start begins an attempt at every target that is due, locks first, and

@@ -42,6 +42,8 @@ type Router struct {
 	// then ends "acknowledged, not proven". Two connections are kept: one for
 	// commands, one for watching, so that watching never delays a lock.
 	Dial func(ctx context.Context) (routeros.Conn, error)
+	// Timeouts says from when it counts the Session-Timeout of a CoA-Request.
+	Timeouts TimeoutForm
 }
 
 // Enforcer puts accounts off and watches the routers, all NASes of one site.
@@ -50,13 +52,17 @@ type Enforcer struct {
 	Routers      []Router
 	Store        Store
 	Disconnector Disconnector    // nil: sessions are ended over the API only
+	Changes      Changes         // nil: live sessions keep the terms they began with
+	Changer      Changer         // nil: live sessions are changed by ending them, or not at all
 	Wake         <-chan struct{} // a tick wakes the loop early; it never says what to do
 	Log          *slog.Logger    // nil: nothing is logged
 	Now          func() time.Time
 	Poll         time.Duration // between two looks at each router's active list; 0 is 5 s
 
-	once  sync.Once
-	nases []*nas
+	once    sync.Once
+	nases   []*nas
+	changer changer
+
 	nudge chan struct{} // capacity one: something here changed, look at the targets again
 	// errands are begun by logins and worked on while Serve runs.
 	errands chan errand

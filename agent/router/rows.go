@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
@@ -20,6 +21,9 @@ type nas struct {
 	cookies     *table[cookie]
 	connections *table[connection]
 	bindings    *table[binding]
+	queues      *table[queue]
+
+	learned learnedForm
 
 	silent atomic.Bool // the last Disconnect-Request was not answered
 	roll   roll
@@ -29,11 +33,12 @@ type nas struct {
 
 func newNAS(r Router) *nas {
 	n := &nas{Router: r, command: newLink(r.Dial), watcher: newLink(r.Dial)}
-	n.active = newTable("/ip/hotspot/active", ".id,user,domain,address,mac-address", parseActive)
+	n.active = newTable("/ip/hotspot/active", ".id,user,domain,address,mac-address,uptime,session-time-left", parseActive)
 	n.hosts = newTable("/ip/hotspot/host", ".id,mac-address,address,to-address,authorized,bypassed", parseHost)
 	n.cookies = newTable("/ip/hotspot/cookie", ".id,user,domain,mac-address", parseCookie)
 	n.connections = newTable("/ip/firewall/connection", ".id,protocol,src-address,dst-address,dst-port,reply-src-address", parseConnection)
 	n.bindings = newTable("/ip/hotspot/ip-binding", ".id,mac-address,address,type,bypassed,disabled", parseBinding)
+	n.queues = newTable("/queue/simple", "target,dynamic,max-limit,burst-limit", parseQueue)
 	return n
 }
 
@@ -41,6 +46,7 @@ func newNAS(r Router) *nas {
 type active struct {
 	hotspot.ActiveEntry
 	domain string
+	left   time.Duration // session-time-left; 0 is no limit
 }
 
 // watchedProperties are those of a look at the list; a lock needs fewer.
@@ -48,7 +54,8 @@ const watchedProperties = ".id,server,user,domain,address,mac-address,login-by,u
 
 func parseActive(r routeros.Row) active {
 	uptime, _ := routeros.ParseDuration(r["uptime"]) // absent or odd: unknown, 0
-	return active{domain: r["domain"], ActiveEntry: hotspot.ActiveEntry{
+	left, _ := routeros.ParseDuration(r["session-time-left"])
+	return active{domain: r["domain"], left: left, ActiveEntry: hotspot.ActiveEntry{
 		ID: r[".id"], Server: r["server"], User: r["user"], IP: address(r["address"]), MAC: mac(r["mac-address"]), LoginBy: r["login-by"],
 		Uptime: uptime, Upload: octets(r["bytes-in"]), Download: octets(r["bytes-out"]), RADIUS: flag(r["radius"])}}
 }

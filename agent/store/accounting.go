@@ -139,7 +139,8 @@ func eventTime(a hotspot.Accounting) time.Time {
 // session is a row of the session table.
 type session struct {
 	hotspot.Session
-	stopped bool // a Stop said so: final. A close without one may be taken back
+	stopped bool   // a Stop said so: final. A close without one may be taken back
+	terms   string // of a new one: what its permit gave
 }
 
 // absorb changes s by the record and reports whether there is anything to tell.
@@ -212,7 +213,10 @@ func (t *tx) known(a hotspot.Accounting, p permit, start time.Time) (s session, 
 func (t *tx) begin(a hotspot.Accounting, p permit, start time.Time) (session, error) {
 	s := session{Session: hotspot.Session{ID: hotspot.SessionID(hotspot.NewID(t.now)), Permit: p.id, Account: p.account, Pass: p.pass, NAS: a.NAS,
 		AcctSessionID: a.AcctSessionID, Username: a.Username, MAC: a.MAC, IP: a.IP, HostIP: a.HostIP, Server: a.Server,
-		State: hotspot.Live, StartedAt: start}}
+		State: hotspot.Live, StartedAt: start}, terms: p.terms}
+	if p.terms != "" {
+		s.Rate = rateOf(p.terms)
+	}
 	if a.MAC.IsZero() {
 		return s, nil
 	}

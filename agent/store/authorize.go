@@ -94,7 +94,8 @@ func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot
 		}
 	}
 	e.lapse(now)
-	v = db.o.Decide(db.factsFor(e, now), r)
+	known := db.factsFor(e, now)
+	v = db.o.Decide(known, r)
 	v.Serial = db.committed.Load()
 	if !v.Accept {
 		e.judged = nil
@@ -108,7 +109,7 @@ func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot
 	}
 	v.Permit = hotspot.PermitID(hotspot.NewID(now))
 	e.promise(r, v, now)
-	return v, permit{id: v.Permit, account: v.Account, pass: v.Pass, nas: r.NAS, at: now}, true, nil
+	return v, permit{id: v.Permit, account: v.Account, pass: v.Pass, nas: r.NAS, at: now, terms: db.given(&v, known.Pass)}, true, nil
 }
 
 // renew reads the entry's facts. e.mu is held, and let go while it reads.
@@ -173,9 +174,9 @@ func (db *DB) give(ctx context.Context, e *entry, r hotspot.Request, v *hotspot.
 }
 
 func (t *tx) storePermit(r hotspot.Request, class []byte, p permit) error {
-	_, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-		class, p.id, p.account, p.pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), addrText(r.IP), millis(p.at))
+	_, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started, terms)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
+		class, p.id, p.account, p.pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), addrText(r.IP), millis(p.at), p.terms)
 	return err
 }
 

@@ -16,12 +16,12 @@ import (
 //
 //	version        1 octet, classVersion
 //	time           6 octets, Unix milliseconds of the Accept
-//	permit, account, pass, NAS   each a length octet and its text
+//	permit, account, pass, NAS, terms   each a length octet and its text
 //	authenticator  16 octets: HMAC-SHA256 over all before it, cut short
 //	               (RFC 2104 §5 allows half), by a key of this box
 //
 // The octets before the authenticator are readable to whoever sees the packet;
-// they hold identifiers only. Tokens of 16 random octets are of versions before
+// they hold identifiers, and what the Accept gave. Tokens of 16 random octets are of versions before
 // and of permits that do not fit; they lead to a row of the permit table.
 const (
 	classVersion   = 1
@@ -37,13 +37,14 @@ type permit struct {
 	pass    hotspot.PassID
 	nas     hotspot.NASID
 	at      time.Time
+	terms   string // fromTerms; "" when not known
 }
 
 // sealClass returns the permit as Class, or nil when it does not fit.
 func sealClass(key []byte, p permit) []byte {
 	b := append(make([]byte, 0, 128), classVersion)
 	b = append(b, binary.BigEndian.AppendUint64(nil, uint64(millis(p.at)))[2:]...)
-	for _, s := range [...]string{string(p.id), string(p.account), string(p.pass), string(p.nas)} {
+	for _, s := range [...]string{string(p.id), string(p.account), string(p.pass), string(p.nas), p.terms} {
 		if len(s) > 255 {
 			return nil
 		}
@@ -67,7 +68,7 @@ func openClass(key, class []byte) (p permit, ok bool) {
 	copy(ms[2:], class[1:7])
 	p.at = fromMillis(int64(binary.BigEndian.Uint64(ms[:])))
 	rest := class[7:n]
-	var texts [4]string
+	var texts [5]string
 	for i := range texts {
 		if len(rest) == 0 || len(rest) <= int(rest[0]) {
 			return permit{}, false
@@ -75,6 +76,7 @@ func openClass(key, class []byte) (p permit, ok bool) {
 		texts[i], rest = string(rest[1:1+rest[0]]), rest[1+rest[0]:]
 	}
 	p.id, p.account, p.pass, p.nas = hotspot.PermitID(texts[0]), hotspot.AccountID(texts[1]), hotspot.PassID(texts[2]), hotspot.NASID(texts[3])
+	p.terms = texts[4]
 	return p, len(rest) == 0
 }
 
@@ -87,9 +89,9 @@ func classMAC(key, b []byte) []byte {
 // rowPermit finds the permit that has a row: by its token, echoed as Class, else
 // by what the Access-Request said (design.md §3, "Permit").
 func (t *tx) rowPermit(class []byte, nas hotspot.NASID, id hotspot.AcctSessionID, mac hotspot.MAC, start time.Time) (p permit, err error) {
-	const columns = "SELECT id, account, pass, nas, at FROM permit "
+	const columns = "SELECT id, account, pass, nas, at, terms FROM permit "
 	var at int64
-	into := []any{&p.id, &p.account, &p.pass, &p.nas, &at}
+	into := []any{&p.id, &p.account, &p.pass, &p.nas, &at, &p.terms}
 	if len(class) == tokenBytes {
 		_, err = t.row("find permit", columns+"WHERE token = ?", []any{bytes.Clone(class)}, into...)
 	} else if len(class) == 0 {

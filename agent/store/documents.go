@@ -129,10 +129,6 @@ func readPass(d wire.Doc) (func(*tx) error, error) {
 	if b.Account == "" {
 		return nil, errors.New("a pass of nobody")
 	}
-	text, err := json.Marshal(b.Limits)
-	if err != nil {
-		return nil, err
-	}
 	if b.ValidUntil.IsZero() && limits.Validity > 0 && !b.SoldAt.IsZero() {
 		b.ValidUntil = b.SoldAt.Add(limits.Validity)
 	}
@@ -141,8 +137,12 @@ func readPass(d wire.Doc) (func(*tx) error, error) {
 			return err
 		}
 		t.refused = append(t.refused, b.Account)
-		_, err := t.exec("store pass", "INSERT OR REPLACE INTO pass (id, account, plan, plan_name, limits, valid_from, valid_until, sold_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			d.ID, b.Account, b.Plan, b.PlanName, string(text), millis(b.ValidFrom), millis(b.ValidUntil), millis(b.SoldAt))
+		until, text, err := t.adjusted(hotspot.PassID(d.ID), limits, b)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("store pass", "INSERT OR REPLACE INTO pass (id, account, plan, plan_name, limits, valid_from, valid_until, sold_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			d.ID, b.Account, b.Plan, b.PlanName, text, millis(b.ValidFrom), millis(until), millis(b.SoldAt))
 		return err
 	}, nil
 }

@@ -95,7 +95,7 @@ CREATE TABLE permit (
 	ip              TEXT    NOT NULL,
 	at              INTEGER NOT NULL,
 	started         INTEGER NOT NULL  -- 1 once a session came of it, or its reservation lapsed
-) STRICT, WITHOUT ROWID;
+, terms TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 CREATE INDEX permit_session ON permit (nas, acct_session_id, mac, at);
 CREATE INDEX permit_account ON permit (account, at);
 
@@ -120,7 +120,7 @@ CREATE TABLE session (
 	download        INTEGER NOT NULL,
 	cause           TEXT    NOT NULL,
 	stopped         INTEGER NOT NULL -- 1 when a Stop said so; a close without one may be taken back
-) STRICT, WITHOUT ROWID;
+, terms TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit IS NULL;
 CREATE INDEX session_open_pass ON session (pass) WHERE state <> 'closed';
 CREATE INDEX session_account ON session (account, started_at);
@@ -157,4 +157,25 @@ CREATE TABLE nas (
 	signs_requests INTEGER NOT NULL, -- sent a valid Message-Authenticator in an Access-Request
 	signs_replies  INTEGER NOT NULL, -- sent one in an answer to Disconnect- or CoA-Request
 	echoes_class   INTEGER NOT NULL  -- sent a Class back in accounting
+) STRICT, WITHOUT ROWID;
+
+-- What a person changed of a pass on site. It applies on top of the document
+-- until that names it.
+CREATE TABLE adjustment (
+	id   TEXT PRIMARY KEY, -- of its event
+	pass TEXT    NOT NULL,
+	at   INTEGER NOT NULL,
+	body TEXT    NOT NULL  -- JSON, wire.AdjustedBody
+) STRICT, WITHOUT ROWID;
+CREATE INDEX adjustment_pass ON adjustment (pass, id);
+
+-- Open sessions that were changed, or have a speed of their own.
+CREATE TABLE session_change (
+	session TEXT PRIMARY KEY,
+	rate    TEXT    NOT NULL, -- speed set for this session alone; 'plan' is none
+	want    TEXT    NOT NULL, -- JSON, what was tried last; '' is nothing
+	outcome TEXT    NOT NULL, -- hotspot.ChangeOutcome
+	code    TEXT    NOT NULL,
+	detail  TEXT    NOT NULL,
+	at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -40,7 +40,7 @@ func newManyRows(head string, columns int, tail string) manyRows {
 
 var (
 	insertSessions = newManyRows(`INSERT INTO session (id, permit, account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
-		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped)`, 20, "")
+		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped, terms)`, 21, "")
 	upsertUsage = newManyRows("INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download)", 7,
 		` ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used, time_ms = excluded.time_ms, counted = excluded.counted,
 		upload = excluded.upload, download = excluded.download`)
@@ -134,5 +134,5 @@ func (s *session) appendColumns(to []any) []any {
 	}
 	return append(to, string(s.ID), permit, string(s.Account), string(s.Pass), string(s.NAS), string(s.AcctSessionID), s.Username, s.MAC.String(),
 		addrText(s.IP), addrText(s.HostIP), s.Server, string(s.State), millis(s.StartedAt), millis(s.HeardAt), millis(s.EndedAt), s.Time.Milliseconds(),
-		int64(s.Upload), int64(s.Download), s.Cause, s.stopped)
+		int64(s.Upload), int64(s.Download), s.Cause, s.stopped, s.terms)
 }

@@ -38,6 +38,10 @@ type Options struct {
 	Decide func(hotspot.Facts, hotspot.Request) hotspot.Verdict
 	// Off says why an account with this pass and lock may not be online, or "".
 	Off func(*hotspot.Pass, *hotspot.Lock, time.Time) hotspot.OffReason
+	// Terms says what a session of the pass should run under now: speed, and time
+	// left (0 is no limit); ok is false when nobody may be on with it. nil: live
+	// sessions are left as they are.
+	Terms func(p *hotspot.Pass, now time.Time, zone *time.Location) (rate hotspot.RateLimit, left time.Duration, ok bool)
 	// BeforeRefusal is called just before the commit of a change that puts
 	// accounts off, so that no cache can answer for them after it.
 	BeforeRefusal func(accounts []hotspot.AccountID, serial uint64)

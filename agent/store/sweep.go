@@ -102,6 +102,8 @@ func (t *tx) dropOld() error {
 			[]any{old, sweepRows}},
 		{"drop permits", `DELETE FROM permit WHERE token IN (SELECT token FROM permit WHERE at < ? AND id NOT IN
 			(SELECT permit FROM session WHERE state <> 'closed' AND permit IS NOT NULL) LIMIT ?)`, []any{old, sweepRows}},
+		{"drop changes of closed sessions", `DELETE FROM session_change WHERE session NOT IN (SELECT id FROM session WHERE state <> 'closed')`, nil},
+		{"drop adjustments of passes that are no more", "DELETE FROM adjustment WHERE at < ? AND pass NOT IN (SELECT id FROM pass)", []any{old}},
 		{"drop rejects", "DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", []any{rejectsKept}},
 	} {
 		if _, err := t.exec(q.what, q.text, q.args...); err != nil {

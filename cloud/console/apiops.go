@@ -140,7 +140,7 @@ func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *cre
 	}
 	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Hours: hours, SlowRate: slow, Swap: hotspot.DeviceSwap(l.DeviceSwap), Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
 		Validity: time.Duration(l.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(l.Upload), Download: hotspot.Octets(l.Download),
-		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists}}
+		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists, Reconnect: l.Reconnect}}
 	if p.Clock == "" {
 		p.Clock = hotspot.Continuous
 	}
@@ -208,6 +208,8 @@ func (s *Server) accountOperations(api huma.API) {
 	}
 	register(s, api, operation("POST /api/v1/accounts/{id}/lock", "lock-account", "Lock a guest out; read lock.state for how far it is", http.StatusOK), change(s.Fleet.Lock))
 	register(s, api, operation("POST /api/v1/accounts/{id}/unlock", "unlock-account", "Let a guest in again", http.StatusOK), change(s.Fleet.Unlock))
+	register(s, api, operation("POST /api/v1/accounts/{id}/speed", "set-account-speed", "Give a guest another speed; read sessions[].rate for what each device has", http.StatusOK), s.apiSpeed)
+	register(s, api, operation("POST /api/v1/accounts/{id}/extend", "extend-account", "Give a guest more time", http.StatusOK), s.apiExtend)
 }
 
 func (s *Server) apiAccounts(ctx context.Context, op hotspot.Operator, in *pageInput) (list[apiAccount], error) {

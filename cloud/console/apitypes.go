@@ -81,6 +81,7 @@ type apiAccount struct {
 	Lock     apiLock      `json:"lock"`
 	Sessions []apiSession `json:"sessions" doc:"Open sessions."`
 	DataAgeS *float64     `json:"data_age_s,omitempty" doc:"Seconds since the site reported usage and sessions; absent if never."`
+	AtSite   bool         `json:"at_site" doc:"The site holds the pass as it is here; false: a change is on its way."`
 	Password string       `json:"password,omitempty" doc:"Only in the answer that created a user."`
 	Code     string       `json:"code,omitempty" doc:"Only in the answer that created a voucher."`
 }
@@ -112,6 +113,7 @@ type apiLimits struct {
 	Devices      int      `json:"devices" minimum:"0" maximum:"100" required:"false" doc:"Devices at once; 0 reads as 1."`
 	IdleTimeoutS int64    `json:"idle_timeout_s" minimum:"0" required:"false" doc:"Seconds; 0 leaves it to the router."`
 	AddressLists []string `json:"address_lists,omitempty" maxItems:"8" required:"false" doc:"Mikrotik-Address-List for the length of a session: letters, digits, dot, dash and underscore, at most 64 each."`
+	Reconnect    bool     `json:"reconnect" required:"false" doc:"A device online that cannot be given a changed speed or time otherwise is logged out, so that it logs in anew; false: it goes on as it is."`
 	Hours        []string `json:"hours,omitempty" maxItems:"14" required:"false" doc:"When in the week it may be used, in the site's time zone: days and times such as mon-fri 08:00-16:00. A span whose end is not after its beginning runs into the next day: sat,sun 22:00-02:00. Absent is always."`
 	SlowRate     string   `json:"slow_rate,omitempty" maxLength:"120" required:"false" doc:"Mikrotik-Rate-Limit once a data allowance is used, from the next login on at the latest. Absent: the allowance ends the pass."`
 	DeviceSwap   string   `json:"device_swap" enum:"refuse,move" required:"false" default:"refuse" doc:"One device too many: refuse it, or move the pass to it by ending the device heard of least lately."`
@@ -127,7 +129,8 @@ func toAPILimits(l hotspot.Limits) apiLimits {
 		swap = hotspot.SwapRefuse
 	}
 	return apiLimits{Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: string(swap), TimeS: seconds(l.Time), Clock: string(clock), ValidityS: seconds(l.Validity), Rate: l.Rate.String(), Upload: uint64(l.Upload),
-		Download: uint64(l.Download), Total: uint64(l.Total), Devices: l.DevicesAtOnce(), IdleTimeoutS: seconds(l.IdleTimeout), AddressLists: l.AddressLists}
+		Download: uint64(l.Download), Total: uint64(l.Total), Devices: l.DevicesAtOnce(), IdleTimeoutS: seconds(l.IdleTimeout), AddressLists: l.AddressLists,
+		Reconnect: l.Reconnect}
 }
 
 type apiLock struct {
@@ -190,6 +193,16 @@ type apiSession struct {
 	Upload        uint64     `json:"upload" doc:"Bytes the guest sent."`
 	Download      uint64     `json:"download" doc:"Bytes the guest received."`
 	Cause         string     `json:"cause,omitempty" doc:"Why it ended."`
+	Rate          *string    `json:"rate,omitempty" doc:"Speed the device has, upload/download, as the site reported it; empty is no limit, absent is not reported."`
+	Change        *apiChange `json:"change,omitempty" doc:"What became of the last change of the session under way."`
+}
+
+type apiChange struct {
+	Wanted  string     `json:"wanted" doc:"Speed that was wanted; empty is no limit."`
+	Outcome string     `json:"outcome" enum:"applied,acknowledged,next_login,reconnect,pending" doc:"applied is read back from the router; acknowledged is not; next_login: this session goes on as it is; reconnect: it was ended so that the guest logs in anew."`
+	Code    string     `json:"code,omitempty" doc:"Condition that kept it from the session."`
+	Detail  string     `json:"detail,omitempty"`
+	At      *time.Time `json:"at,omitempty" doc:"By the site's clock."`
 }
 
 func toAPISession(s hotspot.Session, hide bool) apiSession {
@@ -199,6 +212,13 @@ func toAPISession(s hotspot.Session, hide bool) apiSession {
 	if s.IP.IsValid() {
 		a.IP = s.IP.String()
 	}
+	if s.Rate != nil {
+		rate := s.Rate.String()
+		a.Rate = &rate
+	}
+	if c := s.Changed; c != nil {
+		a.Change = &apiChange{c.Want.Rate.String(), string(c.Outcome), c.Code, c.Detail, moment(c.At)}
+	}
 	if hide {
 		a.Username, a.MAC, a.IP = mask(s.Username), s.MAC.Masked(), ""
 	}
@@ -207,7 +227,8 @@ func toAPISession(s hotspot.Session, hide bool) apiSession {
 
 func toAPIAccount(g hotspot.Guest, now time.Time, hide bool) apiAccount {
 	a := apiAccount{ID: string(g.Account.ID), Site: string(g.Site), Kind: string(g.Account.Kind), Username: g.Account.Username,
-		Note: g.Account.Note, Lock: toAPILock(g.Lock), Sessions: []apiSession{}, DataAgeS: since(g.SeenAt, now)}
+		Note: g.Account.Note, Lock: toAPILock(g.Lock), Sessions: []apiSession{}, DataAgeS: since(g.SeenAt, now),
+		AtSite: g.Applied >= g.PassRevision}
 	if hide {
 		a.Username, a.Note = mask(a.Username), ""
 	}

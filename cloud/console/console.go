@@ -52,6 +52,10 @@ type Fleet interface {
 	CreateAccount(ctx context.Context, actor hotspot.Operator, n hotspot.NewAccount) (hotspot.Guest, hotspot.Password, error)
 	Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
 	Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
+	// SetSpeed and Extend change what the guest has; the site then says what
+	// became of the devices online.
+	SetSpeed(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, rate hotspot.RateLimit) (hotspot.Guest, error)
+	Extend(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, d time.Duration, reason string) (hotspot.Guest, error)
 	CreateSite(ctx context.Context, actor hotspot.Operator, s hotspot.Site) (hotspot.Site, error)
 	NewEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID) (code string, expires time.Time, err error)
 	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
@@ -128,6 +132,8 @@ func (s *Server) Handler() http.Handler {
 		"GET /guests/{account}/live":    s.guestLive,
 		"POST /guests/{account}/lock":   s.lockGuest,
 		"POST /guests/{account}/unlock": s.unlockGuest,
+		"POST /guests/{account}/extend": s.extendGuest,
+		"POST /guests/{account}/speed":  s.speedGuest,
 		"GET /plans":                    s.plans,
 		"POST /plans":                   s.addPlan,
 		"POST /signout":                 s.signOut,

@@ -361,6 +361,30 @@ func (f *fakeCloud) Unlock(ctx context.Context, op hotspot.Operator, id hotspot.
 	return f.setLock(ctx, op, id, "unlock", reason, hotspot.LockStatus{State: hotspot.LockNone})
 }
 
+func (f *fakeCloud) SetSpeed(ctx context.Context, op hotspot.Operator, id hotspot.AccountID, r hotspot.RateLimit) (hotspot.Guest, error) {
+	return f.adjust(ctx, op, id, fmt.Sprintf("speed %s %s by %s", id, r, op.Role), func(p *hotspot.Pass) { p.Limits.Rate = r })
+}
+
+func (f *fakeCloud) Extend(ctx context.Context, op hotspot.Operator, id hotspot.AccountID, d time.Duration, reason string) (hotspot.Guest, error) {
+	return f.adjust(ctx, op, id, fmt.Sprintf("extend %s %s %q by %s", id, d, reason, op.Role), func(p *hotspot.Pass) { p.Limits.Time += d })
+}
+
+func (f *fakeCloud) adjust(ctx context.Context, op hotspot.Operator, id hotspot.AccountID, what string, do func(*hotspot.Pass)) (hotspot.Guest, error) {
+	i, err := f.index(ctx, op.Organization, id)
+	if err != nil {
+		return hotspot.Guest{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called("%s", what); err != nil {
+		return hotspot.Guest{}, err
+	}
+	p := *f.guests[i].Pass
+	do(&p)
+	f.guests[i].Pass, f.guests[i].PassRevision = &p, 42
+	return f.guests[i], nil
+}
+
 func (f *fakeCloud) setLock(ctx context.Context, op hotspot.Operator, id hotspot.AccountID, what, reason string, l hotspot.LockStatus) (hotspot.Guest, error) {
 	i, err := f.index(ctx, op.Organization, id)
 	if err != nil {

@@ -45,6 +45,7 @@ type guestBody struct {
 	TimeUsed  string
 	UpAllowed string // "of 1.0 GB"
 	DnAllowed string
+	Change    changeView
 }
 
 func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hotspot.AccountID) (guestBody, error) {
@@ -66,6 +67,13 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 	}
 	if m, ok := hotspot.ParseMAC(g.Account.Username); ok && g.Account.Kind == hotspot.Device {
 		b.Private = b.Private || m.Private()
+	}
+	b.Change = viewChange(g, st, c, op)
+	for i, open := 0, 0; i < len(g.Sessions) && open < len(b.Sessions); i++ {
+		if g.Sessions[i].IsOpen() {
+			b.Sessions[open].Speed, b.Sessions[open].SpeedNote = speedWords(g, g.Sessions[i])
+			open++
+		}
 	}
 	if g.Pass != nil {
 		b.Limits, b.TimeUsed = limitWords(g.Pass.Limits), webui.Duration(g.Pass.Usage.Time)
@@ -109,7 +117,7 @@ func (s *Server) guestLive(w http.ResponseWriter, r *http.Request, op hotspot.Op
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-private", "guest-usage", "guest-sessions")
+		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-private", "guest-usage", "guest-change", "guest-sessions")
 	})
 	return nil
 }
@@ -159,11 +167,16 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, op hotspot.Opera
 		_, err = do(r.Context(), op, account, reason)
 	}
 	if err != nil {
-		if statusOf(err) >= 500 {
-			s.Log.Error("console: change of a lock failed", "account", account, "err", err)
-		}
-		return s.showGuest(w, r, op, statusOf(err), alertOf(failed, err))
+		return s.notChanged(w, r, op, failed, err)
 	}
 	http.Redirect(w, r, "/guests/"+string(account), http.StatusSeeOther)
 	return nil
+}
+
+// notChanged shows the guest's page with what did not happen.
+func (s *Server) notChanged(w http.ResponseWriter, r *http.Request, op hotspot.Operator, failed string, err error) error {
+	if statusOf(err) >= 500 {
+		s.Log.Error("console: a change of a guest failed", "account", r.PathValue("account"), "err", err)
+	}
+	return s.showGuest(w, r, op, statusOf(err), alertOf(failed, err))
 }

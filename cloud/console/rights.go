@@ -14,6 +14,8 @@ const (
 	seeGuests   right = "see guests"
 	lockGuests  right = "lock and unlock guests"
 	sell        right = "add guests"
+	giveTime    right = "give guests more time"
+	setSpeed    right = "change guests' speed"
 	seePlans    right = "see plans"
 	changePlans right = "change plans"
 	seeBoxes    right = "see boxes"
@@ -25,9 +27,9 @@ const (
 // rightsOf says what each role may do (reference/ux.md §3.3). A technician
 // sees guests masked; see masked.
 var rightsOf = map[hotspot.Role][]right{
-	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, seePlans, changePlans, seeBoxes, runBoxes, addSites},
-	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, seePlans, changePlans, seeBoxes},
-	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, seePlans},
+	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites},
+	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes},
+	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, seePlans},
 	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes},
 }
 
@@ -51,6 +53,8 @@ var routes = map[string]right{
 	"GET /guests/{account}/live":    seeGuests,
 	"POST /guests/{account}/lock":   lockGuests,
 	"POST /guests/{account}/unlock": lockGuests,
+	"POST /guests/{account}/extend": giveTime,
+	"POST /guests/{account}/speed":  setSpeed,
 	"GET /plans":                    seePlans,
 	"POST /plans":                   changePlans,
 	"POST /signout":                 beSignedIn,
@@ -69,6 +73,8 @@ var routes = map[string]right{
 	"GET /api/v1/accounts/{id}":                 seeGuests,
 	"POST /api/v1/accounts/{id}/lock":           lockGuests,
 	"POST /api/v1/accounts/{id}/unlock":         lockGuests,
+	"POST /api/v1/accounts/{id}/extend":         giveTime,
+	"POST /api/v1/accounts/{id}/speed":          setSpeed,
 	"GET /api/v1/plans":                         seePlans,
 	"POST /api/v1/plans":                        changePlans,
 }

@@ -200,6 +200,7 @@ type sessionView struct {
 	Time                       string
 	Upload, Download           string
 	State                      webui.Badge
+	Speed, SpeedNote           string // what it runs at, and what is to be said of that
 }
 
 func viewSessions(sessions []hotspot.Session, hide bool) []sessionView {

@@ -146,6 +146,14 @@ func (s *fakeStore) RevokeAgent(_ context.Context, _ hotspot.Operator, id hotspo
 	return site, nil
 }
 
+func (s *fakeStore) SetSpeed(context.Context, hotspot.Operator, hotspot.AccountID, hotspot.RateLimit) error {
+	return nil
+}
+
+func (s *fakeStore) Extend(context.Context, hotspot.Operator, hotspot.AccountID, time.Duration, string) error {
+	return nil
+}
+
 func (s *fakeStore) RecordHello(_ context.Context, _ hotspot.AgentID, h wire.Hello, _ time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

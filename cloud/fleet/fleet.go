@@ -35,6 +35,8 @@ type Changes interface {
 	CreatePlan(ctx context.Context, actor hotspot.Operator, p hotspot.Plan) (hotspot.Plan, error)
 	Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error
 	Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error
+	SetSpeed(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, rate hotspot.RateLimit) error
+	Extend(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, d time.Duration, reason string) error
 	Guest(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) (hotspot.Guest, error)
 	// OnCommit names who hears of every committed change of intent, in the
 	// goroutine of the change: the site, its agent ("" if none), the delta.
@@ -231,6 +233,24 @@ func (f *Fleet) Lock(ctx context.Context, actor hotspot.Operator, account hotspo
 // Unlock lifts an account's lock.
 func (f *Fleet) Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error) {
 	if err := f.o.Store.Unlock(ctx, actor, account, reason); err != nil {
+		return hotspot.Guest{}, err
+	}
+	return f.o.Store.Guest(ctx, actor.Organization, account)
+}
+
+// SetSpeed gives an account's pass another speed. It returns once that is
+// committed and, if the site is connected, sent; what the open sessions run at is
+// known when the site has said so.
+func (f *Fleet) SetSpeed(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, rate hotspot.RateLimit) (hotspot.Guest, error) {
+	if err := f.o.Store.SetSpeed(ctx, actor, account, rate); err != nil {
+		return hotspot.Guest{}, err
+	}
+	return f.o.Store.Guest(ctx, actor.Organization, account)
+}
+
+// Extend gives an account's pass more time.
+func (f *Fleet) Extend(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, d time.Duration, reason string) (hotspot.Guest, error) {
+	if err := f.o.Store.Extend(ctx, actor, account, d, reason); err != nil {
 		return hotspot.Guest{}, err
 	}
 	return f.o.Store.Guest(ctx, actor.Organization, account)

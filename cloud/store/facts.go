@@ -25,6 +25,7 @@ type facts struct {
 	order    []hotspot.SessionID
 	usage    map[hotspot.PassID]wire.UsageBody
 	passes   []hotspot.PassID // keys of usage in order
+	changes  []wire.SessionChanged
 }
 
 func newFacts(t *tx, site hotspot.SiteID, agent hotspot.AgentID, epoch string) *facts {
@@ -67,6 +68,9 @@ func (f *facts) apply(first int64, events []wire.Event) error {
 	if err := f.writeSessions(); err != nil {
 		return err
 	}
+	if err := f.writeChanges(); err != nil {
+		return err
+	}
 	return f.writeUsage()
 }
 
@@ -86,6 +90,10 @@ func (f *facts) one(e wire.Event) error {
 		return with(e, func(b wire.LockProof) error { _, err := f.t.applyProof(f.site, b); return err })
 	case wire.EventLockKept:
 		return with(e, f.lockKept)
+	case wire.EventAdjusted:
+		return with(e, func(b wire.AdjustedBody) error { return f.adjusted(e, b) })
+	case wire.EventSessionChanged:
+		return with(e, f.sessionChanged)
 	case wire.EventAgentStarted:
 		return with(e, func(b wire.AgentStarted) error {
 			return f.t.exec(`UPDATE agent SET version = $2 WHERE id = $1`, string(f.agent), text200(b.Version))
@@ -133,6 +141,9 @@ func (f *facts) session(b wire.SessionBody) error {
 		f.order = append(f.order, b.ID)
 	}
 	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
+	if b.Rate == nil {
+		b.Rate = was.Rate
+	}
 	f.sessions[b.ID] = b
 	return nil
 }
@@ -153,7 +164,7 @@ func (f *facts) passUsage(b wire.UsageBody) error {
 	return nil
 }
 
-// chunk bounds the parameters of one statement: 100 rows of at most 18.
+// chunk bounds the parameters of one statement: 100 rows of at most 19.
 const chunk = 100
 
 func (f *facts) writeSessions() error {
@@ -165,12 +176,13 @@ func (f *facts) writeSessions() error {
 		}
 		f.order = f.order[n:]
 		err := f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
-				started_at, heard_at, ended_at, time_ms, upload, download, cause)
-			VALUES `+f.t.tuples(n, 18)+`
+				started_at, heard_at, ended_at, time_ms, upload, download, cause, rate)
+			VALUES `+f.t.tuples(n, 19)+`
 			ON CONFLICT (site, id) DO UPDATE SET
 				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
 				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
 				state = excluded.state, started_at = excluded.started_at, ended_at = excluded.ended_at, cause = excluded.cause,
+				rate = CASE WHEN excluded.rate <> '' THEN excluded.rate ELSE session.rate END,
 				heard_at = CASE WHEN excluded.heard_at > session.heard_at THEN excluded.heard_at ELSE session.heard_at END,
 				time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
 				upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
@@ -191,12 +203,18 @@ func sessionRow(site hotspot.SiteID, b wire.SessionBody) []any {
 	if a, err := netip.ParseAddr(b.IP); err == nil {
 		ip = a.Unmap().WithZone("").String()
 	}
+	rate := ""
+	if b.Rate != nil {
+		if r, err := hotspot.ParseRateLimit(*b.Rate); err == nil { // one we cannot read is not reported
+			rate = rateText(r.String())
+		}
+	}
 	ended := b.EndedAt
 	if b.State == hotspot.Closed && ended.IsZero() {
 		ended = b.HeardAt
 	}
 	return []any{string(site), string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
-		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause}
+		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause, rate}
 }
 
 // macText is an address as stored: twelve lower-case digits, so that a part of

@@ -123,4 +123,10 @@ var router = []Condition{
 		Cause: "Everything known was removed and the router's own list still shows the guest as logged in.",
 		Next:  "Look at the guest's rows in active, host and ip-binding on the router, and read its log.",
 	},
+	{
+		Code: "HSP-207", Severity: Medium, DependsOn: behindDoor,
+		Title: "A guest online keeps the old speed or time",
+		Cause: "The router did not change a session that is under way: it refused the CoA-Request, or acknowledged it and went on as before.",
+		Next:  "It counts from the guest's next login. To have it at once, log the guest out on the router.",
+	},
 }

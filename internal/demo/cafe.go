@@ -152,6 +152,12 @@ func (c *Cafe) startRouter(ctx context.Context) error {
 	})
 }
 
+// StartCloud runs the cloud again, after StopOne, and returns when it is ready.
+func (c *Cafe) StartCloud(ctx context.Context) error { return c.startCloud(ctx) }
+
+// AgentConfig is the agent's configuration file, for its commands.
+func (c *Cafe) AgentConfig() string { return c.path("agent.toml") }
+
 // StartAgent runs the agent and returns when its RADIUS answers.
 func (c *Cafe) StartAgent(ctx context.Context) error {
 	proc, err := c.start("agent", "iwas-agent", "--config", c.path("agent.toml"), "run")

@@ -45,6 +45,7 @@ type Limits struct {
 	Swap         DeviceSwap    // one device too many; "" reads as SwapRefuse
 	IdleTimeout  time.Duration // 0 leaves it to the router
 	AddressLists []string      // Mikrotik-Address-List, for the length of a session
+	Reconnect    bool          // a live session that cannot be changed otherwise may be ended, so that the guest logs in anew
 }
 
 // DevicesAtOnce returns the number of devices allowed at once, at least 1.

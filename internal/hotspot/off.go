@@ -69,26 +69,3 @@ type Proof struct {
 	Steps    []Step
 	At       time.Time // of the outcome, by the site's clock
 }
-
-// DisconnectResult is the answer to a Disconnect-Request or CoA-Request.
-type DisconnectResult string
-
-const (
-	ResultACK     DisconnectResult = "ack"
-	ResultNAK     DisconnectResult = "nak"
-	ResultTimeout DisconnectResult = "timeout"
-)
-
-// Disconnected is the structured outcome of one Disconnect-Request.
-type Disconnected struct {
-	Result     DisconnectResult
-	ErrorCause uint32 // RFC 5176 §3.5; 0 when absent
-	Attempts   int    // datagrams sent
-	RoundTrip  time.Duration
-}
-
-// NoSuchSession reports whether the NAS said that it does not have the
-// session: 503 by RFC 5176, 406 as RouterOS was measured (facts.md §4).
-func (d Disconnected) NoSuchSession() bool {
-	return d.Result == ResultNAK && (d.ErrorCause == 503 || d.ErrorCause == 406)
-}

@@ -88,7 +88,9 @@ type Session struct {
 	Time          time.Duration // Acct-Session-Time as last received
 	Upload        Octets
 	Download      Octets
-	Cause         string // why it ended, for people: "User-Request", "locked", "ghost"
+	Cause         string     // why it ended, for people: "User-Request", "locked", "ghost"
+	Rate          *RateLimit // as the Accept or the last change gave it; nil: not known here
+	Changed       *Changed   // what came of the last change; nil: none was made
 }
 
 // IsOpen reports whether the session may be using the network.

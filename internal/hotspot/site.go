@@ -113,6 +113,10 @@ type Guest struct {
 	Lock     LockStatus
 	Sessions []Session // open ones
 	SeenAt   time.Time // age of Usage and Sessions: when the site last reported, by the cloud's clock
+	// PassRevision is the site's revision that carried the pass as it is now;
+	// Applied the one the site holds. Below it, a change is still on its way.
+	PassRevision, Applied int64
+	Presence              Presence // of the site
 }
 
 // NewAccount asks for an account with one pass of a plan.

@@ -50,9 +50,14 @@ func (s *Sim) serveCoA() {
 				s.recent = s.recent[1:]
 			}
 		}
-		delay := s.knobs.CoADelay
+		delay, forge := s.knobs.CoADelay, s.knobs.CoAForge
 		s.mu.Unlock()
 		send := func() {
+			if forge {
+				if _, err := s.coa.WriteToUDPAddrPort(forged(reply), from); err != nil {
+					s.log.Debug("forged CoA reply", "err", err)
+				}
+			}
 			if _, err := s.coa.WriteToUDPAddrPort(reply, from); err != nil {
 				s.log.Debug("CoA reply", "err", err)
 			}
@@ -69,6 +74,19 @@ func (s *Sim) serveCoA() {
 		}
 		send()
 	}
+}
+
+// forged is what somebody without the secret could send in place of an answer:
+// the other one of ACK and NAK, under the authenticator of this one.
+func forged(reply []byte) []byte {
+	f := bytes.Clone(reply)
+	switch f[0] {
+	case disconnectACK, coaACK:
+		f[0]++
+	default:
+		f[0]--
+	}
+	return f
 }
 
 // answered is a reply of /radius/incoming: a repeat gets the same bytes.
@@ -123,7 +141,10 @@ func (s *Sim) answerCoA(m *message, secret string) []byte {
 		s.counters.CoANAKs++
 		w := newPacket(nak, m.raw[1])
 		w.number(errorCause, cause)
-		return signReply(w, m, secret)
+		return s.signReply(w, m, secret)
+	}
+	if m.code == coaReq && s.knobs.CoARefuse != 0 {
+		return refuse(s.knobs.CoARefuse)
 	}
 	for _, a := range m.attrs {
 		switch {
@@ -158,7 +179,7 @@ func (s *Sim) answerCoA(m *message, secret string) []byte {
 		}
 	}
 	s.counters.CoAACKs++
-	return signReply(newPacket(ack, m.raw[1]), m, secret)
+	return s.signReply(newPacket(ack, m.raw[1]), m, secret)
 }
 
 // findSession needs Framed-IP-Address and one more; all that is given must match.
@@ -196,14 +217,17 @@ func (s *Sim) fits(m *message, h *host) bool {
 	return v == nil || bytes.Equal(v, h.ip.AsSlice())
 }
 
-// change does what a CoA-Request says; Session-Timeout counts from now (facts.md
-// §4 leaves open what a real router does).
+// change does what a CoA-Request says; whether Session-Timeout counts from now or
+// from the start is a knob (facts.md §4 leaves open what a real router does).
 func (s *Sim) change(x *session, m *message) {
 	if v := m.find(mikrotik, mtRateLimit); v != nil {
 		x.rate = string(v)
 	}
 	if n := m.number(0, sessionTimeout); n > 0 {
-		x.timeout = time.Since(x.started) + time.Duration(n)*time.Second
+		x.timeout = time.Duration(n) * time.Second
+		if !s.knobs.CoAFromStart {
+			x.timeout += time.Since(x.started)
+		}
 	}
 	if n := m.number(0, idleTimeout); n > 0 {
 		x.idle = time.Duration(n) * time.Second
@@ -221,16 +245,20 @@ func (s *Sim) change(x *session, m *message) {
 
 // signReply copies Proxy-State, and computes Message-Authenticator and Response
 // Authenticator over the request's authenticator (RFC 5176 §2.3, §3.4).
-func signReply(w *writer, request *message, secret string) []byte {
+func (s *Sim) signReply(w *writer, request *message, secret string) []byte {
 	for _, v := range request.all(0, proxyState) {
 		w.put(proxyState, v)
 	}
-	w.put(messageAuth, make([]byte, 16))
+	if !s.knobs.CoAUnsigned {
+		w.put(messageAuth, make([]byte, 16))
+	}
 	b := w.finish()
 	copy(b[4:20], request.raw[4:20])
-	mac := hmac.New(md5.New, []byte(secret))
-	mac.Write(b)
-	copy(b[len(b)-16:], mac.Sum(nil))
+	if !s.knobs.CoAUnsigned {
+		mac := hmac.New(md5.New, []byte(secret))
+		mac.Write(b)
+		copy(b[len(b)-16:], mac.Sum(nil))
+	}
 	sum := md5.Sum(append(bytes.Clone(b), secret...))
 	copy(b[4:20], sum[:])
 	return b

@@ -279,6 +279,18 @@ func (s *Sim) Use(mac string, upload, download uint64, connections int) (bool, e
 	return h.session != nil, nil
 }
 
+// Age makes a guest's session look older than it is, as if it had lasted for d
+// longer.
+func (s *Sim) Age(mac string, d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.host(mac)
+	if err == nil && h.session != nil {
+		h.session.started = h.session.started.Add(-d)
+	}
+	return err
+}
+
 // Logout presses the logout button.
 func (s *Sim) Logout(mac string) error {
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -128,12 +129,43 @@ func (s *Sim) removeConnection(id int) error {
 func (s *Sim) listQueues() []view {
 	out := []view{{".id": "*80000001", "name": fmt.Sprintf("hs-<%s>", s.menus["ip/hotspot"].rows[0].get("name")), "target": "vlan20-guest", "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"}}
 	for _, h := range s.sortedHosts() {
-		if x := h.session; x != nil && x.rate != "" {
+		if x := h.session; x != nil && x.rate != "" && x.rate != "0/0" {
+			limits := queueLimits(x.rate)
 			out = append(out, view{".id": formatID(0x80000000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
-				"max-limit": x.rate, "rate": "0/0", "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
+				"max-limit": limits[0], "burst-limit": limits[1], "burst-threshold": limits[2], "burst-time": limits[3], "rate": "0/0", "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
 		}
 	}
 	return append(out, s.menus["queue/simple"].stored()...)
+}
+
+// queueLimits turns a Mikrotik-Rate-Limit into max-limit, burst-limit,
+// burst-threshold and burst-time as the API shows them: plain numbers, upload
+// first (facts.md §3, §8).
+func queueLimits(rate string) (out [4]string) {
+	out = [4]string{"0/0", "0/0", "0/0", "0s/0s"}
+	for i, part := range strings.Fields(rate) {
+		if i == len(out) {
+			break
+		}
+		up, down, both := strings.Cut(part, "/")
+		if !both {
+			down = up
+		}
+		if i == 3 {
+			out[i] = up + "s/" + down + "s"
+			continue
+		}
+		out[i] = plainRate(up) + "/" + plainRate(down)
+	}
+	return out
+}
+
+func plainRate(s string) string {
+	zeroes := map[byte]string{'k': "000", 'M': "000000", 'G': "000000000"}
+	if n := len(s); n > 0 && zeroes[s[n-1]] != "" {
+		return s[:n-1] + zeroes[s[n-1]]
+	}
+	return s
 }
 
 func utoa(n uint64) string { return strconv.FormatUint(n, 10) }

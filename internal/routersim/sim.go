@@ -57,6 +57,10 @@ type Knobs struct {
 	CoAIgnore       bool          `json:"coa_ignore"`       // ACK without acting
 	CoASilent       bool          `json:"coa_silent"`       // no answer at all
 	CoADelay        time.Duration `json:"coa_delay"`        // before the answer
+	CoARefuse       uint32        `json:"coa_refuse"`       // every CoA-Request gets a NAK of this cause
+	CoAForge        bool          `json:"coa_forge"`        // before each answer comes one that nobody with the secret made
+	CoAUnsigned     bool          `json:"coa_unsigned"`     // answers carry no Message-Authenticator
+	CoAFromStart    bool          `json:"coa_from_start"`   // Session-Timeout of a CoA-Request counts from the start of the session, not from now
 	NAKCause        uint32        `json:"nak_cause"`        // for a session that is not there: 503 (default) or 406
 	NoClass         bool          `json:"no_class"`         // Class is not echoed
 	NoMessageAuth   bool          `json:"no_message_auth"`  // require-message-auth=no: older than 7.15

@@ -22,8 +22,10 @@ const (
 	EventLockKept       EventKind = "lock.kept" // held here, absent from a state of another lineage
 	EventNASRestarted   EventKind = "nas.restarted"
 	EventCommandResult  EventKind = "command.result"
-	EventGap            EventKind = "gap"  // history is lost; body names the range
-	EventVoid           EventKind = "void" // folded into a later event; keeps the sequence whole
+	EventSessionChanged EventKind = "session.changed"  // what came of changing a live session
+	EventAdjusted       EventKind = "account.adjusted" // speed or time of a pass, changed on site
+	EventGap            EventKind = "gap"              // history is lost; body names the range
+	EventVoid           EventKind = "void"             // folded into a later event; keeps the sequence whole
 )
 
 // SessionBody is the body of session.started, session.usage and
@@ -48,6 +50,7 @@ type SessionBody struct {
 	State         hotspot.SessionState  `json:"state"`
 	Cause         string                `json:"cause,omitempty"`
 	PassUsage     *UsageBody            `json:"pass_usage,omitempty"` // totals of the pass after this record
+	Rate          *string               `json:"rate,omitempty"`       // Mikrotik-Rate-Limit given by the Accept, "" is no limit; absent: as said before
 }
 
 // FromSession is the bridge from the vocabulary to the wire.
@@ -62,7 +65,80 @@ func FromSession(s hotspot.Session) SessionBody {
 	if !s.EndedAt.IsZero() {
 		b.EndedAt = s.EndedAt.UTC()
 	}
+	if s.Rate != nil {
+		rate := s.Rate.String()
+		b.Rate = &rate
+	}
 	return b
+}
+
+// SessionChanged is the body of session.changed: how the newest attempt to
+// change a live session ended. Wanted is what it should be, Rate what it is.
+type SessionChanged struct {
+	Session  hotspot.SessionID     `json:"session"`
+	Account  hotspot.AccountID     `json:"account"`
+	Wanted   string                `json:"wanted"`              // Mikrotik-Rate-Limit; "" is no limit
+	Rate     string                `json:"rate"`                // as far as known after the attempt
+	TimeoutS int64                 `json:"timeout_s,omitempty"` // session timeout from its start that is in force; absent is no limit
+	Outcome  hotspot.ChangeOutcome `json:"outcome"`
+	Code     string                `json:"code,omitempty"`
+	Detail   string                `json:"detail,omitempty"`
+	At       time.Time             `json:"at"`
+}
+
+// FromChanged is the bridge from the vocabulary to the wire.
+func FromChanged(account hotspot.AccountID, c hotspot.Changed) SessionChanged {
+	return SessionChanged{Session: c.Session, Account: account, Wanted: c.Want.Rate.String(), Rate: c.Now.Rate.String(),
+		TimeoutS: int64(c.Now.Timeout / time.Second), Outcome: c.Outcome, Code: c.Code, Detail: c.Detail, At: c.At.UTC()}
+}
+
+// AdjustedBody is the body of account.adjusted: steps, never totals, so that
+// those of site and cloud add up in any order. The cloud folds it into the pass
+// document and names the event in PassDoc.Adjusted.
+type AdjustedBody struct {
+	Account   hotspot.AccountID `json:"account"`
+	Pass      hotspot.PassID    `json:"pass"`
+	By        string            `json:"by"`
+	Reason    string            `json:"reason,omitempty"`
+	Rate      *string           `json:"rate,omitempty"`       // new Mikrotik-Rate-Limit, "" is no limit; absent: not changed
+	Once      bool              `json:"once,omitempty"`       // Rate is for the sessions then open only: nothing to fold
+	AskedS    int64             `json:"asked_s,omitempty"`    // extension as the person said it
+	TimeS     int64             `json:"time_s,omitempty"`     // added to the time allowance
+	ValidityS int64             `json:"validity_s,omitempty"` // added to valid_until
+}
+
+// FromAdjustment is the bridge from the vocabulary to the wire.
+func FromAdjustment(a hotspot.Adjustment) AdjustedBody {
+	b := AdjustedBody{Account: a.Account, Pass: a.Pass, By: a.By, Reason: a.Reason, Once: a.Once, AskedS: int64(a.Asked / time.Second),
+		TimeS: int64(a.Time / time.Second), ValidityS: int64(a.Validity / time.Second)}
+	if a.SetRate {
+		rate := a.Rate.String()
+		b.Rate = &rate
+	}
+	return b
+}
+
+// Adjustment reads the body back. It fails on a rate that cannot be parsed and
+// on times that cannot be meant.
+func (b AdjustedBody) Adjustment(id string, at time.Time) (hotspot.Adjustment, error) {
+	a := hotspot.Adjustment{ID: id, Account: b.Account, Pass: b.Pass, By: b.By, Reason: b.Reason, At: at, Once: b.Once,
+		Asked: time.Duration(b.AskedS) * time.Second, Time: time.Duration(b.TimeS) * time.Second, Validity: time.Duration(b.ValidityS) * time.Second}
+	for _, s := range []int64{b.AskedS, b.TimeS, b.ValidityS} {
+		if s < 0 || s > longest {
+			return a, fmt.Errorf("an extension of %d seconds", s)
+		}
+	}
+	if b.Rate != nil {
+		var err error
+		a.SetRate = true
+		if a.Rate, err = hotspot.ParseRateLimit(*b.Rate); err != nil {
+			return a, err
+		}
+	}
+	if b.Account == "" || b.Pass == "" {
+		return a, fmt.Errorf("an adjustment of nobody's pass")
+	}
+	return a, nil
 }
 
 // UsageBody is the body of pass.first_used and pass.usage: totals, not steps.
@@ -176,6 +252,9 @@ type LimitsBody struct {
 	// DeviceSwap is "move" where one device too many ends the one heard of least
 	// lately; absent, and what a build does not know, refuses the new device.
 	DeviceSwap hotspot.DeviceSwap `json:"device_swap,omitempty"`
+	// Reconnect allows to end a live session that cannot be changed otherwise, so
+	// that the guest logs in anew; absent: it goes on as it is to its end.
+	Reconnect bool `json:"reconnect,omitempty"`
 }
 
 // FromLimits is the bridge from the vocabulary to the wire.
@@ -187,7 +266,7 @@ func FromLimits(l hotspot.Limits) LimitsBody {
 	return LimitsBody{TimeS: int64(l.Time / time.Second), Clock: l.Clock, ValidityS: int64(l.Validity / time.Second),
 		Rate: l.Rate.String(), Upload: uint64(l.Upload), Download: uint64(l.Download), Total: uint64(l.Total),
 		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists,
-		Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: swap}
+		Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: swap, Reconnect: l.Reconnect}
 }
 
 // longest is the longest allowance, validity or idle time that means anything:
@@ -227,7 +306,7 @@ func (b LimitsBody) Limits() (hotspot.Limits, error) {
 	if swap != hotspot.SwapMove {
 		swap = "" // refuse, and what a later build may add
 	}
-	return hotspot.Limits{Hours: hours, SlowRate: slow, Swap: swap, Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
+	return hotspot.Limits{Hours: hours, SlowRate: slow, Swap: swap, Reconnect: b.Reconnect, Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
 		Validity: time.Duration(b.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(b.Upload),
 		Download: hotspot.Octets(b.Download), Total: hotspot.Octets(b.Total), Devices: b.Devices,
 		IdleTimeout: time.Duration(b.IdleS) * time.Second, AddressLists: b.AddressLists}, nil
@@ -258,6 +337,9 @@ type PassDoc struct {
 	ValidFrom  time.Time         `json:"valid_from,omitzero"`
 	ValidUntil time.Time         `json:"valid_until,omitzero"`
 	SoldAt     time.Time         `json:"sold_at,omitzero"`
+	// Adjusted names the account.adjusted events of the site that are in the
+	// limits above already; those the site knows besides apply on top.
+	Adjusted []string `json:"adjusted,omitempty"`
 }
 
 // LockDoc is the body of a lock document; its id is the account's. Its

@@ -51,6 +51,16 @@ func golden() map[string]any {
 		{ID: "e11", Kind: EventGap, At: goldenTime, Body: json.RawMessage(`{"from":5,"to":9}`)},
 		{ID: "e12", Kind: EventVoid, At: goldenTime},
 	}
+	rate, fast := "2M/10M", "5M/20M"
+	begun := session
+	begun.EndedAt, begun.State, begun.Cause, begun.Rate = time.Time{}, hotspot.Live, "", &rate
+	changes := []Event{
+		{ID: "e13", Kind: EventSessionStarted, At: goldenTime, Body: body(begun)},
+		{ID: "e14", Kind: EventAdjusted, At: goldenTime, Body: body(AdjustedBody{Account: "acc1", Pass: "pass1", By: "nadia", Reason: "waited at the counter", AskedS: 3600, TimeS: 3720, ValidityS: 3600})},
+		{ID: "e15", Kind: EventAdjusted, At: goldenTime, Body: body(AdjustedBody{Account: "acc1", Pass: "pass1", By: "nadia", Rate: &fast, Once: true})},
+		{ID: "e16", Kind: EventSessionChanged, At: goldenTime, Body: body(SessionChanged{Session: "s1", Account: "acc1", Wanted: fast, Rate: rate, TimeoutS: 7320,
+			Outcome: hotspot.ChangeNextLogin, Code: "HSP-207", Detail: "CoA-NAK, 405 Unsupported-Service", At: goldenTime})},
+	}
 	docs := []Doc{
 		{Kind: DocSite, ID: "site1", Rev: 1, Body: body(SiteDoc{Name: "Harbour", Organization: "Blue Cup", TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})},
 		{Kind: DocPlan, ID: "plan1", Rev: 2, Body: body(PlanDoc{Name: "One hour", PriceMinor: 1500, Currency: "EGP", Limits: limits})},
@@ -59,7 +69,11 @@ func golden() map[string]any {
 		{Kind: DocLock, ID: "acc1", Rev: 42, Body: body(LockDoc{By: "owner", Reason: "left without paying", At: goldenTime})},
 	}
 	return map[string]any{
-		"events":   &Batch{V: 1, Epoch: "7hk2", First: 101, Chain: "c0ffee", At: goldenTime, Events: events},
+		"events":         &Batch{V: 1, Epoch: "7hk2", First: 101, Chain: "c0ffee", At: goldenTime, Events: events},
+		"events-changes": &Batch{V: 1, Epoch: "7hk2", First: 113, Chain: "c0ffee", At: goldenTime, Events: changes},
+		"state-adjusted": &State{V: 1, Lineage: "lin1", From: 43, To: 44, Docs: []Doc{{Kind: DocPass, ID: "pass1", Rev: 44,
+			Body: body(PassDoc{Account: "acc1", Plan: "plan1", PlanName: "One hour", Limits: LimitsBody{TimeS: 7320, Rate: "2M/10M", Reconnect: true}, SoldAt: goldenTime, Adjusted: []string{"e14"}})}},
+			Hash: strings.Repeat("0a", 32), Time: goldenTime},
 		"ack":      &Ack{V: 1, Epoch: "7hk2", Through: 112, First: 101, Time: goldenTime},
 		"ack-fork": &Ack{V: 1, Epoch: "7hk2", Through: 90, First: 101, Fork: true, Chain: "c0ffee", Time: goldenTime},
 		"hello": &Hello{V: 1, Version: "1.0.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 100, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
@@ -128,20 +142,25 @@ func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
 // TestGoldenBodiesAreUnderstood reads each body by its kind, so that a renamed
 // field in a body fails here.
 func TestGoldenBodiesAreUnderstood(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("testdata", "v1", "events.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var batch Batch
-	if err := Decode(b, &batch); err != nil {
-		t.Fatal(err)
+	var events []Event
+	for _, name := range []string{"events.json", "events-changes.json"} {
+		b, err := os.ReadFile(filepath.Join("testdata", "v1", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batch Batch
+		if err := Decode(b, &batch); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, batch.Events...)
 	}
 	bodies := map[EventKind]any{
 		EventAgentStarted: &AgentStarted{}, EventSessionStarted: &SessionBody{}, EventSessionUsage: &SessionBody{}, EventSessionStopped: &SessionBody{},
 		EventPassFirstUsed: &UsageBody{}, EventPassUsage: &UsageBody{}, EventLockReceived: &LockReceived{}, EventLockProof: &LockProof{},
 		EventNASRestarted: &NASRestarted{}, EventCommandResult: &CommandResult{},
+		EventAdjusted: &AdjustedBody{}, EventSessionChanged: &SessionChanged{},
 	}
-	for _, e := range batch.Events {
+	for _, e := range events {
 		body, ok := bodies[e.Kind]
 		if !ok {
 			continue // gap and void: read as they are

@@ -19,6 +19,7 @@ import (
 // Version is the contract version this build speaks. Add a line, never edit one.
 //   - 1: 2026-11-24: events, hello, presence, ack, state, commands
 //   - 1: 2026-11-28: LimitsBody.Hours, SlowRate and DeviceSwap, which older agents ignore
+//   - 1: 2026-11-28: session.changed and account.adjusted, PassDoc.Adjusted, SessionBody.Rate, LimitsBody.Reconnect
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.

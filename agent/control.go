@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"iwas/agent/store"
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+)
+
+// control is the door for `iwas-agent account …`: HTTP over a socket in the file
+// system, which the rights of its file and folder guard. It is the same on
+// Windows 10 1803 and newer, where the folder's rights alone guard it.
+type control struct {
+	path  string
+	db    *store.DB
+	limit time.Duration // how long an answer waits for the router; 0 is 5 s
+}
+
+// socketLength is what every system allows for the name of a socket, in octets.
+const socketLength = 103
+
+// Serve answers until ctx ends.
+func (c *control) Serve(ctx context.Context) error {
+	if len(c.path) > socketLength {
+		return fault.New(fault.Invalid, fmt.Sprintf("control: the name %s is longer than %d octets", c.path, socketLength), nil).
+			WithCode("", "Set control to a shorter one, such as /run/iwas-agent/control.sock.")
+	}
+	if err := os.MkdirAll(filepath.Dir(c.path), 0o750); err != nil {
+		return fault.New(fault.Unavailable, "control: make the folder", err)
+	}
+	// One left by a run that was killed would keep us out.
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.Unavailable, "control: remove the old socket", err)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", c.path)
+	if err != nil {
+		return fault.New(fault.Unavailable, "control: listen", err)
+	}
+	if err := os.Chmod(c.path, 0o660); err != nil {
+		return errors.Join(fault.New(fault.Unavailable, "control: guard the socket", err), l.Close())
+	}
+	srv := &http.Server{Handler: c.handler(), ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	err = srv.Shutdown(grace)
+	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+func (c *control) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/account/show", func(w http.ResponseWriter, r *http.Request) {
+		c.answer(w, r, false, func(context.Context, accountAsk) error { return nil })
+	})
+	mux.HandleFunc("POST /v1/account/speed", func(w http.ResponseWriter, r *http.Request) {
+		c.answer(w, r, true, func(ctx context.Context, in accountAsk) error {
+			rate, err := hotspot.ParseRateLimit(in.Rate)
+			if err != nil || in.Rate == "" {
+				return fault.New(fault.Invalid, fmt.Sprintf("%q is not a speed", in.Rate), err).WithCode("", "Give upload/download, such as 2M/10M; 0/0 is no limit.")
+			}
+			return c.db.AdjustSpeed(ctx, in.Name, rate, in.Once, in.By)
+		})
+	})
+	mux.HandleFunc("POST /v1/account/extend", func(w http.ResponseWriter, r *http.Request) {
+		c.answer(w, r, true, func(ctx context.Context, in accountAsk) error {
+			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, in.By, in.Reason)
+		})
+	})
+	return mux
+}
+
+// accountAsk is what a command asks for.
+type accountAsk struct {
+	Name    string `json:"name"`
+	By      string `json:"by,omitempty"` // the user of this box who asks
+	Rate    string `json:"rate,omitempty"`
+	Once    bool   `json:"once,omitempty"`
+	Seconds int64  `json:"seconds,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// accountAnswer is an account as this box knows it.
+type accountAnswer struct {
+	Name       string          `json:"name"`
+	Kind       string          `json:"kind"`
+	Locked     bool            `json:"locked"`
+	Plan       string          `json:"plan,omitempty"`
+	Rate       string          `json:"rate"`                  // of the pass; "" is no limit
+	TimeS      int64           `json:"time_s,omitempty"`      // allowance
+	TimeUsedS  int64           `json:"time_used_s"`           //
+	TimeLeftS  *int64          `json:"time_left_s,omitempty"` // absent: no limit, or nothing left
+	Ended      string          `json:"ended,omitempty"`       // why nobody may be on with it
+	ValidUntil *time.Time      `json:"valid_until,omitempty"`
+	Unsent     int             `json:"unsent"`  // changes made here that the cloud has not confirmed
+	Waiting    bool            `json:"waiting"` // a live session is still being changed
+	Sessions   []sessionAnswer `json:"sessions"`
+}
+
+type sessionAnswer struct {
+	MAC     string `json:"mac"`
+	IP      string `json:"ip,omitempty"`
+	NAS     string `json:"nas"`
+	Rate    string `json:"rate"`   // it runs at
+	Wanted  string `json:"wanted"` // it should run at
+	LeftS   int64  `json:"session_left_s,omitempty"`
+	Outcome string `json:"outcome,omitempty"` // of the last change
+	Code    string `json:"code,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// problemAnswer is why nothing was done.
+type problemAnswer struct {
+	Kind  string `json:"kind"`
+	Error string `json:"error"`
+	Next  string `json:"next,omitempty"`
+}
+
+const maxControlBody = 16 << 10
+
+// answer does what is asked and shows the account, after a change once it has
+// reached the router or the wait is over.
+func (c *control) answer(w http.ResponseWriter, r *http.Request, wait bool, do func(context.Context, accountAsk) error) {
+	var in accountAsk
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&in)
+	if err != nil {
+		err = fault.New(fault.Invalid, "read the request", err)
+	}
+	var out accountAnswer
+	if err == nil {
+		err = do(r.Context(), in)
+	}
+	if err == nil {
+		out, err = c.show(r.Context(), in.Name, wait)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	var v any = out
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		v = problemAnswer{Kind: fault.KindOf(err).String(), Error: err.Error(), Next: fault.Hint(err)}
+	}
+	_ = json.NewEncoder(w).Encode(v) // the caller went away
+}
+
+// show reads the account; wait is for the reconciler to be done with it.
+func (c *control) show(ctx context.Context, name string, wait bool) (accountAnswer, error) {
+	ticks, cancel := c.db.Changed()
+	defer cancel()
+	limit := c.limit
+	if limit == 0 {
+		limit = 5 * time.Second
+	}
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	for {
+		v, err := c.db.AccountNamed(ctx, name)
+		if err != nil || !wait || !v.Waiting {
+			return toAnswer(v), err
+		}
+		select {
+		case <-ticks:
+		case <-over.C:
+			wait = false
+		case <-ctx.Done():
+			return accountAnswer{}, ctx.Err()
+		}
+	}
+}
