@@ -159,9 +159,18 @@ func ask(conn net.Conn, packet []byte) (layeh.Code, error) {
 // the other while all log in without pause. Once ApplyState has returned, no
 // request of the account may be accepted: neither a new one nor a repeat of one
 // that was accepted before.
+//
+// It holds for both ways an Accept can take: from memory alone, and through a
+// commit of its own where the NAS does not echo Class.
 func TestTheFirstRequestAfterALockIsRejected(t *testing.T) {
+	t.Run("judged in memory", func(t *testing.T) { lockUnderLoad(t, hotspot.NASMemory{NAS: "r1", EchoesClass: true}) })
+	t.Run("judged and stored", func(t *testing.T) { lockUnderLoad(t, hotspot.NASMemory{NAS: "r1"}) })
+}
+
+func lockUnderLoad(t *testing.T, nas hotspot.NASMemory) {
 	const accounts = 8
 	b := newBench(t, accounts, wire.LimitsBody{Devices: 1000})
+	b.db.LearnNAS(nas)
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	var logins atomic.Int64

@@ -120,7 +120,7 @@ func commands() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return serve(cmd.Context(), c, cmd.ErrOrStderr())
+				return asService(cmd.Context(), func(ctx context.Context) error { return serve(ctx, c, cmd.ErrOrStderr()) })
 			},
 		},
 		enrollCommand(o), statusCommand(o), testCommand(o), routerCommand(o), explainCommand(o), configCommand(o),

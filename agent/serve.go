@@ -173,7 +173,7 @@ func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 }
 
 func (s *site) wireRouters(nases []radius.NAS, sup *suture.Supervisor) error {
-	wake, _ := s.db.Changed() // for the life of the program
+	wake, _ := s.db.Wanted() // for the life of the program
 	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: &radius.Client{NASes: nases, Log: s.log.With("part", "radius")},
 		Wake: wake, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	rejectsShown = 50
-	locksShown   = 50
+	rejectsRead = 200 // many of them are devices that only appeared
+	locksShown  = 50
 )
 
 // snapshot gathers what every part says of itself.
@@ -74,13 +74,15 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		}
 		out.Sessions = append(out.Sessions, one)
 	}
-	rejects, err := s.db.Rejects(ctx, rejectsShown)
+	rejects, err := s.db.Rejects(ctx, rejectsRead)
 	if err != nil {
 		fail(err)
 	}
 	for _, r := range rejects {
+		named, ok := hotspot.ParseMAC(r.Username)
 		out.Rejects = append(out.Rejects, statuspage.Reject{At: r.At, Username: r.Username, MAC: r.MAC.Masked(), Reason: r.Reason,
-			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message})
+			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message,
+			Appeared: r.Reason == hotspot.ReasonUnknown && ok && named == r.MAC})
 	}
 	locks, err := s.db.Locks(ctx, locksShown)
 	if err != nil {

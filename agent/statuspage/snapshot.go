@@ -154,6 +154,9 @@ type Reject struct {
 	Reason   hotspot.Reason `json:"reason"`
 	Meaning  string         `json:"meaning"` // for the technician
 	Message  string         `json:"message"` // what the guest read
+	// Appeared: nobody typed anything. The router tries the address of each
+	// device that appears before it shows the login page (facts.md §3).
+	Appeared bool `json:"appeared"`
 }
 
 // Ready reports whether this box can let guests in, and why not: RADIUS is bound

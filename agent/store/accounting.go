@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -22,61 +21,112 @@ const (
 // record on disk, or with an error, and then no Accounting-Response may leave
 // (RFC 2866 §4.1). A repeat, also one with a new Acct-Delay-Time, has no effect.
 func (db *DB) Account(ctx context.Context, a hotspot.Accounting) error {
-	return db.do(ctx, func(t *tx) error {
-		switch a.Kind {
-		case hotspot.NASOn, hotspot.NASOff:
-			return t.nasRestarted(a)
+	if a.Kind == hotspot.NASOn || a.Kind == hotspot.NASOff {
+		return db.do(ctx, func(t *tx) error { return t.nasRestarted(a) })
+	}
+	p, carried := openClass(db.classKey, a.Class)
+	err := db.submit(ctx, recordOp(a, p))
+	if err != nil || a.Kind == hotspot.Stop {
+		return err
+	}
+	if carried && p.nas == a.NAS {
+		db.LearnNAS(hotspot.NASMemory{NAS: a.NAS, EchoesClass: true})
+	} else if a.Kind == hotspot.Start && len(a.Class) == 0 && db.nases.noteMute(a.NAS) {
+		db.o.Log.Warn("a NAS that used to echo Class left it out; its permits are kept by Acct-Session-Id and MAC too until it echoes again", "nas", a.NAS)
+	}
+	return nil
+}
+
+// recordOp is the work of one record with the permit it carries, or none.
+func recordOp(a hotspot.Accounting, carried permit) *op {
+	return &op{own: true, run: func(t *tx) error {
+		p := carried
+		if p.id == "" {
+			var err error
+			if p, err = t.rowPermit(a.Class, a.NAS, a.AcctSessionID, a.MAC, eventTime(a).Add(-a.SessionTime)); err != nil {
+				return err
+			}
 		}
-		return t.record(a)
-	})
+		return t.record(a, p)
+	}}
 }
 
 // nasRestarted makes what was open at that NAS before suspect. The router's
 // list, or silence, closes it: RouterOS was seen sending On in mid-life.
 func (t *tx) nasRestarted(a hotspot.Accounting) error {
-	n, err := t.exec("suspect sessions", "UPDATE session SET state = 'suspect' WHERE nas = ? AND state = 'live' AND state <> 'closed' AND heard_at <= ?",
-		a.NAS, millis(eventTime(a)))
-	if err != nil || n == 0 {
+	live, err := t.findSessions("nas = ? AND state <> 'closed' AND state = 'live' AND heard_at <= ?", a.NAS, millis(eventTime(a)))
+	if err != nil || len(live) == 0 {
 		return err // a repeat, or nothing was open: nothing to tell
+	}
+	for _, s := range live {
+		before := s
+		s.State = hotspot.Suspect
+		t.save(s, &before)
 	}
 	return t.event(wire.EventNASRestarted, wire.NASRestarted{NAS: a.NAS, On: a.Kind == hotspot.NASOn})
 }
 
-// record applies a Start, Interim-Update or Stop.
-func (t *tx) record(a hotspot.Accounting) error {
-	s, isNew, err := t.session(a)
+// record applies a Start, Interim-Update or Stop of a permit, which is zero when
+// the record named none. One from a NAS the permit was not given to, or of a
+// permit too old to be of a session, is kept without it, so that it is seen and
+// not billed.
+func (t *tx) record(a hotspot.Accounting, p permit) error {
+	foreign := p.id != "" && p.nas != a.NAS
+	if foreign {
+		p = permit{}
+	}
+	start := eventTime(a).Add(-a.SessionTime)
+	s, found, err := t.known(a, p, start)
 	if err != nil {
 		return err
 	}
-	before := s
-	if !s.absorb(a, isNew) {
-		if !s.HeardAt.After(before.HeardAt) {
-			return nil
-		}
-		// Nothing to tell the cloud, but a sign of life all the same.
-		return t.updateSession(s, before)
-	}
-	var usage *wire.UsageBody
-	if s.Pass != "" {
-		if usage, err = t.use(s.Session, before.Session, eventTime(a)); err != nil {
+	if !found && p.id != "" && t.now.Sub(p.at) > sessionsKept {
+		// Its session was dropped, closed: an old Class must not bill again.
+		p = permit{}
+		if s, found, err = t.known(a, p, start); err != nil {
 			return err
 		}
 	}
-	save := func() error { return t.updateSession(s, before) }
-	kind := wire.EventSessionUsage
+	if !found {
+		if s, err = t.begin(a, p, start); err != nil {
+			return err
+		}
+		if p.id == "" {
+			t.db.o.Log.Warn("a session nobody here permitted is kept and not billed", "nas", a.NAS, "acct_session_id", a.AcctSessionID, "permit_of_another_nas", foreign)
+		}
+	}
+	return t.apply(a, s, !found)
+}
+
+// apply changes a session by a record, its pass with it, and tells the cloud.
+func (t *tx) apply(a hotspot.Accounting, s session, isNew bool) error {
+	before := s
+	was := &before
 	if isNew {
-		save = func() error { return t.insertSession(s) }
-		kind = wire.EventSessionStarted
+		was = nil
 	}
-	if s.State == hotspot.Closed {
-		kind = wire.EventSessionStopped
-	}
-	if err := save(); err != nil {
-		return err
+	if !s.absorb(a, isNew) {
+		if s.HeardAt.After(before.HeardAt) {
+			t.save(s, was) // nothing to tell the cloud, but a sign of life all the same
+		}
+		return nil
 	}
 	body := wire.FromSession(s.Session)
-	body.PassUsage = usage
-	return t.event(kind, body)
+	if s.Pass != "" {
+		usage, err := t.use(s.Session, before.Session, eventTime(a))
+		if err != nil {
+			return err
+		}
+		body.PassUsage = usage
+	}
+	t.save(s, was)
+	switch {
+	case s.State == hotspot.Closed:
+		return t.event(wire.EventSessionStopped, body)
+	case isNew:
+		return t.event(wire.EventSessionStarted, body)
+	}
+	return t.event(wire.EventSessionUsage, body)
 }
 
 // eventTime is when the record's fact happened, by our clock: arrival less the
@@ -133,67 +183,53 @@ func keep(fresh, old string) string {
 	return old
 }
 
-// session finds the session a record belongs to, or makes it. A record that
-// comes without its Start opens it where it must have begun.
-func (t *tx) session(a hotspot.Accounting) (s session, isNew bool, err error) {
-	start := eventTime(a).Add(-a.SessionTime)
-	p, foreign, err := t.permitOf(a, start)
+// known finds the session a record belongs to.
+func (t *tx) known(a hotspot.Accounting, p permit, start time.Time) (s session, found bool, err error) {
+	if p.id == "" {
+		if err := t.settle(); err != nil {
+			return s, false, err
+		}
+		return t.findSession("permit IS NULL AND nas = ? AND acct_session_id = ? AND mac = ? AND started_at BETWEEN ? AND ? ORDER BY started_at DESC LIMIT 1",
+			a.NAS, a.AcctSessionID, a.MAC.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch)))
+	}
+	if c := t.permits[p.id]; c != nil {
+		return c.session, true, nil
+	}
+	row, err := t.passRow(p.pass)
 	if err != nil {
 		return s, false, err
 	}
-	var found bool
-	if p.id != "" {
-		s, found, err = t.findSession("permit = ?", p.id)
-	} else {
-		s, found, err = t.findSession("permit IS NULL AND nas = ? AND acct_session_id = ? AND mac = ? AND started_at BETWEEN ? AND ? ORDER BY started_at DESC LIMIT 1",
-			a.NAS, a.AcctSessionID, a.MAC.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch)))
-	}
-	if err != nil || found {
-		return s, false, err
-	}
-	if p.id == "" {
-		t.db.o.Log.Warn("a session nobody here permitted is kept and not billed", "nas", a.NAS, "acct_session_id", a.AcctSessionID, "permit_of_another_nas", foreign)
-	} else if _, err := t.exec("start permit", "UPDATE permit SET started = 1 WHERE token = ?", p.token); err != nil {
-		return s, false, err
-	}
-	if !a.MAC.IsZero() {
-		// One device has one session per NAS: an older one lost its Stop.
-		if _, err := t.exec("suspect older session", "UPDATE session SET state = 'suspect' WHERE nas = ? AND mac = ? AND state = 'live' AND state <> 'closed' AND started_at < ?",
-			a.NAS, a.MAC.String(), millis(start)); err != nil {
-			return s, false, err
+	for _, o := range row.open {
+		if o.Permit == p.id {
+			return session{Session: *o}, true, nil
 		}
 	}
-	s.Session = hotspot.Session{ID: hotspot.SessionID(hotspot.NewID(t.now)), Permit: p.id, Account: p.account, Pass: p.pass, NAS: a.NAS,
+	return t.findSession("permit = ?", p.id)
+}
+
+// begin makes the session of a record. One that comes without its Start opens it
+// where it must have begun.
+func (t *tx) begin(a hotspot.Accounting, p permit, start time.Time) (session, error) {
+	s := session{Session: hotspot.Session{ID: hotspot.SessionID(hotspot.NewID(t.now)), Permit: p.id, Account: p.account, Pass: p.pass, NAS: a.NAS,
 		AcctSessionID: a.AcctSessionID, Username: a.Username, MAC: a.MAC, IP: a.IP, HostIP: a.HostIP, Server: a.Server,
-		State: hotspot.Live, StartedAt: start}
-	return s, true, nil
-}
-
-// permitRow is the part of a permit that accounting needs.
-type permitRow struct {
-	token   []byte
-	id      hotspot.PermitID
-	account hotspot.AccountID
-	pass    hotspot.PassID
-	nas     hotspot.NASID
-}
-
-// permitOf finds the permit of a record: by the token echoed as Class, else by
-// what the Access-Request said. A record from a NAS the permit was not given to
-// (foreign) is kept without it, so that it is seen and not billed.
-func (t *tx) permitOf(a hotspot.Accounting, start time.Time) (p permitRow, foreign bool, err error) {
-	const columns = "SELECT token, id, account, pass, nas FROM permit "
-	into := []any{&p.token, &p.id, &p.account, &p.pass, &p.nas}
-	var found bool
-	if len(a.Class) == tokenBytes {
-		found, err = t.row("find permit", columns+"WHERE token = ?", []any{a.Class}, into...)
-	} else {
-		found, err = t.row("find permit", columns+"WHERE nas = ? AND acct_session_id = ? AND mac = ? AND at BETWEEN ? AND ? ORDER BY at DESC LIMIT 1",
-			[]any{a.NAS, a.AcctSessionID, a.MAC.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch))}, into...)
+		State: hotspot.Live, StartedAt: start}}
+	if a.MAC.IsZero() {
+		return s, nil
 	}
-	if err != nil || !found || p.nas != a.NAS {
-		return permitRow{}, found, err
+	// One device has one session per NAS: an older one lost its Stop.
+	for _, c := range t.order {
+		if c.owed && c.NAS == a.NAS && c.MAC == a.MAC {
+			if err := t.settle(); err != nil {
+				return s, err
+			}
+			break
+		}
 	}
-	p.token = bytes.Clone(p.token)
-	return p, false, nil
+	older, err := t.findSessions("nas = ? AND mac = ? AND state <> 'closed' AND state = 'live' AND started_at < ?", a.NAS, a.MAC.String(), millis(start))
+	for _, o := range older {
+		before := o
+		o.State = hotspot.Suspect
+		t.save(o, &before)
+	}
+	return s, err
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"time"
 
 	"iwas/internal/fault"
@@ -15,226 +14,178 @@ const (
 	// reservationTime is how long an Accept counts as a device before its
 	// Accounting Start: the router's three tries of each packet, and slack.
 	reservationTime = 60 * time.Second
-	// tokenBytes of randomness make a permit's token unforgeable.
+	// tokenBytes of randomness make a permit's token unforgeable, where the
+	// permit itself cannot travel.
 	tokenBytes = 16
-	// clearBound is how many opened passwords are kept.
-	clearBound = 4096
 )
 
-// Authorize judges one Access-Request. An Accept returns only after its permit,
-// its reservation of a device and, on first use, the start of the pass's clock
-// are on disk. An error means that no judgement was possible.
+// Authorize judges one Access-Request by the facts at the desk. An Accept takes
+// a device's place before it returns; the start of the pass's clock on first
+// use, and the permit where the NAS is not known to echo Class, are on disk by
+// then. An error means that no judgement was possible.
 func (db *DB) Authorize(ctx context.Context, r hotspot.Request) (hotspot.Verdict, error) {
-	var v hotspot.Verdict
-	err := db.do(ctx, func(t *tx) error {
-		f, err := t.facts(r)
+	for {
+		if err := ctx.Err(); err != nil {
+			return hotspot.Verdict{}, fault.New(fault.Unavailable, "store: authorize", err)
+		}
+		e, err := db.find(ctx, r.Username)
 		if err != nil {
-			return err
+			return hotspot.Verdict{}, err
 		}
-		v = db.o.Decide(f, r)
-		v.Serial = t.serial
+		if e == nil {
+			v := db.o.Decide(db.factsOfNobody(), r)
+			v.Serial = db.committed.Load()
+			return v, nil
+		}
+		v, p, done, err := db.judge(ctx, e, r)
+		if err != nil {
+			return hotspot.Verdict{}, err
+		}
+		if !done {
+			continue // the entry left the desk, or a commit overtook the reading
+		}
 		if !v.Accept {
-			return nil
+			return v, nil
 		}
-		return t.permit(r, &v)
-	})
-	if err != nil {
-		return hotspot.Verdict{}, err
+		if err := db.give(ctx, e, r, &v, p); err != nil {
+			return hotspot.Verdict{}, err
+		}
+		return v, nil
 	}
-	return v, nil
 }
 
-// facts loads all that is known about the name in a request.
-func (t *tx) facts(r hotspot.Request) (hotspot.Facts, error) {
-	f := hotspot.Facts{Now: t.now, Language: t.site.Language}
-	if f.Language == "" {
-		f.Language = t.db.o.Language
+// find returns the desk's entry of a login name, or nil when nobody has it.
+// Names of nobody are not remembered: they are one look into an index each, and
+// a flood of them must not fill the memory.
+func (db *DB) find(ctx context.Context, name string) (*entry, error) {
+	for ctx.Err() == nil {
+		e, renames := db.desk.byName(name)
+		if e != nil {
+			return e, nil
+		}
+		id, err := db.accountOf(ctx, name)
+		if err != nil || id == "" {
+			return nil, err
+		}
+		if e = db.desk.seat(id, name, renames); e != nil {
+			return e, nil
+		}
 	}
-	a, sealed, err := t.findAccount(r.Username)
-	if err != nil || a == nil {
-		return f, err
-	}
-	f.Account = a
-	if f.Password, err = t.open(sealed); err != nil {
-		return f, err
-	}
-	if f.Lock, err = t.lockOf(a.ID); err != nil {
-		return f, err
-	}
-	if f.Pass, err = t.passOf(a.ID); err != nil || f.Pass == nil {
-		return f, err
-	}
-	f.Sessions, err = t.devices(f.Pass.ID)
-	return f, err
+	return nil, fault.New(fault.Unavailable, "store: find account", ctx.Err())
 }
 
-// findAccount looks a login name up: as it is, as a voucher code, as a MAC, the
-// first of these that exists.
-func (t *tx) findAccount(username string) (found *hotspot.Account, sealed string, err error) {
-	if username == "" {
-		return nil, "", nil
+// judge decides on the entry's facts, and reserves a place on Accept. The facts
+// are read first where they are not at hand; done is false when the caller must
+// look the entry up again.
+//
+// Serial is what makes an Accept on its way void: it is read while the facts are
+// held, and a commit that puts the account off takes the facts away before it
+// tells the caches its own, higher number.
+func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot.Verdict, p permit, done bool, err error) {
+	now := db.o.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone {
+		return v, p, false, nil
 	}
-	kinds := [...]hotspot.AccountKind{hotspot.User, hotspot.Voucher, hotspot.Device}
-	var keys []any
-	for _, kind := range kinds {
-		keys = append(keys, hotspot.LoginKey(kind, username))
+	if f := e.facts; f == nil || now.Before(f.readAt.Add(-time.Minute)) { // a clock set back makes other passes of use
+		if done, err := db.renew(ctx, e, now); !done || err != nil {
+			return v, p, false, err
+		}
 	}
-	best := len(kinds)
-	err = t.rows("find account", "SELECT id, kind, username, login_key, note, password FROM account WHERE login_key IN (?, ?, ?) ORDER BY id", keys,
-		func(scan func(...any) error) error {
-			var a hotspot.Account
-			var key, password string
-			if err := scan(&a.ID, &a.Kind, &a.Username, &key, &a.Note, &password); err != nil {
-				return err
+	e.lapse(now)
+	v = db.o.Decide(db.factsFor(e, now), r)
+	v.Serial = db.committed.Load()
+	if !v.Accept {
+		e.judged = nil
+		if len(v.Others) > 0 {
+			e.judged = make(map[hotspot.SessionID]time.Time, len(v.Others))
+			for _, s := range v.Others {
+				e.judged[s.ID] = s.HeardAt
 			}
-			for i, kind := range kinds[:best] {
-				if a.Kind == kind && key == keys[i] {
-					found, sealed, best = &a, password, i
-				}
-			}
-			return nil
-		})
-	return found, sealed, err
+		}
+		return v, p, true, nil
+	}
+	v.Permit = hotspot.PermitID(hotspot.NewID(now))
+	e.promise(r, v, now)
+	return v, permit{id: v.Permit, account: v.Account, pass: v.Pass, nas: r.NAS, at: now}, true, nil
 }
 
-// open opens a sealed password. The cache is keyed by the sealed text, so a
-// changed password can never meet an old entry.
-func (t *tx) open(sealed string) (hotspot.Password, error) {
-	if p, ok := t.db.w.clear[sealed]; ok {
-		return p, nil
+// renew reads the entry's facts. e.mu is held, and let go while it reads.
+func (db *DB) renew(ctx context.Context, e *entry, now time.Time) (done bool, err error) {
+	version, sealed, text := e.version, e.sealed, e.clear
+	var f *facts
+	func() {
+		e.mu.Unlock()
+		defer e.mu.Lock()
+		f, err = db.readFacts(ctx, e.account, now, &sealed, &text)
+	}()
+	if err != nil || e.gone || e.version != version {
+		return false, err
 	}
-	text, err := t.db.o.Key.Open(sealed)
-	if err != nil {
-		return "", fault.New(fault.Damaged, "store: open an account's password", err).
-			WithCode("DB-103", "the sealing key of this box is not the one the cloud sealed for: enrol again")
-	}
-	if len(t.db.w.clear) >= clearBound {
-		clear(t.db.w.clear)
-	}
-	t.db.w.clear[sealed] = hotspot.Password(text)
-	return hotspot.Password(text), nil
+	e.facts, e.sealed, e.clear = f, sealed, text
+	return true, nil
 }
 
-func (t *tx) lockOf(account hotspot.AccountID) (*hotspot.Lock, error) {
-	var at int64
-	l := hotspot.Lock{Account: account}
-	found, err := t.row("read lock", "SELECT set_by, reason, set_at, revision FROM lock WHERE account = ?", []any{account}, &l.By, &l.Reason, &at, &l.Revision)
-	if err != nil || !found {
-		return nil, err
-	}
-	l.At = fromMillis(at)
-	return &l, nil
-}
-
-const passColumns = `p.id, p.account, p.plan, p.plan_name, p.limits, p.valid_from, p.valid_until,
-	COALESCE(u.first_used, 0), COALESCE(u.time_ms, 0), COALESCE(u.upload, 0), COALESCE(u.download, 0)`
-
-// scanPass reads passColumns.
-func scanPass(scan func(...any) error) (*hotspot.Pass, error) {
-	var p hotspot.Pass
-	var limits []byte
-	var from, until, first, timeMS int64
-	if err := scan(&p.ID, &p.Account, &p.Plan, &p.PlanName, &limits, &from, &until, &first, &timeMS, &p.Usage.Upload, &p.Usage.Download); err != nil {
-		return nil, err
-	}
-	var body wire.LimitsBody
-	if err := json.Unmarshal(limits, &body); err != nil {
-		return nil, fault.New(fault.Damaged, "store: limits of pass "+string(p.ID), err)
-	}
-	var err error
-	if p.Limits, err = body.Limits(); err != nil {
-		return nil, fault.New(fault.Damaged, "store: limits of pass "+string(p.ID), err)
-	}
-	p.ValidFrom, p.ValidUntil, p.Usage.FirstUsed = fromMillis(from), fromMillis(until), fromMillis(first)
-	p.Usage.Time = time.Duration(timeMS) * time.Millisecond
-	return &p, nil
-}
-
-// pass returns one pass, or nil when there is none.
-func (t *tx) pass(id hotspot.PassID) (p *hotspot.Pass, err error) {
-	err = t.rows("read pass", "SELECT "+passColumns+" FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.id = ?", []any{id},
-		func(scan func(...any) error) error {
-			p, err = scanPass(scan)
-			return err
-		})
-	return p, err
-}
-
-// passOf returns the pass an account's login is judged by: of those that may be
-// used now the one sold first, else the newest; nil if none was ever sold.
-func (t *tx) passOf(account hotspot.AccountID) (*hotspot.Pass, error) {
-	var usable, newest *hotspot.Pass
-	err := t.rows("read passes", "SELECT "+passColumns+" FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.account = ? ORDER BY p.sold_at, p.id",
-		[]any{account}, func(scan func(...any) error) error {
-			p, err := scanPass(scan)
-			if err != nil {
-				return err
-			}
-			newest = p
-			if usable == nil && t.db.o.Off(p, nil, t.now) == "" {
-				usable = p
-			}
-			return nil
-		})
-	if usable != nil {
-		return usable, err
-	}
-	return newest, err
-}
-
-// devices returns the open sessions of a pass and its permits not yet started.
-func (t *tx) devices(pass hotspot.PassID) ([]hotspot.Session, error) {
-	open, err := t.findSessions("pass = ? AND state <> 'closed'", pass)
-	if err != nil {
-		return nil, err
-	}
-	var out []hotspot.Session
-	for _, s := range open {
-		out = append(out, s.Session)
-	}
-	// Not from the future either: after a clock was set back no promise may last.
-	err = t.rows("read reservations", "SELECT id, account, nas, username, mac, ip, at FROM permit WHERE pass = ? AND started = 0 AND at BETWEEN ? AND ?",
-		[]any{pass, millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))}, func(scan func(...any) error) error {
-			s := hotspot.Session{Pass: pass, State: hotspot.Reserved}
-			var mac, ip string
-			var at int64
-			if err := scan(&s.ID, &s.Account, &s.NAS, &s.Username, &mac, &ip, &at); err != nil {
-				return err
-			}
-			s.MAC, _ = hotspot.ParseMAC(mac)
-			s.IP, s.HeardAt = parseAddr(ip), fromMillis(at)
-			out = append(out, s)
-			return nil
-		})
-	return out, err
-}
-
-// permit stores what an Accept gives and completes the verdict.
-func (t *tx) permit(r hotspot.Request, v *hotspot.Verdict) error {
-	v.Permit = hotspot.PermitID(hotspot.NewID(t.now))
-	v.Class = make([]byte, tokenBytes)
-	rand.Read(v.Class)
-	ip := ""
-	if r.IP.IsValid() {
-		ip = r.IP.String()
-	}
-	// A device that logs in again replaces its own promise.
+// promise reserves a device's place; a device that logs in again replaces its
+// own promise. e.mu is held.
+func (e *entry) promise(r hotspot.Request, v hotspot.Verdict, now time.Time) {
 	if !r.MAC.IsZero() {
-		if _, err := t.exec("end reservation", "UPDATE permit SET started = 1 WHERE pass = ? AND mac = ? AND started = 0", v.Pass, r.MAC.String()); err != nil {
-			return err
-		}
+		e.withdraw(func(p *hotspot.Session) bool { return p.Pass == v.Pass && p.MAC == r.MAC })
 	}
-	if _, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-		v.Class, v.Permit, v.Account, v.Pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), ip, millis(t.now)); err != nil {
-		return err
+	if len(e.promises) >= promisesBound {
+		e.promises = e.promises[1:]
 	}
-	if !v.FirstUse {
+	e.promises = append(e.promises, hotspot.Session{ID: hotspot.SessionID(v.Permit), Permit: v.Permit, Account: v.Account, Pass: v.Pass, NAS: r.NAS,
+		AcctSessionID: r.AcctSessionID, Username: r.Username, MAC: r.MAC, IP: r.IP, HostIP: r.HostIP, Server: r.Server,
+		State: hotspot.Reserved, StartedAt: now, HeardAt: now})
+	e.lastAccept = now
+}
+
+// give completes an Accept: its Class, and what must be on disk before it leaves.
+func (db *DB) give(ctx context.Context, e *entry, r hotspot.Request, v *hotspot.Verdict, p permit) error {
+	v.Class = sealClass(db.classKey, p)
+	row := !db.nases.echoes(r.NAS) || v.Class == nil
+	if v.Class == nil {
+		v.Class = make([]byte, tokenBytes)
+		rand.Read(v.Class)
+	}
+	if !row && !v.FirstUse {
 		return nil
 	}
-	if _, err := t.exec("start pass", `INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download) VALUES (?, ?, ?, 0, '', 0, 0)
-		ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used WHERE first_used = 0`, v.Pass, v.Account, millis(t.now)); err != nil {
+	err := db.submit(ctx, &op{own: true, run: func(t *tx) error {
+		if row {
+			if err := t.storePermit(r, v.Class, p); err != nil {
+				return err
+			}
+		}
+		if v.FirstUse {
+			return t.firstUse(p)
+		}
+		return nil
+	}})
+	if err != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.withdraw(func(s *hotspot.Session) bool { return s.Permit == p.id })
+	}
+	return err
+}
+
+func (t *tx) storePermit(r hotspot.Request, class []byte, p permit) error {
+	_, err := t.exec("store permit", `INSERT INTO permit (token, id, account, pass, nas, acct_session_id, username, mac, ip, at, started)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+		class, p.id, p.account, p.pass, r.NAS, r.AcctSessionID, r.Username, r.MAC.String(), addrText(r.IP), millis(p.at))
+	return err
+}
+
+// firstUse starts a pass's clock, once.
+func (t *tx) firstUse(p permit) error {
+	row, err := t.passRow(p.pass)
+	if err != nil || !row.usage.FirstUsed.IsZero() {
 		return err
 	}
-	return t.event(wire.EventPassFirstUsed, wire.UsageBody{Pass: v.Pass, Account: v.Account, FirstUsed: t.now.UTC().Truncate(time.Millisecond)})
+	row.usage.FirstUsed = fromMillis(millis(p.at))
+	t.saveUsage(p.account, p.pass, row)
+	return t.event(wire.EventPassFirstUsed, wire.UsageBody{Pass: p.pass, Account: p.account, FirstUsed: row.usage.FirstUsed})
 }

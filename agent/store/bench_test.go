@@ -1,9 +1,13 @@
+//go:build unix
+
 package store
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,103 +15,184 @@ import (
 	"iwas/internal/wire"
 )
 
-// crowd is a site of n users with a session open each.
-func crowd(b *testing.B, n int) (*site, []hotspot.Verdict) {
+// crowd is a site of n users, whose NAS is known to echo Class. The first few are
+// warm: they logged in before, so that no first use is measured.
+func crowd(b *testing.B, n, warm int) (*site, []hotspot.Verdict) {
 	b.Helper()
 	s := newSite(b)
 	s.o.Now = nil
 	s.reopen()
+	sealed := s.cloud.seal("hello")
 	for i := range n {
-		s.cloud.guest(fmt.Sprint("u", i), "hello", hotspot.Limits{Devices: 2, Total: 1 << 50})
+		name := fmt.Sprint("u", i)
+		s.cloud.put(wire.DocAccount, "a-"+name, wire.AccountDoc{Kind: hotspot.User, Username: name, Password: sealed})
+		s.cloud.put(wire.DocPass, "p-"+name, wire.PassDoc{Account: hotspot.AccountID("a-" + name), PlanName: "Hour", SoldAt: noon,
+			Limits: wire.FromLimits(hotspot.Limits{Devices: 2, Total: 1 << 50, Time: 1000 * time.Hour, Clock: hotspot.Metered})})
 	}
 	for _, p := range s.cloud.snapshot("crowd", 1000) {
 		s.must(s.send(p))
 	}
-	verdicts := make([]hotspot.Verdict, min(n, 256))
-	for i := range verdicts {
-		verdicts[i] = s.mustLogin(fmt.Sprint("u", i), "hello", hotspot.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)})
-		a := s.record(hotspot.Start, verdicts[i], hotspot.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}, 0, 0, 0)
+	s.cloud.docs = nil
+	s.LearnNAS(hotspot.NASMemory{NAS: nas, EchoesClass: true})
+	verdicts := make([]hotspot.Verdict, warm)
+	many(b, warm, 64, func(i int) error {
+		v := s.mustLogin(fmt.Sprint("u", i), "hello", device(i))
+		verdicts[i] = v
+		a := s.record(hotspot.Start, v, device(i), 0, 0, 0)
 		a.At = time.Now()
-		s.account(a)
-	}
+		return s.Account(context.Background(), a)
+	})
 	return s, verdicts
 }
 
-// interims sends b.N durable Interim-Updates from some callers at once.
-func interims(b *testing.B, callers int) {
-	s, verdicts := crowd(b, 1000)
-	var n atomic.Int64
-	b.ResetTimer()
+func device(i int) hotspot.MAC { return hotspot.MAC{2, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)} }
+
+// many calls f n times, from some callers at once.
+func many(b *testing.B, n, callers int, f func(i int) error) {
+	b.Helper()
+	var next atomic.Int64
 	done := make(chan error, callers)
 	for range callers {
 		go func() {
 			for {
-				i := n.Add(1)
-				if i > int64(b.N) {
+				i := int(next.Add(1)) - 1
+				if i >= n {
 					done <- nil
 					return
 				}
-				g := int(i) % len(verdicts)
-				round := int(i)/len(verdicts) + 1
-				a := s.record(hotspot.Interim, verdicts[g], hotspot.MAC{2, 0, 0, 0, byte(g >> 8), byte(g)}, round*120, round*1000, round*9000)
+				if err := f(i); err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+	}
+	for range callers {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// measure runs f b.N times and reports the rate, and the CPU each took.
+func measure(b *testing.B, callers int, unit string, f func(i int) error) {
+	b.Helper()
+	before := cpu(b)
+	b.ResetTimer()
+	many(b, b.N, callers, f)
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), unit+"/s")
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+}
+
+// cpu is what this process used so far.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkAccount sends durable Interim-Updates.
+func BenchmarkAccount(b *testing.B) {
+	s, verdicts := crowd(b, 10_000, 10_000)
+	for _, callers := range []int{1, 64, 256} {
+		rounds := 0
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			first := rounds
+			rounds += b.N/len(verdicts) + 1
+			measure(b, callers, "records", func(i int) error {
+				g, round := i%len(verdicts), first+i/len(verdicts)+1
+				a := s.record(hotspot.Interim, verdicts[g], device(g), round*120+callers*1_000_000, round*1000+callers*100_000_000, round*9000+callers*100_000_000)
 				a.At = time.Now()
-				if err := s.Account(context.Background(), a); err != nil {
-					done <- err
-					return
-				}
-			}
-		}()
+				return s.Account(context.Background(), a)
+			})
+		})
 	}
-	for range callers {
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
-func BenchmarkAccount1(b *testing.B)   { interims(b, 1) }
-func BenchmarkAccount64(b *testing.B)  { interims(b, 64) }
-func BenchmarkAccount256(b *testing.B) { interims(b, 256) }
-
-// logins sends b.N Access-Requests from some callers at once.
-func logins(b *testing.B, callers int, password string) {
-	s, _ := crowd(b, 10_000)
-	var n atomic.Int64
-	b.ResetTimer()
-	done := make(chan error, callers)
-	for range callers {
-		go func() {
-			for {
-				i := n.Add(1)
-				if i > int64(b.N) {
-					done <- nil
-					return
+// BenchmarkCafe is the mix: each guest logs in, starts, reports twice, stops.
+func BenchmarkCafe(b *testing.B) {
+	s, _ := crowd(b, 10_000, 10_000)
+	for _, callers := range []int{32, 256} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			measure(b, callers, "guests", func(i int) error {
+				mac := device(1<<20 + i)
+				name := fmt.Sprint("u", i%10_000)
+				v, err := s.Authorize(context.Background(), hotspot.Request{NAS: nas, Username: name, MAC: mac, At: time.Now(),
+					AcctSessionID: "80000001", Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: "hello"}})
+				if err != nil || !v.Accept {
+					return fmt.Errorf("%s: %+v %w", name, v, err)
 				}
-				_, err := s.Authorize(context.Background(), hotspot.Request{NAS: nas, Username: fmt.Sprint("u", i%10_000), MAC: hotspot.MAC{2, 0, 0, 1, byte(i >> 8), byte(i)}, At: time.Now(),
-					AcctSessionID: "80000001", Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: hotspot.Password(password)}})
-				if err != nil {
-					done <- err
-					return
+				for n, kind := range []hotspot.AccountingKind{hotspot.Start, hotspot.Interim, hotspot.Interim, hotspot.Stop} {
+					a := s.record(kind, v, mac, n*60, n*1000, n*9000)
+					a.At = time.Now()
+					if err := s.Account(context.Background(), a); err != nil {
+						return err
+					}
 				}
-			}
-		}()
+				return nil
+			})
+			b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+		})
 	}
-	for range callers {
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "logins/s")
 }
 
-func BenchmarkAccept1(b *testing.B)  { logins(b, 1, "hello") }
-func BenchmarkAccept64(b *testing.B) { logins(b, 64, "hello") }
-func BenchmarkReject64(b *testing.B) { logins(b, 64, "wrong") }
+// BenchmarkLogin judges Access-Requests: of accounts at the desk (warm), of
+// accounts drawn from all of them (cold), with a wrong password, of nobody.
+func BenchmarkLogin(b *testing.B) {
+	for _, accounts := range []int{10_000, 1_000_000} {
+		if accounts > 10_000 && !*million {
+			continue
+		}
+		s, _ := crowd(b, accounts, 10_000)
+		for _, callers := range []int{1, 32, 256} {
+			ask := func(name string, password hotspot.Password, mac hotspot.MAC) error {
+				_, err := s.Authorize(context.Background(), hotspot.Request{NAS: nas, Username: name, MAC: mac, At: time.Now(),
+					AcctSessionID: "80000001", Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: password}})
+				return err
+			}
+			label := fmt.Sprintf("accounts=%d/callers=%d/", accounts, callers)
+			b.Run(label+"warm", func(b *testing.B) {
+				measure(b, callers, "logins", func(i int) error { return ask(fmt.Sprint("u", i%10_000), "hello", device(i%10_000)) })
+			})
+			b.Run(label+"cold", func(b *testing.B) {
+				measure(b, callers, "logins", func(i int) error {
+					return ask(fmt.Sprint("u", i*7919%accounts), "wrong", device(i))
+				})
+			})
+			b.Run(label+"nobody", func(b *testing.B) {
+				measure(b, callers, "logins", func(i int) error { return ask(fmt.Sprint("nobody", i), "wrong", device(i)) })
+			})
+		}
+	}
+}
+
+// BenchmarkOpen opens a store that was closed in good order.
+func BenchmarkOpen(b *testing.B) {
+	for _, accounts := range []int{10_000, 1_000_000} {
+		if accounts > 10_000 && !*million {
+			continue
+		}
+		s, _ := crowd(b, accounts, 1000)
+		b.Run(fmt.Sprint("accounts=", accounts), func(b *testing.B) {
+			for range b.N {
+				s.reopen()
+				if v := s.login("u1", "hello", device(1)); !v.Accept {
+					b.Fatalf("got %+v", v)
+				}
+			}
+		})
+	}
+}
+
+// million adds the sites of a million accounts, which take a minute to make.
+var million = flag.Bool("million", false, "benchmark a million accounts too")
 
 // BenchmarkLock is a lock from ApplyState to its commit, on 10,000 accounts.
 func BenchmarkLock(b *testing.B) {
-	s, _ := crowd(b, 10_000)
+	s, _ := crowd(b, 10_000, 256)
 	b.ResetTimer()
 	for i := range b.N {
 		s.cloud.changed, s.cloud.gone = nil, nil

@@ -102,6 +102,9 @@ func readAccount(d wire.Doc) (func(*tx) error, error) {
 	}
 	return func(t *tx) error {
 		t.refused = append(t.refused, hotspot.AccountID(d.ID)) // a changed password ends cached answers too
+		if err := t.renameAccount(d.ID, key); err != nil {
+			return err
+		}
 		_, err := t.exec("store account", "INSERT OR REPLACE INTO account (id, kind, username, login_key, password, note) VALUES (?, ?, ?, ?, ?, ?)",
 			d.ID, string(b.Kind), b.Username, key, b.Password, b.Note)
 		return err
@@ -128,6 +131,9 @@ func readPass(d wire.Doc) (func(*tx) error, error) {
 		b.ValidUntil = b.SoldAt.Add(limits.Validity)
 	}
 	return func(t *tx) error {
+		if err := t.refusePass(hotspot.PassID(d.ID)); err != nil {
+			return err
+		}
 		t.refused = append(t.refused, b.Account)
 		_, err := t.exec("store pass", "INSERT OR REPLACE INTO pass (id, account, plan, plan_name, limits, valid_from, valid_until, sold_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 			d.ID, b.Account, b.Plan, b.PlanName, string(text), millis(b.ValidFrom), millis(b.ValidUntil), millis(b.SoldAt))
@@ -173,21 +179,46 @@ func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
 		t.site = wire.SiteDoc{}
 	case wire.DocAccount:
 		t.refused = append(t.refused, hotspot.AccountID(ref.ID))
-		_, err = t.exec("remove account", "DELETE FROM account WHERE id = ?", ref.ID)
-	case wire.DocPass:
-		p, err := t.pass(hotspot.PassID(ref.ID))
-		if err != nil || p == nil {
+		if err := t.renameAccount(ref.ID, ""); err != nil {
 			return err
 		}
-		t.refused = append(t.refused, p.Account)
+		_, err = t.exec("remove account", "DELETE FROM account WHERE id = ?", ref.ID)
+	case wire.DocPass:
+		if err := t.refusePass(hotspot.PassID(ref.ID)); err != nil {
+			return err
+		}
 		_, err = t.exec("remove pass", "DELETE FROM pass WHERE id = ?", ref.ID)
 		return err
 	case wire.DocLock:
 		if keepLock {
 			return t.keepLock(hotspot.AccountID(ref.ID))
 		}
+		t.freed = append(t.freed, hotspot.AccountID(ref.ID))
 		// Also one kept without its document: a person has lifted it.
 		_, err = t.exec("remove lock", "DELETE FROM lock WHERE account = ?", ref.ID)
+	}
+	return err
+}
+
+// renameAccount takes note that the names of an account lead elsewhere from now
+// on: those it had, and the one of the key it gets.
+func (t *tx) renameAccount(id, key string) error {
+	var old string
+	_, err := t.row("read login key", "SELECT login_key FROM account WHERE id = ?", []any{id}, &old)
+	if err == nil && (old == "" || old != key) {
+		t.renamed = append(t.renamed, old, key)
+	}
+	return err
+}
+
+// refusePass ends what was decided for the account that a pass belongs to, before
+// its document changes.
+func (t *tx) refusePass(id hotspot.PassID) error {
+	t.forgetPass(id)
+	var account hotspot.AccountID
+	found, err := t.row("read pass's account", "SELECT account FROM pass WHERE id = ?", []any{id}, &account)
+	if found {
+		t.refused = append(t.refused, account)
 	}
 	return err
 }

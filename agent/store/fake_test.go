@@ -172,6 +172,20 @@ func (s *site) usage(id hotspot.PassID) (u hotspot.Usage) {
 	return u
 }
 
+// facts are those the next Access-Request of the name is judged by.
+func (s *site) facts(name string) (f hotspot.Facts) {
+	s.t.Helper()
+	decide := s.o.Decide
+	defer func() { s.DB.o.Decide = decide }()
+	s.DB.o.Decide = func(known hotspot.Facts, _ hotspot.Request) hotspot.Verdict {
+		f = known
+		return hotspot.Verdict{}
+	}
+	_, err := s.Authorize(context.Background(), hotspot.Request{NAS: nas, Username: name})
+	s.must(err)
+	return f
+}
+
 func (s *site) only() hotspot.Session {
 	s.t.Helper()
 	all, err := s.Sessions(s.t.Context())

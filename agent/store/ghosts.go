@@ -7,8 +7,14 @@ import (
 )
 
 // CloseGhosts closes sessions that a router's own list does not hold, and voids
-// reservations that no login came of. One that is closed already stays as it is.
+// reservations that no login came of. A session heard of since it stood in the
+// way of a login lives; one that is closed already stays as it is.
 func (db *DB) CloseGhosts(ctx context.Context, ids []hotspot.SessionID) error {
+	wanted := make(map[hotspot.SessionID]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	db.desk.withdrawAny(wanted)
 	return db.do(ctx, func(t *tx) error {
 		for _, id := range ids {
 			open, err := t.findSessions("id = ? AND state <> 'closed'", id)
@@ -16,12 +22,12 @@ func (db *DB) CloseGhosts(ctx context.Context, ids []hotspot.SessionID) error {
 				return err
 			}
 			for _, s := range open {
+				if at, judged := db.desk.heardWhenJudged(s.Account, id); judged && s.HeardAt.After(at) {
+					continue
+				}
 				if err := t.closeSession(s, causeGhost); err != nil {
 					return err
 				}
-			}
-			if _, err := t.exec("void reservation", "UPDATE permit SET started = 1 WHERE id = ? AND started = 0", id); err != nil {
-				return err
 			}
 		}
 		return nil

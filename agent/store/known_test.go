@@ -50,11 +50,7 @@ func TestGhostsAndVoidPromisesMakeRoom(t *testing.T) {
 	if refused.Accept {
 		t.Fatal("a third device of two was let in")
 	}
-	var seen hotspot.Facts
-	s.must(s.do(t.Context(), func(x *tx) (err error) {
-		seen, err = x.facts(hotspot.Request{Username: "bob"})
-		return err
-	}))
+	seen := s.facts("bob")
 	var ids []hotspot.SessionID
 	for _, f := range seen.Sessions {
 		if f.NAS != nas || f.Username != "bob" || f.MAC.IsZero() || f.HeardAt.IsZero() {

@@ -70,9 +70,9 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 				taken[s.MAC] = true
 				t.db.w.router.seen[s.ID] = at
 				if s.State == hotspot.Suspect {
-					if _, err := t.exec("session lives", "UPDATE session SET state = 'live' WHERE id = ?", s.ID); err != nil {
-						return err
-					}
+					before := s
+					s.State = hotspot.Live
+					t.save(s, &before)
 				}
 			case s.State == hotspot.Suspect && silent > 0, silent > ghostAfter:
 				if err := t.closeSession(s, causeGhost); err != nil {

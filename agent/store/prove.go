@@ -64,8 +64,8 @@ func (t *tx) closeProven(p hotspot.Proof) error {
 			}
 		}
 	}
-	_, err = t.exec("end reservations", "UPDATE permit SET started = 1 WHERE account = ? AND started = 0 AND at <= ?", p.Account, millis(began))
-	return err
+	t.db.desk.withdraw(p.Account, func(s *hotspot.Session) bool { return !s.StartedAt.After(began) })
+	return nil
 }
 
 // over reports whether a proof for its reason covers the session.

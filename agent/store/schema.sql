@@ -97,7 +97,6 @@ CREATE TABLE permit (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX permit_session ON permit (nas, acct_session_id, mac, at);
 CREATE INDEX permit_account ON permit (account, at);
-CREATE INDEX permit_reserved ON permit (pass) WHERE started = 0;
 
 CREATE TABLE session (
 	id              TEXT PRIMARY KEY,
@@ -123,7 +122,8 @@ CREATE TABLE session (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_unpermitted ON session (nas, acct_session_id, mac, started_at) WHERE permit IS NULL;
 CREATE INDEX session_open_pass ON session (pass) WHERE state <> 'closed';
-CREATE INDEX session_open_account ON session (account) WHERE state <> 'closed';
+CREATE INDEX session_account ON session (account, started_at);
+CREATE INDEX session_pass_ended ON session (pass, ended_at) WHERE state = 'closed';
 CREATE INDEX session_open_nas ON session (nas, mac) WHERE state <> 'closed';
 CREATE INDEX session_ended ON session (ended_at) WHERE state = 'closed';
 
@@ -145,7 +145,15 @@ CREATE TABLE reject (
 	username TEXT    NOT NULL,
 	mac      TEXT    NOT NULL,
 	reason   TEXT    NOT NULL,
-	message  TEXT    NOT NULL,
-	account  TEXT    NOT NULL,
-	detail   TEXT    NOT NULL DEFAULT ''
+	message  TEXT    NOT NULL, -- as the guest read it
+	detail   TEXT    NOT NULL, -- for staff; '' when the message says it all
+	account  TEXT    NOT NULL
 ) STRICT;
+
+-- What is known of the routers.
+CREATE TABLE nas (
+	id             TEXT PRIMARY KEY,
+	signs_requests INTEGER NOT NULL, -- sent a valid Message-Authenticator in an Access-Request
+	signs_replies  INTEGER NOT NULL, -- sent one in an answer to Disconnect- or CoA-Request
+	echoes_class   INTEGER NOT NULL  -- sent a Class back in accounting
+) STRICT, WITHOUT ROWID;

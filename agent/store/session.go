@@ -59,27 +59,6 @@ func (t *tx) findSessions(where string, args ...any) (found []session, err error
 	return found, err
 }
 
-func (t *tx) insertSession(s session) error {
-	_, err := t.exec("insert session", `INSERT INTO session (id, permit, account, pass, nas, acct_session_id, username, mac, ip, host_ip, server, state,
-		started_at, heard_at, ended_at, time_ms, upload, download, cause, stopped) VALUES (?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.ID, s.Permit, s.Account, s.Pass, s.NAS, s.AcctSessionID, s.Username, s.MAC.String(), addrText(s.IP), addrText(s.HostIP), s.Server, string(s.State),
-		millis(s.StartedAt), millis(s.HeardAt), millis(s.EndedAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.Cause, s.stopped)
-	return err
-}
-
-// updateSession stores what a record can change. An Interim-Update leaves the
-// state alone, and then no index is touched.
-func (t *tx) updateSession(s, before session) error {
-	_, err := t.exec("update session", "UPDATE session SET username = ?, ip = ?, host_ip = ?, server = ?, heard_at = ?, time_ms = ?, upload = ?, download = ? WHERE id = ?",
-		s.Username, addrText(s.IP), addrText(s.HostIP), s.Server, millis(s.HeardAt), s.Time.Milliseconds(), int64(s.Upload), int64(s.Download), s.ID)
-	if err != nil || s.State == before.State && s.stopped == before.stopped {
-		return err
-	}
-	_, err = t.exec("update session's state", "UPDATE session SET state = ?, ended_at = ?, cause = ?, stopped = ? WHERE id = ?",
-		string(s.State), millis(s.EndedAt), s.Cause, s.stopped, s.ID)
-	return err
-}
-
 // addrText is how addresses are stored; an invalid one is "".
 func addrText(a netip.Addr) string {
 	if !a.IsValid() {
@@ -104,8 +83,6 @@ func (t *tx) closeSession(s session, cause string) error {
 	if cause == causeGhost || cause == causeSilent {
 		s.EndedAt = s.HeardAt // the last moment it is known to have lived
 	}
-	if err := t.updateSession(s, before); err != nil {
-		return err
-	}
+	t.save(s, &before)
 	return t.event(wire.EventSessionStopped, wire.FromSession(s.Session))
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
@@ -32,8 +33,8 @@ type Options struct {
 	Path string
 	Key  *secret.Key // opens the passwords inside account documents
 
-	// Decide judges an Access-Request from the facts. It runs in the writer and
-	// must be quick and pure.
+	// Decide judges an Access-Request from the facts. It runs while the account
+	// is held, and must be quick and pure; the facts are not its to change.
 	Decide func(hotspot.Facts, hotspot.Request) hotspot.Verdict
 	// Off says why an account with this pass and lock may not be online, or "".
 	Off func(*hotspot.Pass, *hotspot.Lock, time.Time) hotspot.OffReason
@@ -56,8 +57,18 @@ type DB struct {
 	stopped chan struct{}
 	closing sync.Once
 
-	mu       sync.Mutex // guards watchers
+	desk      *desk
+	site      atomic.Pointer[siteFacts]
+	committed atomic.Uint64 // serial of the newest operation whose outcome everybody sees
+	classKey  []byte        // authenticates what travels as Class
+	nases     nases
+	opened    time.Time // Accepts of before are not remembered
+
+	mu       sync.Mutex // guards what follows
 	watchers map[chan struct{}]struct{}
+	lookers  map[chan struct{}]struct{}
+	reads    map[string]*sql.Stmt // of the readers, by text
+	rejects  []hotspot.Reject     // not yet written
 
 	w writerState // touched by the writer goroutine only
 }
@@ -86,7 +97,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
-	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")")
+	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-8000)")
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +105,16 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := migrate(ctx, write); err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	read, err := open(o.Path, "", "query_only(1)")
+	read, err := open(o.Path, "", "query_only(1)", "cache_size(-2000)")
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
 	read.SetMaxOpenConns(readers)
-	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound),
-		stop: make(chan struct{}), stopped: make(chan struct{}), watchers: map[chan struct{}]struct{}{}}
+	read.SetMaxIdleConns(readers)
+	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
+		desk: newDesk(), classKey: o.Key.Derive("class v1"), opened: o.Now(),
+		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
+		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
@@ -131,7 +145,7 @@ func create(path string) error {
 func open(path, query string, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{}
 	for _, p := range append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)", "temp_store(memory)",
-		"cache_size(-8000)", "journal_size_limit(67108864)"}, pragmas...) {
+		"journal_size_limit(67108864)"}, pragmas...) {
 		q.Add("_pragma", p)
 	}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
@@ -158,22 +172,29 @@ func (db *DB) Close() error {
 
 // Changed returns a channel that ticks after commits that others care about: a
 // new event, a lock, a new revision. Capacity one: a burst is one tick.
-func (db *DB) Changed() (ticks <-chan struct{}, cancel func()) {
+func (db *DB) Changed() (ticks <-chan struct{}, cancel func()) { return db.watch(db.watchers) }
+
+// Wanted returns a channel that ticks after commits that may change who must be
+// off: a lock set or lifted, a pass used up or taken away, a session that began
+// or ended under a lock.
+func (db *DB) Wanted() (ticks <-chan struct{}, cancel func()) { return db.watch(db.lookers) }
+
+func (db *DB) watch(bells map[chan struct{}]struct{}) (ticks <-chan struct{}, cancel func()) {
 	c := make(chan struct{}, 1)
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.watchers[c] = struct{}{}
+	bells[c] = struct{}{}
 	return c, func() {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		delete(db.watchers, c)
+		delete(bells, c)
 	}
 }
 
-func (db *DB) tick() {
+func (db *DB) tick(bells map[chan struct{}]struct{}) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for c := range db.watchers {
+	for c := range bells {
 		select {
 		case c <- struct{}{}:
 		default:

@@ -50,19 +50,17 @@ func (w *Sweeper) Serve(ctx context.Context) error {
 	}
 }
 
-// Sweep closes sessions nobody can confirm, ends reservations, and drops what is
-// past keeping. It is meant to run every few seconds.
+// Sweep closes sessions nobody can confirm, and drops what is past keeping. It is meant to run every few seconds.
 func (db *DB) Sweep(ctx context.Context) error {
 	return db.do(ctx, func(t *tx) error {
 		if err := t.closeSilent(); err != nil {
 			return err
 		}
-		if _, err := t.exec("end reservations", "UPDATE permit SET started = 1 WHERE started = 0 AND at NOT BETWEEN ? AND ?",
-			millis(t.now.Add(-reservationTime)), millis(t.now.Add(reservationTime))); err != nil {
-			return err
-		}
 		if v := &t.db.w.router; v.sweptAt.IsZero() || t.now.Sub(v.sweptAt).Abs() >= housekeeping {
 			v.sweptAt = t.now
+			if err := t.settle(); err != nil { // what was closed just now
+				return err
+			}
 			return t.dropOld()
 		}
 		return nil

@@ -124,7 +124,9 @@ func (db *DB) overdueTargets(ctx context.Context, now time.Time, add func(target
 }
 
 // complete adds names, devices, the newest Accept, and the sessions to end:
-// those open, and those promised by an Accept whose Start has not come.
+// those open, and those promised by an Accept whose Start has not come. An
+// Accept that left just before this program began is not remembered: the
+// beginning stands for it.
 func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 	names, macs := map[string]bool{}, map[hotspot.MAC]bool{}
 	note := func(name string, mac hotspot.MAC) {
@@ -165,32 +167,48 @@ func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return db.query(ctx, "read permits", `SELECT id, pass, nas, acct_session_id, username, mac, ip, at, started FROM permit WHERE account = ? ORDER BY at DESC LIMIT 100`,
-		[]any{t.Account}, func(scan func(...any) error) error {
-			s, started, err := scanPermit(scan)
-			if err != nil || t.passes != nil && !t.passes[s.Pass] {
+	if err := db.everyDevice(ctx, t, note); err != nil {
+		return err
+	}
+	promised, newest := db.desk.promised(t.Account, now)
+	for _, s := range promised {
+		if t.passes == nil || t.passes[s.Pass] {
+			note(s.Username, s.MAC)
+			t.Sessions = append(t.Sessions, s)
+		}
+	}
+	for _, at := range []time.Time{newest, db.opened} {
+		if at.After(t.LastAccept) {
+			t.LastAccept = at
+		}
+	}
+	return nil
+}
+
+// everyDevice notes the names and devices of an account's past sessions and
+// stored permits, the newest of each.
+func (db *DB) everyDevice(ctx context.Context, t *target, note func(string, hotspot.MAC)) error {
+	for _, text := range [...]string{
+		"SELECT pass, username, mac, 0 FROM session WHERE account = ? ORDER BY started_at DESC LIMIT 100",
+		"SELECT pass, username, mac, at FROM permit WHERE account = ? ORDER BY at DESC LIMIT 100",
+	} {
+		err := db.query(ctx, "read devices", text, []any{t.Account}, func(scan func(...any) error) error {
+			var pass hotspot.PassID
+			var name, text string
+			var at int64
+			if err := scan(&pass, &name, &text, &at); err != nil || t.passes != nil && !t.passes[pass] {
 				return err
 			}
-			s.Account = t.Account
-			note(s.Username, s.MAC)
-			if s.StartedAt.After(t.LastAccept) {
-				t.LastAccept = s.StartedAt
-			}
-			if age := now.Sub(s.StartedAt); !started && age < reservationTime && age > -reservationTime {
-				t.Sessions = append(t.Sessions, s)
+			mac, _ := hotspot.ParseMAC(text)
+			note(name, mac)
+			if at := fromMillis(at); at.After(t.LastAccept) {
+				t.LastAccept = at
 			}
 			return nil
 		})
-}
-
-// scanPermit reads a permit as the session it promises: id, pass, nas,
-// acct_session_id, username, mac, ip, at, started.
-func scanPermit(scan func(...any) error) (s hotspot.Session, started bool, err error) {
-	var mac, ip string
-	var at int64
-	err = scan(&s.Permit, &s.Pass, &s.NAS, &s.AcctSessionID, &s.Username, &mac, &ip, &at, &started)
-	s.State, s.StartedAt = hotspot.Reserved, fromMillis(at)
-	s.MAC, _ = hotspot.ParseMAC(mac)
-	s.IP = parseAddr(ip)
-	return s, started, err
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

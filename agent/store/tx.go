@@ -32,7 +32,24 @@ type tx struct {
 	tick     bool                // somebody outside should look
 	refused  []hotspot.AccountID // by the operations so far
 	refusals []refusal
+	freed    []hotspot.AccountID // for the better: no cache need be told, the desk must
+	renamed  []string            // login keys that lead elsewhere now
+	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
+
+	// What is in work and not yet in SQL, or not yet at the desk.
+	owed    owed
+	changes map[hotspot.SessionID]*change
+	permits map[hotspot.PermitID]*change
+	order   []*change
+	used    map[hotspot.PassID]*useChange
+	loose   map[hotspot.PassID]bool // passes outside of work with a changed session
+}
+
+func (db *DB) newTx() *tx {
+	return &tx{db: db, ctx: context.Background(), // a commit is never cut short by one caller
+		now: db.o.Now(), mark: db.w.mark, site: db.w.site,
+		changes: map[hotspot.SessionID]*change{}, permits: map[hotspot.PermitID]*change{}, used: map[hotspot.PassID]*useChange{}, loose: map[hotspot.PassID]bool{}}
 }
 
 // refusal names accounts whose cached Accepts end with an operation.
@@ -105,7 +122,32 @@ func (t *tx) rows(what, text string, args []any, each func(scan func(...any) err
 
 // query reads on the readers' connections.
 func (db *DB) query(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
-	return readRows(what, each)(db.read.QueryContext(ctx, text, args...))
+	s, err := db.prepared(ctx, text)
+	if err != nil {
+		return sqlFault(what, err)
+	}
+	return readRows(what, each)(s.QueryContext(ctx, args...))
+}
+
+// prepared returns the readers' statement of a text that never changes.
+func (db *DB) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	db.mu.Lock()
+	s := db.reads[text]
+	db.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := db.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if first := db.reads[text]; first != nil {
+		return first, s.Close()
+	}
+	db.reads[text] = s
+	return s, nil
 }
 
 func readRows(what string, each func(func(...any) error) error) func(*sql.Rows, error) error {
@@ -125,6 +167,9 @@ func readRows(what string, each func(func(...any) error) error) func(*sql.Rows, 
 
 // atomically undoes what f did when it fails, without ending the batch.
 func (t *tx) atomically(f func() error) error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	before := *t
 	if err := t.control("SAVEPOINT one"); err != nil {
 		return sqlFault("savepoint", err)
@@ -190,10 +235,9 @@ func (t *tx) event(kind wire.EventKind, body any) error {
 // append gives an event the next number and its place in the chain.
 func (t *tx) append(e wire.Event) error {
 	chain := wire.NextChain(t.mark.lastChain, e)
-	if _, err := t.exec("append event", "INSERT INTO event (seq, id, kind, at, body, chain) VALUES (?, ?, ?, ?, ?, ?)",
-		t.mark.lastSeq+1, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), chain); err != nil {
-		return err
-	}
 	t.mark.lastSeq, t.mark.lastChain, t.tick = t.mark.lastSeq+1, chain, true
+	t.owed.events = append(t.owed.events, numberedEvent{e, t.mark.lastSeq, chain})
+	t.writes++
+	t.dirty = true
 	return nil
 }

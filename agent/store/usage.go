@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
@@ -28,55 +27,40 @@ const (
 // for the stretch [event - growth of Acct-Session-Time, event], and adds what of
 // it no other device's record covered yet. A device that was alone adds exactly
 // its growth, whatever our clock did.
+//
+// A record that uses the pass up marks the account refused in this same commit,
+// and the commit wakes who puts it off. So what can be had beyond an allowance
+// is what the devices on did since their last record, at most one interim
+// interval each, and the moments a Disconnect takes. A router that keeps the
+// limits of the Accept itself (Session-Timeout, the octet limits) leaves less.
 func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, error) {
-	u, counted, p, err := t.usage(s.Pass)
+	row, err := t.passRow(s.Pass)
 	if err != nil {
 		return nil, err
 	}
+	u, counted := row.usage, row.counted
 	if u.FirstUsed.IsZero() {
-		u.FirstUsed = s.StartedAt
+		u.FirstUsed = fromMillis(millis(s.StartedAt))
 	}
-	old := u
-
-	grown := (s.Time - before.Time).Milliseconds()
-	var known stretches
-	if grown > 0 {
-		alone, err := t.alone(s, event.Add(before.Time-s.Time))
+	if grown := (s.Time - before.Time).Milliseconds(); grown > 0 {
+		alone, err := t.alone(s.Pass, row, s.ID, event.Add(before.Time-s.Time))
 		if err != nil {
 			return nil, err
 		}
-		if !alone {
-			if err := known.parse(counted); err != nil {
-				return nil, fault.New(fault.Damaged, "store: counted time of pass "+string(s.Pass), err)
-			}
-			if n := len(known); n > 0 && known[n-1][1] > millis(t.now.Add(clockSlack)) {
-				known = nil
-			}
+		if n := len(counted); alone || n > 0 && counted[n-1][1] > millis(t.now.Add(clockSlack)) {
+			counted = nil
 		}
-		u.Time += time.Duration(known.add(millis(event)-grown, millis(event))) * time.Millisecond
-		counted = known.String()
+		u.Time += time.Duration(counted.add(millis(event)-grown, millis(event))) * time.Millisecond
 	}
 	u.Upload = u.Upload.Add(s.Upload - before.Upload)
 	u.Download = u.Download.Add(s.Download - before.Download)
-	if _, err := t.exec("save usage", `INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used, time_ms = excluded.time_ms, counted = excluded.counted,
-		upload = excluded.upload, download = excluded.download`, s.Pass, s.Account, millis(u.FirstUsed), u.Time.Milliseconds(), counted, int64(u.Upload), int64(u.Download)); err != nil {
-		return nil, err
+	if row.doc != nil && t.off(*row.doc, row.usage) == "" && t.off(*row.doc, u) != "" {
+		t.refused = append(t.refused, s.Account)
 	}
-	if p != nil && t.off(*p, old) == "" && t.off(*p, u) != "" {
-		t.refused = append(t.refused, s.Account) // this record used the pass up
-	}
+	row.usage, row.counted = u, counted
+	t.saveUsage(s.Account, s.Pass, row)
 	return &wire.UsageBody{Pass: s.Pass, Account: s.Account, FirstUsed: u.FirstUsed, TimeMS: u.Time.Milliseconds(),
 		Upload: uint64(u.Upload), Download: uint64(u.Download)}, nil
-}
-
-// alone reports whether no other device of the pass was on since begin.
-func (t *tx) alone(s hotspot.Session, begin time.Time) (bool, error) {
-	var others int
-	_, err := t.row("count devices", `SELECT (SELECT COUNT(*) FROM session WHERE pass = ?1 AND id <> ?2 AND state <> 'closed')
-		+ (SELECT COUNT(*) FROM session INDEXED BY session_ended WHERE state = 'closed' AND ended_at > ?3 AND pass = ?1 AND id <> ?2)`,
-		[]any{s.Pass, s.ID, millis(begin)}, &others)
-	return others == 0, err
 }
 
 // off says why a pass may not be online after this use.

@@ -17,6 +17,7 @@ import (
 type op struct {
 	ctx  context.Context
 	run  func(*tx) error
+	own  bool // reads and writes sessions, usage and events through tx's work only; for all others SQL is brought up to date first
 	err  error
 	done chan struct{} // nil when nobody waits
 }
@@ -32,8 +33,10 @@ type writerState struct {
 	serial uint64 // of the newest operation
 	mark   mark   // as committed
 	site   wire.SiteDoc
-	clear  map[string]hotspot.Password // opened passwords by their sealed form; bounded
 	router routerView
+	work   work
+	args   []any     // for one statement; kept for its room
+	fresh  []*change // likewise
 }
 
 // start takes the writer's connection and reads where the store stands.
@@ -42,8 +45,8 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return sqlFault("open", err)
 	}
-	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, clear: map[string]hotspot.Password{}, router: newRouterView(db.o.Now())}
-	first := &op{ctx: ctx, run: func(t *tx) error { return t.loadMark() }}
+	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}}
+	first := &op{ctx: ctx, run: func(t *tx) error { return errors.Join(t.loadMark(), t.loadNASes()) }}
 	db.commit([]*op{first})
 	if first.err != nil {
 		return errors.Join(first.err, conn.Close())
@@ -113,18 +116,19 @@ func (db *DB) commit(batch []*op) {
 // it wrote, and all was rolled back; one that failed before it wrote has its own
 // error, and the batch goes on.
 func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
-	t := &tx{db: db, ctx: context.Background(), // a commit is never cut short by one caller
-		now: db.o.Now(), mark: db.w.mark, site: db.w.site}
+	t := db.newTx()
 	if err := t.control("BEGIN IMMEDIATE"); err != nil {
 		return false, sqlFault("begin", err)
 	}
 	defer func() {
 		if spoilt || err != nil {
+			t.undo()
 			// SQLite may have rolled back itself: "no transaction is active".
 			if rollback := t.control("ROLLBACK"); rollback != nil {
 				db.o.Log.Debug("rollback", "err", rollback)
 			}
 		}
+		t.overtake()
 	}()
 	for _, o := range batch {
 		if o.ctx.Err() != nil {
@@ -133,6 +137,11 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 		}
 		db.w.serial++
 		t.serial = db.w.serial
+		if !o.own {
+			if err := t.settle(); err != nil {
+				return true, err
+			}
+		}
 		wrote, refused := t.writes, len(t.refused)
 		if o.err = t.run(o.run); o.err != nil {
 			if t.writes != wrote {
@@ -147,14 +156,18 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 	return false, t.finish()
 }
 
-// finish tells the caches who is refused from now on, commits, and wakes the
-// watchers.
+// finish writes what is owed, takes from desk and caches whoever is refused from
+// now on, commits, and wakes the watchers.
 func (t *tx) finish() error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	if t.dirty {
 		if err := t.saveMark(); err != nil {
 			return err
 		}
 	}
+	t.dropFacts()
 	if t.db.o.BeforeRefusal != nil {
 		for _, r := range t.refusals {
 			t.db.o.BeforeRefusal(r.accounts, r.serial)
@@ -163,11 +176,37 @@ func (t *tx) finish() error {
 	if err := t.control("COMMIT"); err != nil {
 		return sqlFault("commit", err)
 	}
+	if t.db.w.site != t.site || t.db.site.Load() == nil {
+		t.db.site.Store(t.db.siteFactsOf(t.site))
+	}
 	t.db.w.mark, t.db.w.site = t.mark, t.site
+	t.db.nases.remember(t.learnt)
+	look := t.publish() || len(t.refusals) > 0 || len(t.freed) > 0
 	if t.tick {
-		t.db.tick()
+		t.db.tick(t.db.watchers)
+	}
+	if look {
+		t.db.tick(t.db.lookers)
 	}
 	return nil
+}
+
+// overtake ends a transaction, whatever came of it. What a reader took to the
+// desk between finish's dropFacts and COMMIT is of before: it goes too. Only
+// then may Accepts carry the serials of this transaction.
+func (t *tx) overtake() {
+	t.dropFacts()
+	t.db.committed.Store(t.db.w.serial)
+	t.db.w.work.trim()
+}
+
+// dropFacts takes from the desk what this transaction changes there.
+func (t *tx) dropFacts() {
+	for _, r := range t.refusals {
+		t.db.desk.drop(r.accounts)
+	}
+	t.db.desk.drop(t.freed)
+	t.db.desk.rename(t.renamed)
 }
 
 // run calls f; a panic costs that operation only.
@@ -181,11 +220,16 @@ func (t *tx) run(f func(*tx) error) (err error) {
 	return f(t)
 }
 
-// do runs f in the writer and returns after its commit. Once f is queued the
-// caller waits for the outcome whatever its context says: a commit has no
-// "perhaps".
+// do runs f in the writer and returns after its commit.
 func (db *DB) do(ctx context.Context, f func(*tx) error) error {
-	o := &op{ctx: ctx, run: f, done: make(chan struct{})}
+	return db.submit(ctx, &op{run: f})
+}
+
+// submit runs an operation in the writer and returns after its commit. Once it
+// is queued the caller waits for the outcome whatever its context says: a commit
+// has no "perhaps".
+func (db *DB) submit(ctx context.Context, o *op) error {
+	o.ctx, o.done = ctx, make(chan struct{})
 	select {
 	case db.ops <- o:
 	case <-ctx.Done():

@@ -52,7 +52,7 @@ func (a *agent) Prepare(ctx context.Context, dir, state string, accounts int) (e
 	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(sharedSecret+"\n"), 0o600); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("version = 1\nstate_dir = %q\n[radius]\nauth = [%q]\nacct = [%q]\n[status]\nlisten = %q\n[[nas]]\nid = \"router\"\nname = \"MikroTik\"\naddress = \"127.0.0.1\"\nsecret_file = \"secret\"\nrequire_message_authenticator = true\n",
+	config := fmt.Sprintf("version = 1\nstate_dir = %q\n[radius]\nauth = [%q]\nacct = [%q]\n[status]\nlisten = %q\n[[nas]]\nid = \"router\"\nname = \"MikroTik\"\naddress = \"127.0.0.1\"\nsecret_file = \"secret\"\nmessage_authenticator = \"require\"\n",
 		state, a.doors[0], a.doors[1], page)
 	if err := os.WriteFile(filepath.Join(dir, "agent.toml"), []byte(config), 0o600); err != nil {
 		return err

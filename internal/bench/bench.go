@@ -56,9 +56,9 @@ var parts = []part{
 	{"radius", "10,000 accounts, every policy on, Message-Authenticator both ways", (*run).radius},
 	{"fsync", "durable accounting where a flush of the disk takes 1 ms", (*run).fsync},
 	{"storm", "500 guests come back after a router's reboot, 300 writes a second (target: 2 s, nobody times out)", (*run).storm},
-	{"growth", "as accounts grow (targets: first answer in 100 ms at 10 k, 300 ms at 1 M; p99 at 1 M at most 1.5 × that at 10 k)", (*run).growth},
 	{"kill", "kill -9 at random moments under accounting load (target: none missing, byte counts right)", (*run).kill},
 	{"power", "power cuts under accounting load (target: none missing; without syncing some are, so the test can tell)", (*run).power},
+	{"growth", "as accounts grow (targets: first answer in 100 ms at 10 k, 300 ms at 1 M; p99 at 1 M at most 1.5 × that at 10 k)", (*run).growth},
 }
 
 // Run measures and prints. A part that cannot run here says why and is left out;
@@ -82,6 +82,8 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("there is no part %q; there are %s", name, names())
 		}
 	}
+	r.say("FR is Debian's FreeRADIUS: with users in files, read into memory at its start; in SQLite; in PostgreSQL.")
+	r.say("%d processors, shared with the load generator; load average before anything began: %s.\n", runtime.NumCPU(), loadAverage())
 	for _, p := range parts {
 		if len(o.Parts) > 0 && !slices.Contains(o.Parts, p.name) {
 			continue
@@ -94,9 +96,19 @@ func Run(ctx context.Context, o Options) (err error) {
 			}
 			r.say("not measured: %v", err)
 		}
-		r.say("   (%s)\n", time.Since(began).Round(time.Second))
+		r.say("   (%s; load average after it: %s)\n", time.Since(began).Round(time.Second), loadAverage())
 	}
 	return nil
+}
+
+// loadAverage of the last minute says how much of the machine others took.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 func names() string {

@@ -22,7 +22,7 @@ import (
 type backend string
 
 const (
-	inFiles    backend = "files in memory"
+	inFiles    backend = "files"
 	inSQLite   backend = "SQLite"
 	inPostgres backend = "PostgreSQL"
 )
@@ -46,7 +46,7 @@ type freeRADIUS struct {
 	firstReply time.Duration // process start → first answer
 }
 
-func (f *freeRADIUS) Name() string                       { return "FreeRADIUS + " + string(f.in) }
+func (f *freeRADIUS) Name() string                       { return "FR+" + string(f.in) }
 func (f *freeRADIUS) Doors() (auth, acct netip.AddrPort) { return f.doors[0], f.doors[1] }
 func (f *freeRADIUS) PIDs() []int {
 	pids := []int{f.proc.pid()}

@@ -17,6 +17,7 @@ func (r *run) growth(ctx context.Context) error {
 		sizes = sizes[:3]
 	}
 	t := table{{"accounts", "server", "start → first answer", "p99 of PAP at 32", "rate", "peak memory"}}
+	defer func() { t.print(r.Out) }() // what was measured before something went wrong counts
 	for _, n := range sizes {
 		for _, s := range []server{&agent{programs: r.Programs}, &freeRADIUS{in: inSQLite}} {
 			if _, peer := s.(*freeRADIUS); peer && (n < 10_000 || n > 100_000) {
@@ -29,7 +30,6 @@ func (r *run) growth(ctx context.Context) error {
 			t.row(row...)
 		}
 	}
-	t.print(r.Out)
 	return nil
 }
 

@@ -224,7 +224,7 @@ var (
 
 // verify checks a reply to request, whose identifier the caller matched, and
 // says what was wrong first. It writes into b and restores it.
-func (s *signer) verify(b, request []byte, k Kind, unsigned bool) (r reply, err error) {
+func (s *signer) verify(b, request []byte, k Kind) (r reply, err error) {
 	if len(b) < 20 {
 		return r, errShort
 	}
@@ -257,7 +257,7 @@ func (s *signer) verify(b, request []byte, k Kind, unsigned bool) (r reply, err 
 		at += int(b[at+1])
 	}
 	switch {
-	case signature == nil && k.login() && !unsigned:
+	case signature == nil && k.login():
 		err = cmp.Or(err, errNoMA)
 	case signature != nil && !s.signed(b, request, signature):
 		err = cmp.Or(err, errMA)

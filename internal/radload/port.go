@@ -250,7 +250,7 @@ func (p *port) take(b []byte, from net.Addr, now time.Time) {
 		}
 		return
 	}
-	r, err := p.sign.verify(b, f.packet, f.kind, p.o.Unsigned)
+	r, err := p.sign.verify(b, f.packet, f.kind)
 	if err != nil && !p.o.Echo {
 		p.wrong(err)
 		return

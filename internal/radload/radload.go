@@ -58,9 +58,8 @@ type Options struct {
 	Resend time.Duration // after so long without an answer the same bytes go again; 0 is 1 s (facts.md §4)
 	Tries  int           // sends in all before a request is lost; 0 is 3
 
-	Unsigned bool         // replies to logins may lack Message-Authenticator
-	Echo     bool         // the server sends requests back as they are: the work of verifying is done, its outcome ignored
-	Acked    func(Record) // told of every acknowledged Accounting-Request, from several goroutines; nil for nobody
+	Echo  bool         // the server sends requests back as they are: the work of verifying is done, its outcome ignored
+	Acked func(Record) // told of every acknowledged Accounting-Request, from several goroutines; nil for nobody
 }
 
 // Record is one acknowledged Accounting-Request.

@@ -3,7 +3,9 @@
 package secret
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -53,6 +55,16 @@ func Random(n int) Value {
 // Key opens what was sealed to its public half (X25519, NaCl sealed box).
 type Key struct {
 	public, private [32]byte
+}
+
+// Derive returns 32 octets for a purpose of its own, which say nothing about the
+// key or about another purpose's (HKDF-SHA256, RFC 5869).
+func (k *Key) Derive(purpose string) []byte {
+	out, err := hkdf.Key(sha256.New, k.private[:], nil, "iwas "+purpose, sha256.Size)
+	if err != nil {
+		panic(err) // only for lengths beyond 255 hashes
+	}
+	return out
 }
 
 // PublicKey seals for one machine.

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"iwas/internal/hotspot"
+)
+
+// A Class carries its permit with it, so that an Accept needs no row and a
+// record no look-up. RouterOS sends back what it was given, octet for octet
+// (RFC 2865 §5.25):
+//
+//	version        1 octet, classVersion
+//	time           6 octets, Unix milliseconds of the Accept
+//	permit, account, pass, NAS   each a length octet and its text
+//	authenticator  16 octets: HMAC-SHA256 over all before it, cut short
+//	               (RFC 2104 §5 allows half), by a key of this box
+//
+// The octets before the authenticator are readable to whoever sees the packet;
+// they hold identifiers only. Tokens of 16 random octets are of versions before
+// and of permits that do not fit; they lead to a row of the permit table.
+const (
+	classVersion   = 1
+	classBound     = 253 // of one attribute (RFC 2865 §5)
+	classMACOctets = sha256.Size / 2
+)
+
+// permit is what accounting must know of one Access-Accept. The zero value is
+// none.
+type permit struct {
+	id      hotspot.PermitID
+	account hotspot.AccountID
+	pass    hotspot.PassID
+	nas     hotspot.NASID
+	at      time.Time
+}
+
+// sealClass returns the permit as Class, or nil when it does not fit.
+func sealClass(key []byte, p permit) []byte {
+	b := append(make([]byte, 0, 128), classVersion)
+	b = append(b, binary.BigEndian.AppendUint64(nil, uint64(millis(p.at)))[2:]...)
+	for _, s := range [...]string{string(p.id), string(p.account), string(p.pass), string(p.nas)} {
+		if len(s) > 255 {
+			return nil
+		}
+		b = append(append(b, byte(len(s))), s...)
+	}
+	b = append(b, classMAC(key, b)...)
+	if len(b) > classBound || len(b) == tokenBytes {
+		return nil
+	}
+	return b
+}
+
+// openClass reads what sealClass wrote. ok is false for anything else: cut
+// short, of another box, forged.
+func openClass(key, class []byte) (p permit, ok bool) {
+	n := len(class) - classMACOctets
+	if n < 7 || class[0] != classVersion || !hmac.Equal(classMAC(key, class[:n]), class[n:]) {
+		return permit{}, false
+	}
+	var ms [8]byte
+	copy(ms[2:], class[1:7])
+	p.at = fromMillis(int64(binary.BigEndian.Uint64(ms[:])))
+	rest := class[7:n]
+	var texts [4]string
+	for i := range texts {
+		if len(rest) == 0 || len(rest) <= int(rest[0]) {
+			return permit{}, false
+		}
+		texts[i], rest = string(rest[1:1+rest[0]]), rest[1+rest[0]:]
+	}
+	p.id, p.account, p.pass, p.nas = hotspot.PermitID(texts[0]), hotspot.AccountID(texts[1]), hotspot.PassID(texts[2]), hotspot.NASID(texts[3])
+	return p, len(rest) == 0
+}
+
+func classMAC(key, b []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(b)
+	return h.Sum(make([]byte, 0, sha256.Size))[:classMACOctets]
+}
+
+// rowPermit finds the permit that has a row: by its token, echoed as Class, else
+// by what the Access-Request said (design.md §3, "Permit").
+func (t *tx) rowPermit(class []byte, nas hotspot.NASID, id hotspot.AcctSessionID, mac hotspot.MAC, start time.Time) (p permit, err error) {
+	const columns = "SELECT id, account, pass, nas, at FROM permit "
+	var at int64
+	into := []any{&p.id, &p.account, &p.pass, &p.nas, &at}
+	if len(class) == tokenBytes {
+		_, err = t.row("find permit", columns+"WHERE token = ?", []any{bytes.Clone(class)}, into...)
+	} else if len(class) == 0 {
+		_, err = t.row("find permit", columns+"WHERE nas = ? AND acct_session_id = ? AND mac = ? AND at BETWEEN ? AND ? ORDER BY at DESC LIMIT 1",
+			[]any{nas, id, mac.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch))}, into...)
+	}
+	p.at = fromMillis(at)
+	return p, err
+}
