@@ -166,9 +166,7 @@ func (s *site) openStore(ctx context.Context) error {
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 	s.radius.NASes, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db.RecordReject
 	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
-	if m, ok := any(s.db).(radius.Memory); ok {
-		s.radius.Memory = m
-	}
+	s.radius.Memory = s.db
 	sup.Add(task{"radius", s.radius.Serve})
 }
 
