@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -184,6 +185,27 @@ func TestAPasswordChangeCountsAtOnce(t *testing.T) {
 		t.Errorf("the old password: got %+v", v)
 	}
 	s.mustLogin("bob", "other", phone)
+}
+
+// TestPasswordsOfBeforeTheVaultStillOpen is the upgrade: accounts are not sent
+// again for it.
+func TestPasswordsOfBeforeTheVaultStillOpen(t *testing.T) {
+	s := cafe(t)
+	var kept string
+	s.must(s.do(t.Context(), func(x *tx) error {
+		if _, err := x.row("read", "SELECT password FROM account WHERE id = 'a-bob'", nil, &kept); err != nil {
+			return err
+		}
+		_, err := x.exec("as before", "UPDATE account SET password = ? WHERE id = 'a-bob'", s.cloud.seal("hello"))
+		return err
+	}))
+	if !secret.Sealed(kept) || strings.Contains(kept, "hello") {
+		t.Errorf("the password is kept as %q, want it in the vault", kept)
+	}
+	s.mustLogin("bob", "hello", phone)
+	if v := s.login("bob", "wrong", phone); v.Reason != hotspot.ReasonBadPassword {
+		t.Errorf("got %+v", v)
+	}
 }
 
 func TestALostSealingKeyIsSilenceNotARefusal(t *testing.T) {

@@ -9,26 +9,32 @@ import (
 	"iwas/internal/wire"
 )
 
-// document is one of the wanted state, with what was found wrong on arrival.
+// document is one of the wanted state, with what was found on arrival.
 type document struct {
 	wire.Doc
-	why string // "" for nothing
+	why   string // what is wrong with it; "" for nothing
+	vault string // of an account: its password as it is kept here
 }
 
 // bytes returns the body as stored: never nil, which SQL would take for NULL.
 func (d document) bytes() []byte { return append([]byte{}, d.Body...) }
 
-// checkSeal says why the password in an account document cannot be opened, or
-// "". It runs before the writer is asked, since opening is the slow part.
-func (db *DB) checkSeal(d wire.Doc) string {
+// receive looks at a document before the writer is asked, since opening a
+// password is the slow part. It is kept in the vault from here on, so that no
+// login waits for it.
+func (db *DB) receive(d wire.Doc) document {
+	out := document{Doc: d}
 	var b wire.AccountDoc
 	if d.Kind != wire.DocAccount || json.Unmarshal(d.Body, &b) != nil {
-		return ""
+		return out
 	}
-	if _, err := db.o.Key.Open(b.Password); err != nil {
-		return "password: " + err.Error()
+	text, err := db.o.Key.Open(b.Password)
+	if err != nil {
+		out.why = "password: " + err.Error()
+		return out
 	}
-	return ""
+	out.vault = db.vault.Seal(text, d.ID)
+	return out
 }
 
 // put stores a document as it came and brings it into force. One that cannot be
@@ -44,7 +50,7 @@ func (t *tx) put(d document) error {
 		t.mark.hash.Remove(wire.Doc{Kind: d.Kind, ID: d.ID, Body: old})
 	}
 	t.mark.hash.Add(d.Doc)
-	apply, err := read(d.Doc)
+	apply, err := read(d)
 	if err == nil && d.why != "" {
 		err = errors.New(d.why)
 	}
@@ -61,7 +67,7 @@ func (t *tx) put(d document) error {
 }
 
 // read understands a document. It returns what to do, or why nothing can be done.
-func read(d wire.Doc) (apply func(*tx) error, err error) {
+func read(d document) (apply func(*tx) error, err error) {
 	switch d.Kind {
 	case wire.DocSite:
 		var b wire.SiteDoc
@@ -76,14 +82,14 @@ func read(d wire.Doc) (apply func(*tx) error, err error) {
 	case wire.DocAccount:
 		return readAccount(d)
 	case wire.DocPass:
-		return readPass(d)
+		return readPass(d.Doc)
 	case wire.DocLock:
-		return readLock(d)
+		return readLock(d.Doc)
 	}
 	return nil, fmt.Errorf("this program does not know documents of kind %q", d.Kind)
 }
 
-func readAccount(d wire.Doc) (func(*tx) error, error) {
+func readAccount(d document) (func(*tx) error, error) {
 	var b wire.AccountDoc
 	if err := json.Unmarshal(d.Body, &b); err != nil {
 		return nil, err
@@ -106,7 +112,7 @@ func readAccount(d wire.Doc) (func(*tx) error, error) {
 			return err
 		}
 		_, err := t.exec("store account", "INSERT OR REPLACE INTO account (id, kind, username, login_key, password, note) VALUES (?, ?, ?, ?, ?, ?)",
-			d.ID, string(b.Kind), b.Username, key, b.Password, b.Note)
+			d.ID, string(b.Kind), b.Username, key, d.vault, b.Note)
 		return err
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/secret"
 	"iwas/internal/wire"
 )
 
@@ -126,7 +127,7 @@ func (db *DB) readFacts(ctx context.Context, id hotspot.AccountID, now time.Time
 			if l.At = fromMillis(at); locked {
 				f.lock = l
 			}
-			return db.open(box, sealed, text)
+			return db.open(id, box, sealed, text)
 		})
 	if err != nil || f.account == nil {
 		return f, err
@@ -162,13 +163,18 @@ func (db *DB) readPasses(ctx context.Context, id hotspot.AccountID, now time.Tim
 	}), nil
 }
 
-// open opens a sealed password, unless it is the one opened last: a changed
-// password never meets an old one.
-func (db *DB) open(box string, sealed *string, text *hotspot.Password) error {
+// open opens a password, unless it is the one opened last: a changed password
+// never meets an old one. Accounts that came before the vault keep theirs sealed
+// as the cloud sent it, until their document comes again.
+func (db *DB) open(account hotspot.AccountID, box string, sealed *string, text *hotspot.Password) error {
 	if box == *sealed {
 		return nil
 	}
-	clear, err := db.o.Key.Open(box)
+	open := db.o.Key.Open
+	if secret.Sealed(box) {
+		open = func(box string) (string, error) { return db.vault.Open(box, string(account)) }
+	}
+	clear, err := open(box)
 	if err != nil {
 		return fault.New(fault.Damaged, "store: open an account's password", err).
 			WithCode("DB-103", "the sealing key of this box is not the one the cloud sealed for: enrol again")

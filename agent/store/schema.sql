@@ -24,11 +24,12 @@ CREATE INDEX document_idle ON document (kind, id) WHERE in_force = 0;
 
 -- Parts of a snapshot, until all are there.
 CREATE TABLE staged_document (
-	kind TEXT    NOT NULL,
-	id   TEXT    NOT NULL,
-	rev  INTEGER NOT NULL,
-	body BLOB    NOT NULL,
-	why  TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
+	kind  TEXT    NOT NULL,
+	id    TEXT    NOT NULL,
+	rev   INTEGER NOT NULL,
+	body  BLOB    NOT NULL,
+	why   TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
+	vault TEXT    NOT NULL, -- of an account: its password for the account table
 	PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE staged_part (

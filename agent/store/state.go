@@ -28,7 +28,7 @@ func (db *DB) ApplyState(ctx context.Context, s wire.State) (applied bool, err e
 	}
 	docs := make([]document, len(s.Docs))
 	for i, d := range s.Docs {
-		docs[i] = document{Doc: d, why: db.checkSeal(d)}
+		docs[i] = db.receive(d)
 	}
 	err = db.do(ctx, func(t *tx) error {
 		var err error
@@ -123,8 +123,8 @@ func (t *tx) stage(s wire.State, docs []document) (applied bool, err error) {
 		return false, err
 	}
 	for _, d := range docs {
-		if _, err := t.exec("stage document", "INSERT OR REPLACE INTO staged_document (kind, id, rev, body, why) VALUES (?, ?, ?, ?, ?)",
-			string(d.Kind), d.ID, d.Rev, d.bytes(), d.why); err != nil {
+		if _, err := t.exec("stage document", "INSERT OR REPLACE INTO staged_document (kind, id, rev, body, why, vault) VALUES (?, ?, ?, ?, ?, ?)",
+			string(d.Kind), d.ID, d.Rev, d.bytes(), d.why, d.vault); err != nil {
 			return false, err
 		}
 	}
@@ -188,12 +188,12 @@ func (t *tx) swap(s wire.State) error {
 
 // changed returns the next staged documents that differ from what is held.
 func (t *tx) changed(after wire.DocRef) (docs []document, err error) {
-	err = t.rows("read staged documents", `SELECT s.kind, s.id, s.rev, s.body, s.why FROM staged_document s
+	err = t.rows("read staged documents", `SELECT s.kind, s.id, s.rev, s.body, s.why, s.vault FROM staged_document s
 		WHERE (s.kind, s.id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM document d WHERE d.kind = s.kind AND d.id = s.id AND d.rev = s.rev AND d.body = s.body)
 		ORDER BY s.kind, s.id LIMIT 500`, []any{string(after.Kind), after.ID}, func(scan func(...any) error) error {
 		var d document
 		var body []byte
-		err := scan(&d.Kind, &d.ID, &d.Rev, &body, &d.why)
+		err := scan(&d.Kind, &d.ID, &d.Rev, &body, &d.why, &d.vault)
 		d.Body = append([]byte{}, body...)
 		docs = append(docs, d)
 		return err

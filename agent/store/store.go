@@ -61,6 +61,7 @@ type DB struct {
 	site      atomic.Pointer[siteFacts]
 	committed atomic.Uint64 // serial of the newest operation whose outcome everybody sees
 	classKey  []byte        // authenticates what travels as Class
+	vault     *secret.Vault // of guests' passwords
 	nases     nases
 	opened    time.Time // Accepts of before are not remembered
 
@@ -74,8 +75,12 @@ type DB struct {
 }
 
 const (
-	readers    = 4
-	queueBound = 4096 // operations waiting; beyond it callers wait, and give up with their context
+	readers = 4
+	// checkpointPages is how long the write-ahead log grows, 4 kB each, before it is
+	// brought into the database. A page written often in between is written there
+	// once. Longer costs at the start: after a power cut the log is read again.
+	checkpointPages = 4000
+	queueBound      = 4096 // operations waiting; beyond it callers wait, and give up with their context
 )
 
 // Open opens or makes the store at o.Path and starts its writer. Errors are of
@@ -97,7 +102,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
-	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-8000)")
+	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-8000)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +117,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
-		desk: newDesk(), classKey: o.Key.Derive("class v1"), opened: o.Now(),
+		desk: newDesk(), classKey: o.Key.Derive("class v1"), vault: o.Key.Vault("passwords"), opened: o.Now(),
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	if err := db.start(ctx); err != nil {

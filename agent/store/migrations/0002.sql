@@ -29,3 +29,17 @@ CREATE TABLE reject (
 ) STRICT;
 INSERT INTO reject SELECT id, at, nas, username, mac, reason, message, '', account FROM old_reject;
 DROP TABLE old_reject;
+
+-- Passwords are kept in the vault from their arrival on. Half a snapshot that
+-- was on its way is sent again.
+DROP TABLE staged_document;
+DELETE FROM staged_part;
+CREATE TABLE staged_document (
+	kind  TEXT    NOT NULL,
+	id    TEXT    NOT NULL,
+	rev   INTEGER NOT NULL,
+	body  BLOB    NOT NULL,
+	why   TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
+	vault TEXT    NOT NULL, -- of an account: its password for the account table
+	PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
