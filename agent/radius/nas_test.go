@@ -42,6 +42,31 @@ func (s signer) plain(id byte) []byte {
 	})
 }
 
+// routerAccess is an Access-Request as RouterOS 7.15 sends it (facts.md §4).
+func routerAccess(id byte) []byte {
+	b := build(codeAccessRequest, id, func(p *builder) {
+		p.number(61, 19)
+		p.text(31, "AA:BB:CC:00:00:01")
+		p.text(30, "hotspot1")
+		p.text(87, "bridge-guests")
+		p.text(1, "bob")
+		p.number(5, 0x80300001)
+		p.text(44, "80300001")
+		p.number(8, 0x0a320002)
+		p.text(26, "\x00\x00\x3a\x8c\x0a\x06\x0a\x32\x00\x02")
+		p.text(2, string(hide("hello", p.b[4:20])))
+		p.number(6, 1)
+		p.text(26, "\x00\x00\x37\x2a\x03\x1chttp://10.50.0.1/logout/aa")
+		p.text(32, "MikroTik")
+		p.number(4, 0x0a000001)
+		p.text(80, string(make([]byte, 16)))
+	})
+	h := hmac.New(md5.New, []byte(testSecret))
+	h.Write(b)
+	copy(b[len(b)-16:], h.Sum(nil))
+	return b
+}
+
 func xor(a []byte, b string) []byte {
 	for i := range a {
 		a[i] ^= b[i]
