@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -8,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"iwas/agent/radius"
 	"iwas/internal/fault"
+	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
 )
@@ -30,6 +34,9 @@ type config struct {
 type radiusConfig struct {
 	Auth []string `toml:"auth"` // host:port to answer Access-Request on
 	Acct []string `toml:"acct"` // host:port to answer Accounting-Request on
+	// TestFromLoopback answers `iwas-agent test radius` of this box: requests
+	// from a loopback address that prove the secret of the first [[nas]].
+	TestFromLoopback bool `toml:"test_from_loopback"`
 }
 
 type statusConfig struct {
@@ -37,14 +44,22 @@ type statusConfig struct {
 }
 
 type nasConfig struct {
-	ID         string       `toml:"id"`          // our name of the router: lower-case letters, digits, dashes
-	Name       string       `toml:"name"`        // for people
-	Address    string       `toml:"address"`     // address or network the router's RADIUS packets come from
-	SecretFile string       `toml:"secret_file"` // shared secret of /radius on the router
-	RequireMA  bool         `toml:"require_message_authenticator"`
-	CoA        string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
-	CoASource  string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
-	Router     routerConfig `toml:"router"`
+	ID            string   `toml:"id"`             // our name of the router: lower-case letters, digits, dashes
+	Name          string   `toml:"name"`           // for people
+	Address       string   `toml:"address"`        // address or network the router's RADIUS packets come from
+	MoreAddresses []string `toml:"more_addresses"` // others they may come from
+	SecretFile    string   `toml:"secret_file"`    // shared secret of /radius on the router
+	// PreviousSecretFile is the secret before the last change, accepted besides
+	// until PreviousSecretUntil, a date of this box's time zone; "" is no end.
+	PreviousSecretFile  string `toml:"previous_secret_file"`
+	PreviousSecretUntil string `toml:"previous_secret_until"`
+	// MessageAuthenticator is learn, require or off; "" is learn.
+	MessageAuthenticator string `toml:"message_authenticator"`
+	// RequireMA is the older spelling of message_authenticator = "require".
+	RequireMA bool         `toml:"require_message_authenticator,omitempty"`
+	CoA       string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
+	CoASource string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
+	Router    routerConfig `toml:"router"`
 }
 
 type routerConfig struct {
@@ -59,7 +74,7 @@ func defaultConfig() config {
 		Version:  1,
 		StateDir: "/var/lib/iwas-agent",
 		Language: "en",
-		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}},
+		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},
 		Status:   statusConfig{Listen: "127.0.0.1:8480"},
 	}
 }
@@ -147,7 +162,7 @@ func writeRouterConfig(config string, n nasConfig) (string, error) {
 func (c *config) paths() []*string {
 	p := []*string{&c.StateDir}
 	for i := range c.NAS {
-		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].Router.PasswordFile)
+		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].PreviousSecretFile, &c.NAS[i].Router.PasswordFile)
 	}
 	return p
 }
@@ -198,22 +213,18 @@ func (c *config) validate() error {
 		hostPort(fmt.Sprintf("radius.acct[%d]", i), a)
 	}
 	hostPort("status.listen", c.Status.Listen)
-	seen := map[string]bool{}
+	seen := map[string]bool{loopbackNAS: true}
+	owner := map[netip.Prefix]string{} // addresses of the sections before
 	for i, n := range c.NAS {
 		key := func(k string) string { return fmt.Sprintf("nas[%d].%s", i, k) }
+		n.validateRADIUS(owner, func(k, format string, args ...any) { bad(key(k), format, args...) })
 		if n.ID == "" || strings.Trim(n.ID, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			bad(key("id"), "%q must be lower-case letters, digits and dashes", n.ID)
 		}
 		if seen[n.ID] {
-			bad(key("id"), "%q is used twice", n.ID)
+			bad(key("id"), "%q is used twice, or is a name of this program's own", n.ID)
 		}
 		seen[n.ID] = true
-		if _, err := parseNetwork(n.Address); err != nil {
-			bad(key("address"), "%q is not an address or a network such as 192.168.88.1 or 10.0.0.0/24", n.Address)
-		}
-		if n.SecretFile == "" {
-			bad(key("secret_file"), "must name the file with the shared secret of /radius on the router")
-		}
 		if n.CoA != "" {
 			if _, err := netip.ParseAddrPort(n.CoA); err != nil {
 				bad(key("coa"), "%q is not address:port", n.CoA)
@@ -234,6 +245,124 @@ func (c *config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// validateRADIUS finds the faults of who may ask and how it proves itself.
+// owner holds whose the addresses of the sections before are.
+func (n nasConfig) validateRADIUS(owner map[netip.Prefix]string, bad func(key, format string, args ...any)) {
+	for i, a := range n.addresses() {
+		key := "address"
+		if i > 0 {
+			key = fmt.Sprintf("more_addresses[%d]", i-1)
+		}
+		p, err := parseNetwork(a)
+		if err != nil {
+			bad(key, "%q is not an address or a network such as 192.168.88.1 or 10.0.0.0/24", a)
+			continue
+		}
+		if other, taken := owner[p]; taken {
+			bad(key, "%s belongs to %q already: packets from it can be of one router only", a, other)
+		}
+		owner[p] = n.ID
+	}
+	if n.SecretFile == "" {
+		bad("secret_file", "must name the file with the shared secret of /radius on the router")
+	}
+	if n.PreviousSecretUntil != "" {
+		if _, err := n.previousUntil(); err != nil {
+			bad("previous_secret_until", "%q is not a date such as 2026-12-31", n.PreviousSecretUntil)
+		}
+		if n.PreviousSecretFile == "" {
+			bad("previous_secret_until", "belongs to previous_secret_file, which is empty")
+		}
+	}
+	switch p := radius.Policy(n.MessageAuthenticator); p {
+	case "", radius.Learn, radius.Require, radius.Off:
+		if n.RequireMA && p != "" && p != radius.Require {
+			bad("message_authenticator", "%q contradicts require_message_authenticator = true: leave the older key out", p)
+		}
+	default:
+		bad("message_authenticator", "%q is not learn, require or off", n.MessageAuthenticator)
+	}
+}
+
+// addresses are all the router's packets may come from.
+func (n nasConfig) addresses() []string { return append([]string{n.Address}, n.MoreAddresses...) }
+
+// policy is what the keys about Message-Authenticator mean together.
+func (n nasConfig) policy() radius.Policy {
+	if n.RequireMA {
+		return radius.Require
+	}
+	return radius.Policy(cmp.Or(n.MessageAuthenticator, string(radius.Learn)))
+}
+
+// previousUntil is the end of the last day on which the previous secret is
+// accepted; zero if there is no such day.
+func (n nasConfig) previousUntil() (time.Time, error) {
+	if n.PreviousSecretUntil == "" {
+		return time.Time{}, nil
+	}
+	day, err := time.ParseInLocation(time.DateOnly, n.PreviousSecretUntil, time.Local)
+	return day.AddDate(0, 0, 1), err
+}
+
+// loopbackNAS is the name under which this box's own test requests are counted.
+const loopbackNAS = "loopback-test"
+
+// nases turns the configuration into what RADIUS needs.
+func (c config) nases() ([]radius.NAS, error) {
+	var out []radius.NAS
+	for _, n := range c.NAS {
+		nas, err := n.nas()
+		if err != nil {
+			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
+		}
+		out = append(out, nas)
+	}
+	if len(out) > 0 && c.RADIUS.TestFromLoopback {
+		// A router of that address goes first: the first of two wins.
+		out = append(out, radius.NAS{ID: loopbackNAS, Name: "iwas-agent test radius", Network: netip.MustParsePrefix("127.0.0.1/32"),
+			Also: []netip.Prefix{netip.MustParsePrefix("::1/128")}, Secret: out[0].Secret, MessageAuthenticator: radius.Require})
+	}
+	return out, nil
+}
+
+func (n nasConfig) nas() (radius.NAS, error) {
+	nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, MessageAuthenticator: n.policy()}
+	var err error
+	for i, a := range n.addresses() {
+		p, err := parseNetwork(a)
+		if err != nil {
+			return nas, err
+		}
+		if i == 0 {
+			nas.Network = p
+		} else {
+			nas.Also = append(nas.Also, p)
+		}
+	}
+	if nas.Secret, err = readSecret(n.SecretFile); err != nil {
+		return nas, err
+	}
+	if n.PreviousSecretFile != "" {
+		if nas.Previous, err = readSecret(n.PreviousSecretFile); err != nil {
+			return nas, err
+		}
+	}
+	if nas.PreviousUntil, err = n.previousUntil(); err != nil {
+		return nas, err
+	}
+	switch {
+	case n.CoA != "":
+		nas.CoA, err = netip.ParseAddrPort(n.CoA)
+	case nas.Network.IsSingleIP():
+		nas.CoA = netip.AddrPortFrom(nas.Network.Addr(), 3799)
+	}
+	if err == nil && n.CoASource != "" {
+		nas.CoASource, err = netip.ParseAddr(n.CoASource)
+	}
+	return nas, err
 }
 
 // parseNetwork reads an address or a network.

@@ -64,7 +64,7 @@ func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 		}
 		return time.Now()
 	}}
-	b.server.Decider, b.server.Accountant = b.judge, b.db
+	b.server.Decider, b.server.Accountant, b.server.Rejected = b.judge, b.db, b.db.RecordReject
 	var docs []wire.Doc
 	sealed, err := key.Public().Seal("pw")
 	if err != nil {

@@ -120,10 +120,10 @@ func commands() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return serve(cmd.Context(), c, cmd.ErrOrStderr())
+				return asService(cmd.Context(), func(ctx context.Context) error { return serve(ctx, c, cmd.ErrOrStderr()) })
 			},
 		},
-		enrollCommand(o), statusCommand(o), routerCommand(o), explainCommand(o), configCommand(o),
+		enrollCommand(o), statusCommand(o), testCommand(o), routerCommand(o), explainCommand(o), configCommand(o),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -114,4 +114,20 @@ func TestGuessesReadThatTheyAreTooMany(t *testing.T) {
 	b.radclient("User-Name = \"GUES-0010\"\nCalling-Station-Id = \"02:00:00:00:00:09\"", fmt.Sprintf(reject, aaa.GuestMessage(hotspot.ReasonTooManyTries, "en")))
 	b.radclient("User-Name = \"user0\"\nUser-Password = \"pw\"\nCalling-Station-Id = \"02:00:00:00:00:10\"",
 		"Response-Packet-Type == Access-Accept\nMessage-Authenticator =* ANY\nClass =* ANY\nAcct-Interim-Interval == 120\nPort-Limit == 1")
+	// The technician reads why, with the wait.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		rejects, err := b.db.Rejects(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rejects) == 1 && rejects[0].Reason == hotspot.ReasonTooManyTries {
+			if want := "too many wrong passwords or codes from this device: the next try counts in 5s"; rejects[0].Detail != want {
+				t.Errorf("the technician reads %q, want %q", rejects[0].Detail, want)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the newest refusal is %+v, want one for %s", rejects, hotspot.ReasonTooManyTries)
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -273,36 +272,6 @@ func (s *site) bell(ctx context.Context) error {
 	}
 }
 
-// nases turns the configuration into what RADIUS needs.
-func (c config) nases() ([]radius.NAS, error) {
-	var out []radius.NAS
-	for _, n := range c.NAS {
-		network, err := parseNetwork(n.Address)
-		if err != nil {
-			return nil, err
-		}
-		sec, err := readSecret(n.SecretFile)
-		if err != nil {
-			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
-		}
-		nas := radius.NAS{ID: hotspot.NASID(n.ID), Name: n.Name, Network: network, Secret: sec, RequireMessageAuthenticator: n.RequireMA}
-		switch {
-		case n.CoA != "":
-			nas.CoA, err = netip.ParseAddrPort(n.CoA)
-		case network.IsSingleIP():
-			nas.CoA = netip.AddrPortFrom(network.Addr(), 3799)
-		}
-		if err == nil && n.CoASource != "" {
-			nas.CoASource, err = netip.ParseAddr(n.CoASource)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("nas %s: %w", n.ID, err)
-		}
-		out = append(out, nas)
-	}
-	return out, nil
-}
-
 func joinHostPorts(addrs ...[]string) []string {
 	var out []string
 	for i, list := range addrs {
@@ -312,7 +281,7 @@ func joinHostPorts(addrs ...[]string) []string {
 				continue
 			}
 			if n, err := strconv.Atoi(port); err == nil {
-				out = append(out, fmt.Sprintf("%s UDP %s:%d", [...]string{"authentication", "accounting"}[i], host, n))
+				out = append(out, [...]string{"authentication", "accounting"}[i]+" UDP "+net.JoinHostPort(host, strconv.Itoa(n)))
 			}
 		}
 	}

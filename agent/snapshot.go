@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	rejectsShown = 50
-	locksShown   = 50
+	rejectsRead = 200 // many of them are devices that only appeared
+	locksShown  = 50
 )
 
 // snapshot gathers what every part says of itself.
@@ -74,13 +74,15 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		}
 		out.Sessions = append(out.Sessions, one)
 	}
-	rejects, err := s.db.Rejects(ctx, rejectsShown)
+	rejects, err := s.db.Rejects(ctx, rejectsRead)
 	if err != nil {
 		fail(err)
 	}
 	for _, r := range rejects {
+		named, ok := hotspot.ParseMAC(r.Username)
 		out.Rejects = append(out.Rejects, statuspage.Reject{At: r.At, Username: r.Username, MAC: r.MAC.Masked(), Reason: r.Reason,
-			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message})
+			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message,
+			Appeared: r.Reason == hotspot.ReasonUnknown && ok && named == r.MAC})
 	}
 	locks, err := s.db.Locks(ctx, locksShown)
 	if err != nil {
@@ -99,12 +101,33 @@ func (s *site) radiusFacts(out *statuspage.Snapshot) {
 	}
 	st := s.radius.Stats()
 	out.RADIUS.Addresses = joinHostPorts(s.cfg.RADIUS.Auth, s.cfg.RADIUS.Acct)
-	out.RADIUS.LastAnswer, out.RADIUS.P95 = st.LastAnswer, st.P95
+	out.RADIUS.P95 = st.P95
+	for _, n := range st.NASes {
+		if n.NAS == loopbackNAS { // this box's own tests say nothing of the routers
+			continue
+		}
+		if n.LastAnswer.After(out.RADIUS.LastAnswer) {
+			out.RADIUS.LastAnswer = n.LastAnswer
+		}
+		for i := range out.Routers {
+			if r := &out.Routers[i]; r.NAS == n.NAS {
+				r.SignsRequests, r.PreviousSecret, r.PreviousUntil = n.SignsRequests, n.Previous, n.PreviousUntil
+			}
+		}
+	}
+	for _, k := range st.Sockets {
+		out.RADIUS.Lost += k.Lost
+		out.RADIUS.LostKnown, out.RADIUS.Buffer = k.LostKnown, k.Buffer
+		if k.LostAt.After(out.RADIUS.LostAt) {
+			out.RADIUS.LostAt = k.LostAt
+		}
+	}
 	if st.BindErr != nil {
 		out.RADIUS.Bound, out.RADIUS.Problem, out.RADIUS.Next = false, st.BindErr.Error(), fault.Hint(st.BindErr)
 	}
 	for _, c := range st.Counts {
 		switch {
+		case c.NAS == loopbackNAS:
 		case c.Result == "dropped":
 			out.RADIUS.Dropped += c.N
 		case c.Kind == "access" && c.Result == "accept":

@@ -1,12 +1,36 @@
 #!/bin/sh
 # Measures, prints, asserts nothing: times belong to a machine, not to a test.
+#   BENCH="radius kill" make bench   only these parts
+#   QUICK=1 make bench               shorter, for a look
+# Parts: locks parts, and those of internal/bench.
 set -eu
 cd "$(dirname "$0")/.."
-echo "== press Lock → enforced, whole system on this machine (target: median 50 ms, p99 250 ms)"
-bin/iwas-demo bench
-echo "== first Access-Request after a lock's commit, under login load (target: none let in)"
-go test -count=1 -run TestTheFirstRequestAfterALockIsRejected -v ./agent -locks 10000 | grep "locks with"
-echo "== kill -9 under accounting load (target: none missing, none doubled)"
-go test -count=1 -run TestKill9LosesNothing -v ./internal/e2e | grep "acknowledged"
-echo "== parts"
-go test -run '^$' -bench . -benchmem ./agent/radius ./agent/store ./internal/wire | grep '^Benchmark' || true
+wanted=${BENCH:-}
+wants() { [ -z "$wanted" ] || case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+if wants locks; then
+	echo "== press Lock → enforced, whole system on this machine (target: median 50 ms, p99 250 ms)"
+	bin/iwas-demo bench
+	echo "== first Access-Request after a lock's commit, under login load (target: none let in)"
+	go test -count=1 -run TestTheFirstRequestAfterALockIsRejected -v ./agent -locks 10000 | grep "locks with"
+fi
+if wants parts; then
+	echo "== parts"
+	go test -run '^$' -bench . -benchmem ./agent/radius ./agent/store ./internal/wire ./internal/radload | grep '^Benchmark' || true
+fi
+radius=""
+for part in $wanted; do
+	case "$part" in locks | parts) ;; *) radius="$radius $part" ;; esac
+done
+if [ -z "$wanted" ] || [ -n "$radius" ]; then
+	tools=$(mktemp -d)
+	trap 'rm -rf "$tools"' EXIT
+	build() { CGO_ENABLED=0 go build -trimpath -buildvcs=false "$@"; }
+	build -o "$tools/" ./internal/bench/iwas-bench ./agent/store/fill
+	build -tags e2e -o "$tools/iwas-agent-e2e" ./agent
+	# Mounts of our own go with us, whatever ends us.
+	own=""
+	[ "$(id -u)" != 0 ] || own="unshare --mount --propagation private"
+	# shellcheck disable=SC2086
+	$own "$tools/iwas-bench" run -agent bin/iwas-agent -test-agent "$tools/iwas-agent-e2e" -fill "$tools/fill" ${QUICK:+-quick} $radius
+fi

@@ -10,6 +10,9 @@ have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 want() { have "$1" || need="$need $2"; }
 want radclient freeradius-utils
 want freeradius freeradius
+[ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || need="$need freeradius-postgresql"
+want sqlite3 sqlite3
+want mkfs.ext4 e2fsprogs
 want mosquitto mosquitto
 want chromium chromium
 want gcc gcc

@@ -12,20 +12,30 @@ const (
 	// cacheLife is how long a reply is kept for a repeat: RouterOS sends three
 	// times within seconds, RFC 5080 §2.2.2 asks for 5 to 30 s.
 	cacheLife = 10 * time.Second
-	// cacheBound is how many replies are kept. At the bound the oldest goes
-	// first: its repeat would then be judged anew, which is safe.
-	cacheBound = 16384
+	// cacheBound is how many requests are remembered, and cacheOctets how much
+	// their replies may take together. At either the oldest answer goes first:
+	// its repeat would then be judged anew, which is safe. Both together are at
+	// most about 16 MB: 16,384 entries of some 300 octets, a place in the map and
+	// one in the order included, 3 MB of replies as a HotSpot gets them (200
+	// octets), 8 MB at worst.
+	cacheBound  = 16384
+	cacheOctets = 8 << 20
 	// forgottenBound limits the accounts put off whose Accepts are fenced. At
 	// the bound every cached Accept is dropped instead.
 	forgottenBound = 4096
 )
 
 // cacheKey names a request as RFC 5080 §2.2.2 does; the authenticator is held
-// against it.
+// against it. Without pointers or gaps, so that it is hashed in one go.
 type cacheKey struct {
-	listener int
-	from     netip.AddrPort
+	addr     [16]byte
+	port     uint16
+	listener uint16
 	code, id byte
+}
+
+func keyOf(listener uint16, from netip.AddrPort, b []byte) cacheKey {
+	return cacheKey{addr: from.Addr().As16(), port: from.Port(), listener: listener, code: b[0], id: b[1]}
 }
 
 type cacheEntry struct {
@@ -44,6 +54,7 @@ type cache struct {
 	entries map[cacheKey]*cacheEntry
 	order   []*cacheEntry // oldest first, in order of arrival; may hold replaced entries
 	head    int           // of order
+	octets  int           // of all replies in order
 
 	forgotten map[hotspot.AccountID]fence
 	floor     uint64 // every Accept below it is forgotten
@@ -89,7 +100,10 @@ func (c *cache) finish(e *cacheEntry, v hotspot.Verdict, reply []byte) bool {
 		c.dropLocked(e)
 		return false
 	}
-	e.reply = reply
+	if c.entries[e.key] == e { // else a new request under its identifier replaced it
+		e.reply = reply
+		c.octets += len(reply)
+	}
 	return true
 }
 
@@ -125,17 +139,24 @@ func (c *cache) forget(accounts []hotspot.AccountID, serial uint64, now time.Tim
 	}
 }
 
-// expire drops what is past its life or above the bound. A fence outlives every
-// reply it could concern, the slowest decision included.
+// expire drops what is past its life or above the bounds; what is still at work
+// stays, since its repeat must not run beside it. A fence outlives every reply it
+// could concern, the slowest decision included.
 func (c *cache) expire(now time.Time) {
-	for c.head < len(c.order) {
+	for moved := 0; c.head < len(c.order) && moved < 16; {
 		e := c.order[c.head]
-		if now.Sub(e.at) < cacheLife && len(c.order)-c.head <= cacheBound {
+		if now.Sub(e.at) < cacheLife && len(c.order)-c.head <= cacheBound && c.octets <= cacheOctets {
 			break
 		}
-		c.dropLocked(e)
 		c.order[c.head] = nil
 		c.head++
+		if e.reply == nil && c.entries[e.key] == e {
+			c.order = append(c.order, e) // at work: to the end of the line
+			moved++
+			continue
+		}
+		c.octets -= len(e.reply)
+		c.dropLocked(e)
 	}
 	if c.head > cacheBound {
 		c.order = append(c.order[:0], c.order[c.head:]...)

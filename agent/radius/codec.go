@@ -4,9 +4,10 @@ import (
 	"crypto/hmac"
 	"crypto/md5" // #nosec: RADIUS is built on MD5
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
-	"net/netip"
-	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +16,6 @@ import (
 	"layeh.com/radius/rfc2866"
 	"layeh.com/radius/rfc2869"
 	"layeh.com/radius/rfc3576"
-	"layeh.com/radius/vendors/mikrotik"
 
 	"iwas/internal/hotspot"
 )
@@ -23,182 +23,45 @@ import (
 // layeh.com/radius is a codec here and nothing more, and this file is its only
 // door (a test reads the package and says so): its servers verify too little,
 // its vendor Set and Del functions panic or never return, its client trusts any
-// reply. Replies are built with Add, once for each attribute.
+// reply. Replies are lists of attributes that it encodes, each added once;
+// requests are read as they came (decode.go), which costs a quarter of parsing
+// them first.
 
 // maxReplyMessage is the room of one attribute (RFC 2865 §5.18).
 const maxReplyMessage = 253
 
-// decodeRequest understands a triaged, authentic Access-Request. reason is set
-// when it is refused for its form alone; undecodable says that the password
-// cannot be what anybody typed, as with a wrong shared secret.
-func decodeRequest(b, secret []byte, nas hotspot.NASID, at time.Time) (r hotspot.Request, p *layeh.Packet, reason hotspot.Reason, undecodable bool, err error) {
-	p, err = layeh.Parse(b, secret)
-	if err != nil {
-		return r, nil, "", false, err
-	}
-	r = hotspot.Request{NAS: nas, At: at}
-	var users, hidden, chap [][]byte
-	var challenge []byte
-	for _, a := range p.Attributes {
-		switch a.Type {
-		case rfc2865.UserName_Type:
-			users = append(users, a.Attribute)
-		case rfc2865.UserPassword_Type:
-			hidden = append(hidden, a.Attribute)
-		case rfc2865.CHAPPassword_Type:
-			chap = append(chap, a.Attribute)
-		case rfc2865.CHAPChallenge_Type:
-			challenge = a.Attribute
-		}
-	}
-	r.MAC, r.AcctSessionID, r.Server, r.Port = station(p)
-	r.IP, r.HostIP = addresses(p)
-	if len(users) != 1 || len(users[0]) == 0 || strings.IndexByte(string(users[0]), 0) >= 0 {
-		return r, p, hotspot.ReasonMalformed, false, nil
-	}
-	r.Username = string(users[0])
-	switch {
-	case len(hidden)+len(chap) > 1:
-		return r, p, hotspot.ReasonTwoCredentials, false, nil // RFC 2865 §4.1
-	case len(hidden) == 1:
-		password, ok := decodePassword(hidden[0], secret, p.Authenticator[:])
-		if !ok || !utf8.ValidString(password) {
-			return r, p, hotspot.ReasonMalformed, true, nil
-		}
-		r.Credential = hotspot.Credential{Kind: hotspot.Clear, Clear: hotspot.Password(password)}
-	case len(chap) == 1:
-		if len(chap[0]) != 17 {
-			return r, p, hotspot.ReasonMalformed, false, nil
-		}
-		if challenge == nil { // RFC 2865 §5.3
-			challenge = p.Authenticator[:]
-		}
-		r.Credential = hotspot.Credential{Kind: hotspot.CHAP, CHAPID: chap[0][0], Challenge: challenge, Response: chap[0][1:]}
-	}
-	return r, p, "", false, nil
-}
+// errTooLong is of a reply that does not fit: an attribute, or the packet.
+var errTooLong = errors.New("the reply does not fit into a packet")
 
-// station reads who and where of any request.
-func station(p *layeh.Packet) (mac hotspot.MAC, session hotspot.AcctSessionID, server, port string) {
-	mac, _ = hotspot.ParseMAC(rfc2865.CallingStationID_GetString(p))
-	return mac, hotspot.AcctSessionID(rfc2866.AcctSessionID_GetString(p)), rfc2865.CalledStationID_GetString(p), rfc2869.NASPortID_GetString(p)
-}
-
-func addresses(p *layeh.Packet) (framed, host netip.Addr) {
-	if ip, err := rfc2865.FramedIPAddress_Lookup(p); err == nil {
-		framed, _ = netip.AddrFromSlice(ip.To4())
-	}
-	if ip, err := mikrotik.MikrotikHostIP_Lookup(p); err == nil {
-		host, _ = netip.AddrFromSlice(ip.To4())
-	}
-	return framed, host
-}
-
-// clockSlack is how far a NAS's Event-Timestamp may lie from our arrival time
-// before it is taken for a router whose clock is lost.
-const clockSlack = 24 * time.Hour
-
-// decodeAccounting understands a triaged, authentic Accounting-Request.
-func decodeAccounting(b, secret []byte, nas hotspot.NASID, at time.Time) (a hotspot.Accounting, p *layeh.Packet, why dropped) {
-	p, err := layeh.Parse(b, secret)
-	if err != nil {
-		return a, nil, dropAttributes
-	}
-	kind, err := rfc2866.AcctStatusType_Lookup(p)
-	a = hotspot.Accounting{Kind: hotspot.AccountingKind(kind), NAS: nas, At: at}
-	if err != nil || a.Kind.String() == "unknown" {
-		return a, p, dropStatusType
-	}
-	a.MAC, a.AcctSessionID, a.Server, a.Port = station(p)
-	a.IP, a.HostIP = addresses(p)
-	if a.AcctSessionID == "" && a.Kind != hotspot.NASOn && a.Kind != hotspot.NASOff {
-		return a, p, dropNoSessionID // RFC 2866 §5.5
-	}
-	a.Username = rfc2865.UserName_GetString(p)
-	if class, err := rfc2865.Class_Lookup(p); err == nil {
-		a.Class = class
-	}
-	a.SessionTime = time.Duration(rfc2866.AcctSessionTime_Get(p)) * time.Second
-	a.Upload = hotspot.JoinOctets(uint32(rfc2869.AcctInputGigawords_Get(p)), uint32(rfc2866.AcctInputOctets_Get(p)))
-	a.Download = hotspot.JoinOctets(uint32(rfc2869.AcctOutputGigawords_Get(p)), uint32(rfc2866.AcctOutputOctets_Get(p)))
-	a.TerminateCause = uint32(rfc2866.AcctTerminateCause_Get(p))
-	a.Delay = time.Duration(rfc2866.AcctDelayTime_Get(p)) * time.Second
-	if t, err := rfc2869.EventTimestamp_Lookup(p); err == nil && t.Sub(at).Abs() <= clockSlack {
-		a.EventAt = t
-	}
-	return a, p, ""
-}
-
-// encodeVerdict makes the Access-Accept or Access-Reject that answers p.
-func encodeVerdict(p *layeh.Packet, v hotspot.Verdict) ([]byte, error) {
+// encodeVerdict makes the Access-Accept or Access-Reject that answers request,
+// signed with k.
+func encodeVerdict(request []byte, k *key, v hotspot.Verdict) ([]byte, error) {
 	if !v.Accept {
-		r := reply(p, codeAccessReject)
 		// RFC 2865 §2: a Reject holds Reply-Message and nothing that grants.
+		a := reply(request, codeAccessReject, true)
 		if v.Message != "" {
-			if err := rfc2865.ReplyMessage_AddString(r, cutRunes(v.Message, maxReplyMessage)); err != nil {
-				return nil, err
-			}
+			a.text(typeReplyMessage, cutRunes(v.Message, maxReplyMessage))
 		}
-		return seal(p, r)
+		return a.finish(request, k)
 	}
-	r := reply(p, codeAccessAccept)
-	// Each Add fails only for a value too long for its attribute.
-	var err error
-	add := func(e error) {
-		if err == nil {
-			err = e
-		}
-	}
+	a := reply(request, codeAccessAccept, true)
 	if len(v.Class) > 0 {
-		add(rfc2865.Class_Add(r, v.Class))
+		a.text(typeClass, string(v.Class))
 	}
-	if s := seconds(v.SessionTimeout); s > 0 {
-		add(rfc2865.SessionTimeout_Add(r, rfc2865.SessionTimeout(s)))
-	}
-	if s := seconds(v.IdleTimeout); s > 0 {
-		add(rfc2865.IdleTimeout_Add(r, rfc2865.IdleTimeout(s)))
-	}
-	if s := seconds(v.InterimInterval); s > 0 {
-		add(rfc2869.AcctInterimInterval_Add(r, rfc2869.AcctInterimInterval(s)))
-	}
-	if v.Devices > 0 {
-		add(rfc2865.PortLimit_Add(r, rfc2865.PortLimit(v.Devices)))
-	}
+	a.limit(typeSessionTimeout, seconds(v.SessionTimeout))
+	a.limit(typeIdleTimeout, seconds(v.IdleTimeout))
+	a.limit(typeAcctInterimInterval, seconds(v.InterimInterval))
+	a.limit(typePortLimit, uint32(max(0, v.Devices)))
 	if !v.Rate.IsZero() {
-		add(mikrotik.MikrotikRateLimit_AddString(r, v.Rate.String()))
+		a.mikrotik(typeMikrotikRateLimit, v.Rate.String())
 	}
-	addLimit := func(o hotspot.Octets, low func(uint32) error, high func(uint32) error) {
-		if o == 0 {
-			return
-		}
-		gigawords, octets := o.Split()
-		add(low(octets))
-		if gigawords > 0 {
-			add(high(gigawords))
-		}
-	}
-	addLimit(v.UploadLeft, // Recv: what the router receives from the guest (facts.md §4)
-		func(n uint32) error { return mikrotik.MikrotikRecvLimit_Add(r, mikrotik.MikrotikRecvLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikRecvLimitGigawords_Add(r, mikrotik.MikrotikRecvLimitGigawords(n))
-		})
-	addLimit(v.DownloadLeft,
-		func(n uint32) error { return mikrotik.MikrotikXmitLimit_Add(r, mikrotik.MikrotikXmitLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikXmitLimitGigawords_Add(r, mikrotik.MikrotikXmitLimitGigawords(n))
-		})
-	addLimit(v.TotalLeft,
-		func(n uint32) error { return mikrotik.MikrotikTotalLimit_Add(r, mikrotik.MikrotikTotalLimit(n)) },
-		func(n uint32) error {
-			return mikrotik.MikrotikTotalLimitGigawords_Add(r, mikrotik.MikrotikTotalLimitGigawords(n))
-		})
+	a.octets(typeMikrotikRecvLimit, typeMikrotikRecvGigawords, v.UploadLeft) // what the router receives from the guest (facts.md §4)
+	a.octets(typeMikrotikXmitLimit, typeMikrotikXmitGigawords, v.DownloadLeft)
+	a.octets(typeMikrotikTotalLimit, typeMikrotikTotalGigawords, v.TotalLeft)
 	for _, list := range v.AddressLists {
-		add(mikrotik.MikrotikAddressList_AddString(r, list))
+		a.mikrotik(typeMikrotikAddressList, list)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return seal(p, r)
+	return a.finish(request, k)
 }
 
 // seconds rounds down to whole seconds that fit the attribute, and keeps a
@@ -221,55 +84,194 @@ func cutRunes(s string, n int) string {
 	return s[:n]
 }
 
-// reply starts the answer to p: Message-Authenticator first, with the value to
-// be filled in (first position protects one hop even if the NAS does not check;
-// radius.md §2.1), Proxy-States after the rest as they came.
-func reply(p *layeh.Packet, code layeh.Code) *layeh.Packet {
-	r := p.Response(code)
-	r.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
-	return r
+// answer is a reply in the making: attributes for layeh, whose values stand in
+// one piece of memory that is used again.
+type answer struct {
+	packet layeh.Packet
+	avps   [24]layeh.AVP // those of a usual reply; more are allocated
+	n      int
+	values []byte
 }
 
-// seal copies Proxy-State, signs and encodes a reply made by reply.
-func seal(p, r *layeh.Packet) ([]byte, error) {
-	copyProxyState(p, r)
-	b, err := r.MarshalBinary() // still with the request's authenticator, as the HMAC wants it
-	if err != nil {
-		return nil, err
+var answerPool = sync.Pool{New: func() any { return &answer{values: make([]byte, 0, 1024)} }}
+
+// reply starts the answer to a request, Message-Authenticator first if signed,
+// with the value to be filled in: the first position protects one hop even if
+// the NAS does not check (radius.md §2.1). It must be finished.
+func reply(request []byte, code layeh.Code, signed bool) *answer {
+	a := answerPool.Get().(*answer)
+	a.n, a.values = 0, a.values[:0]
+	a.packet = layeh.Packet{Code: code, Identifier: request[1], Authenticator: [16]byte(request[4:headerLen]), Attributes: a.packet.Attributes[:0]}
+	if signed {
+		a.add(typeMessageAuthenticator, zeroes[:])
 	}
-	h := hmac.New(md5.New, r.Secret)
-	h.Write(b)
-	copy(r.Attributes[0].Attribute, h.Sum(nil))
-	return r.Encode()
+	return a
 }
 
-func copyProxyState(p, r *layeh.Packet) {
-	for _, a := range p.Attributes {
-		if a.Type == typeProxyState {
-			r.Attributes.Add(typeProxyState, a.Attribute)
+func (a *answer) add(kind layeh.Type, v []byte) {
+	if a.n == len(a.avps) {
+		a.packet.Attributes.Add(kind, v)
+		return
+	}
+	avp := &a.avps[a.n]
+	a.n++
+	avp.Type, avp.Attribute = kind, v
+	a.packet.Attributes = append(a.packet.Attributes, avp)
+}
+
+func (a *answer) text(kind layeh.Type, v string) {
+	at := len(a.values)
+	a.values = append(a.values, v...)
+	a.add(kind, a.values[at:])
+}
+
+// limit adds a number; 0 is no limit and is not sent.
+func (a *answer) limit(kind layeh.Type, n uint32) {
+	if n == 0 {
+		return
+	}
+	at := len(a.values)
+	a.values = binary.BigEndian.AppendUint32(a.values, n)
+	a.add(kind, a.values[at:])
+}
+
+// mikrotik adds an attribute of the vendor (RFC 2865 §5.26). One that is too long
+// is found by finish.
+func (a *answer) mikrotik(kind byte, v string) {
+	at := len(a.values)
+	a.values = binary.BigEndian.AppendUint32(a.values, vendorMikrotik)
+	a.values = append(append(a.values, kind, byte(len(v)+2)), v...)
+	a.add(typeVendorSpecific, a.values[at:])
+}
+
+// octets adds a data limit and, above 4 GiB, its companion; 0 is no limit.
+func (a *answer) octets(low, high byte, o hotspot.Octets) {
+	if o == 0 {
+		return
+	}
+	gigawords, rest := o.Split()
+	a.mikrotik(low, string(binary.BigEndian.AppendUint32(nil, rest)))
+	if gigawords > 0 {
+		a.mikrotik(high, string(binary.BigEndian.AppendUint32(nil, gigawords)))
+	}
+}
+
+// finish adds the Proxy-States of the request as they came (RFC 2865 §5.33),
+// encodes and signs. An error means that it does not fit into a packet.
+func (a *answer) finish(request []byte, k *key) ([]byte, error) {
+	for kind, v := range attributes(request) {
+		if kind == typeProxyState {
+			a.add(typeProxyState, v)
 		}
 	}
+	b, err := a.packet.MarshalBinary()
+	signed := len(a.packet.Attributes) > 0 && a.packet.Attributes[0].Type == typeMessageAuthenticator
+	clear(a.packet.Attributes) // keeps nothing of the request alive
+	answerPool.Put(a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTooLong, err)
+	}
+	k.seal(b, signed)
+	return b, nil
 }
 
-// encodeAccountingResponse answers an Accounting-Request. It carries no
-// Message-Authenticator: the Response Authenticator covers it, and the NAS sent none.
-func encodeAccountingResponse(p *layeh.Packet) ([]byte, error) {
-	r := p.Response(codeAccountingResponse)
-	copyProxyState(p, r)
-	return r.Encode()
+// encodeAccountingResponse answers an Accounting-Request. It carries a
+// Message-Authenticator only where the request did: the Response Authenticator
+// covers it already, and RouterOS sends none in accounting (facts.md §4).
+func encodeAccountingResponse(request []byte, k *key, signed bool) ([]byte, error) {
+	return reply(request, codeAccountingResponse, signed).finish(request, k)
 }
 
 // encodeStatus answers Status-Server (RFC 5997 §4.2): Access-Accept on the
 // authentication port, Accounting-Response on the other.
-func encodeStatus(b, secret []byte, accounting bool) ([]byte, error) {
-	p, err := layeh.Parse(b, secret)
+func encodeStatus(request []byte, k *key, accounting bool) ([]byte, error) {
+	if accounting {
+		return reply(request, codeAccountingResponse, true).finish(request, k)
+	}
+	return reply(request, codeAccessAccept, true).finish(request, k)
+}
+
+// encodeProbe makes the request of a Probe, attributes in the order of RouterOS.
+func encodeProbe(p Probe, k *key) ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	codes := map[Ask]layeh.Code{AskLogin: codeAccessRequest, AskAccounting: codeAccountingRequest, AskStatus: codeStatusServer}
+	r := layeh.New(codes[p.Ask], k.secret)
+	var err error
+	add := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	signed := p.Ask == AskStatus || p.Ask == AskLogin && !p.Unsigned
+	if signed {
+		r.Attributes.Add(typeMessageAuthenticator, make([]byte, 16))
+	}
+	if p.Ask == AskAccounting {
+		r.Authenticator = zeroes
+		add(rfc2866.AcctStatusType_Add(r, rfc2866.AcctStatusType(p.Kind)))
+	}
+	if p.Ask != AskStatus {
+		p.addWho(r, add)
+	}
+	switch {
+	case p.Ask == AskAccounting && (p.Kind == hotspot.Stop || p.Kind == hotspot.Interim):
+		p.addCounters(r, add)
+	case p.Ask == AskLogin && p.Method == PAP:
+		v, e := layeh.NewUserPassword([]byte(p.Password.Reveal()), k.secret, r.Authenticator[:])
+		add(e)
+		r.Attributes.Add(typeUserPassword, v)
+	case p.Ask == AskLogin:
+		challenge := random16()
+		sum := md5.Sum(append(append([]byte{r.Identifier}, p.Password.Reveal()...), challenge[:]...))
+		add(rfc2865.CHAPChallenge_Add(r, challenge[:]))
+		add(rfc2865.CHAPPassword_Add(r, append([]byte{r.Identifier}, sum[:]...)))
+	}
+	add(rfc2865.NASIdentifier_AddString(r, "iwas-agent test"))
 	if err != nil {
 		return nil, err
 	}
-	if accounting {
-		return seal(p, reply(p, codeAccountingResponse))
+	b, err := r.Encode()
+	if err == nil && signed {
+		sum := k.hmac(b)
+		copy(b[headerLen+2:], sum[:])
 	}
-	return seal(p, reply(p, codeAccessAccept))
+	return b, err
+}
+
+// addWho adds what names the guest.
+func (p Probe) addWho(r *layeh.Packet, add func(error)) {
+	name := p.Name
+	if p.Ask == AskLogin && p.Method == MACLogin {
+		name = p.MAC.String()
+	}
+	if !p.MAC.IsZero() {
+		add(rfc2865.CallingStationID_AddString(r, p.MAC.String()))
+	}
+	if name != "" {
+		add(rfc2865.UserName_AddString(r, name))
+	}
+	if p.AcctSessionID != "" {
+		add(rfc2866.AcctSessionID_AddString(r, string(p.AcctSessionID)))
+	}
+	if p.IP.Is4() {
+		add(rfc2865.FramedIPAddress_Add(r, net.IP(p.IP.AsSlice())))
+	}
+}
+
+// addCounters adds what an Interim-Update and a Stop count.
+func (p Probe) addCounters(r *layeh.Packet, add func(error)) {
+	upHigh, up := p.Upload.Split()
+	downHigh, down := p.Download.Split()
+	add(rfc2866.AcctInputOctets_Add(r, rfc2866.AcctInputOctets(up)))
+	add(rfc2866.AcctOutputOctets_Add(r, rfc2866.AcctOutputOctets(down)))
+	add(rfc2869.AcctInputGigawords_Add(r, rfc2869.AcctInputGigawords(upHigh)))
+	add(rfc2869.AcctOutputGigawords_Add(r, rfc2869.AcctOutputGigawords(downHigh)))
+	add(rfc2866.AcctSessionTime_Add(r, rfc2866.AcctSessionTime(seconds(p.SessionTime))))
+	if p.Kind == hotspot.Stop {
+		add(rfc2866.AcctTerminateCause_Add(r, rfc2866.AcctTerminateCause_Value_UserRequest))
+	}
 }
 
 // disconnectRequest encodes a Disconnect-Request (RFC 5176 §3). short leaves only

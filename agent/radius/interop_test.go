@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func radclient(t *testing.T, addr netip.AddrPort, kind, request, want string) {
 
 func TestRadclient(t *testing.T) {
 	j := &judge{verdict: grant()}
-	s := newServer(t, j, nil)
+	s := newServer(t, j, func(s *Server) { s.NASes[0].MessageAuthenticator = Off }) // some requests carry one, some not
 	accept := `
 Response-Packet-Type == Access-Accept
 Message-Authenticator =* ANY
@@ -74,6 +75,7 @@ Reply-Message == "wrong"`
 		{"CHAP, wrong", "auth", base + `CHAP-Password = "nope"`, reject},
 		{"MAC", "auth", "User-Name = \"AA:BB:CC:DD:EE:FF\"\nUser-Password = \"AA:BB:CC:DD:EE:FF\"\nCalling-Station-Id = \"AA:BB:CC:DD:EE:FF\"", accept},
 		{"Proxy-State comes back in order", "auth", base + "User-Password = \"nope\"\nMessage-Authenticator = 0x00\nProxy-State = 0x01\nProxy-State = 0x02", reject + "\nProxy-State == 0x01\nProxy-State == 0x02"},
+		{"a voucher code is all there is", "auth", "User-Name = \"KX7P-2MQ4\"\nUser-Password = \"\"\nCalling-Station-Id = \"AA:BB:CC:DD:EE:FF\"", reject},
 		{"Status-Server", "status", "Message-Authenticator = 0x00", "Response-Packet-Type == Access-Accept\nMessage-Authenticator =* ANY"},
 	} {
 		t.Run(tc.name, func(t *testing.T) { radclient(t, s.AuthAddr(), tc.kind, tc.request, tc.want) })
@@ -92,6 +94,11 @@ Reply-Message == "wrong"`
 		{"Stop", session + "Acct-Status-Type = Stop\nAcct-Session-Time = 600\nAcct-Terminate-Cause = Lost-Carrier", func(a hotspot.Accounting) bool {
 			return a.Kind == hotspot.Stop && hotspot.CauseName(a.TerminateCause) == "Lost-Carrier"
 		}},
+		{"Start with the time of the event", session + "Acct-Status-Type = Start\nEvent-Timestamp = " + strconv.FormatInt(time.Now().Unix()-5, 10), func(a hotspot.Accounting) bool {
+			return !a.EventAt.IsZero() && time.Since(a.EventAt) < time.Minute
+		}},
+		{"Start of a router whose clock is lost", session + "Acct-Status-Type = Start\nEvent-Timestamp = \"Jan 1 1970 00:00:30 UTC\"", func(a hotspot.Accounting) bool { return a.EventAt.IsZero() }},
+		{"Accounting-Off", "Acct-Status-Type = Accounting-Off\nNAS-IP-Address = 10.0.0.1", func(a hotspot.Accounting) bool { return a.Kind == hotspot.NASOff }},
 		{"Accounting-On", "Acct-Status-Type = Accounting-On\nNAS-IP-Address = 10.0.0.1", func(a hotspot.Accounting) bool { return a.Kind == hotspot.NASOn }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -101,6 +108,54 @@ Reply-Message == "wrong"`
 				t.Errorf("stored %+v", got)
 			}
 		})
+	}
+}
+
+// TestRadclientSeesEveryAttribute holds each attribute an Accept may carry
+// against another implementation's reading of it.
+func TestRadclientSeesEveryAttribute(t *testing.T) {
+	rate, err := hotspot.ParseRateLimit("1M/2M 2M/4M 512k/1M 8/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := "Response-Packet-Type == Access-Accept\nMessage-Authenticator =* ANY\n"
+	for name, tc := range map[string]struct {
+		verdict hotspot.Verdict
+		want    string
+	}{
+		"nothing but the Accept": {hotspot.Verdict{}, ""},
+		"times": {hotspot.Verdict{SessionTimeout: 90*time.Second + 900*time.Millisecond, IdleTimeout: 5 * time.Minute, InterimInterval: time.Minute},
+			"Session-Timeout == 90\nIdle-Timeout == 300\nAcct-Interim-Interval == 60"},
+		"less than a second left is one, never none": {hotspot.Verdict{SessionTimeout: time.Millisecond}, "Session-Timeout == 1"},
+		"more seconds than fit":                      {hotspot.Verdict{SessionTimeout: 200 * 365 * 24 * time.Hour}, "Session-Timeout == 4294967295"},
+		"data below 4 GiB":                           {hotspot.Verdict{UploadLeft: 1, DownloadLeft: 2, TotalLeft: 1<<32 - 1}, "Mikrotik-Recv-Limit == 1\nMikrotik-Xmit-Limit == 2\nMikrotik-Total-Limit == 4294967295"},
+		"data above 4 GiB": {hotspot.Verdict{UploadLeft: 1<<32 + 1, DownloadLeft: 2 << 32, TotalLeft: 3<<32 + 7},
+			"Mikrotik-Recv-Limit == 1\nMikrotik-Recv-Limit-Gigawords == 1\nMikrotik-Xmit-Limit == 0\nMikrotik-Xmit-Limit-Gigawords == 2\nMikrotik-Total-Limit == 7\nMikrotik-Total-Limit-Gigawords == 3"},
+		"speed with burst":  {hotspot.Verdict{Rate: rate}, "Mikrotik-Rate-Limit == \"" + rate.String() + "\""},
+		"devices and lists": {hotspot.Verdict{Devices: 3, AddressLists: []string{"paid", "adults"}}, "Port-Limit == 3\nMikrotik-Address-List == \"paid\"\nMikrotik-Address-List == \"adults\""},
+		"Class":             {hotspot.Verdict{Class: []byte{0, 1, 255}}, "Class == 0x0001ff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.verdict.Accept = true
+			s := newServer(t, &judge{verdict: tc.verdict}, nil)
+			radclient(t, s.AuthAddr(), "auth", "User-Name = \"bob\"\nUser-Password = \"hello\"\nMessage-Authenticator = 0x00", head+tc.want)
+		})
+	}
+	s := newServer(t, &judge{verdict: grant()}, nil)
+	radclient(t, s.AcctAddr(), "status", "Message-Authenticator = 0x00", "Response-Packet-Type == Accounting-Response\nMessage-Authenticator =* ANY")
+}
+
+func TestACallingStationMayBeSpeltInSevenWays(t *testing.T) {
+	j := &judge{verdict: grant()}
+	s := newServer(t, j, nil)
+	for _, spelling := range []string{"AA:BB:CC:00:11:22", "aa:bb:cc:00:11:22", "AA-BB-CC-00-11-22", "AABB:CC00:1122", "aabb.cc00.1122", "AABBCC:001122", "aabbcc001122"} {
+		radclient(t, s.AuthAddr(), "auth", "User-Name = \"nobody\"\nUser-Password = \"x\"\nMessage-Authenticator = 0x00\nCalling-Station-Id = \""+spelling+"\"",
+			"Response-Packet-Type == Access-Reject\nMessage-Authenticator =* ANY\nReply-Message == \"wrong\"")
+	}
+	for _, r := range j.requests() {
+		if r.MAC != (hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0x11, 0x22}) {
+			t.Errorf("got %v", r.MAC)
+		}
 	}
 }
 
@@ -265,17 +320,5 @@ func TestDisconnectOutlivesARefusedPort(t *testing.T) {
 	cancel()
 	if d, err := c.Disconnect(ctx, "r1", hotspot.Session{}); err != nil || d.Result != hotspot.ResultTimeout {
 		t.Errorf("cancelled: got %+v, %v; want timeout", d, err)
-	}
-}
-
-func TestTheAnswerLeavesFromTheAddressAsked(t *testing.T) {
-	s := newServer(t, &judge{verdict: grant()}, func(s *Server) {
-		s.Auth = []string{"0.0.0.0:0"}
-		s.NASes[0].Network = netip.MustParsePrefix("127.0.0.0/8")
-	})
-	// A connected socket hears only the address it asked.
-	c := dial(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), s.AuthAddr().Port()))
-	if got := c.exchange(t, access(1, "bob", "hello")); got[0] != codeAccessAccept {
-		t.Errorf("got code %d, want 2", got[0])
 	}
 }

@@ -1,7 +1,6 @@
 package radius
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/md5" // #nosec: RADIUS is built on MD5 (RFC 2865 §3, RFC 3579 §3.2)
 	"encoding/binary"
@@ -24,10 +23,6 @@ const (
 	headerLen     = 20
 	maxPacket     = 4096 // RFC 2865 §3
 	maxAttributes = 200  // a NAS sends about sixteen; more is an attack on our memory
-
-	typeProxyState           = 33
-	typeEAPMessage           = 79
-	typeMessageAuthenticator = 80
 )
 
 // dropped says why a packet gets silence. The names are those of counters.
@@ -41,6 +36,7 @@ const (
 	dropAuthenticator dropped = "bad_authenticator"         // Request Authenticator of accounting: wrong secret
 	dropMABad         dropped = "bad_message_authenticator" // present and wrong: wrong secret, or forged
 	dropMAMissing     dropped = "no_message_authenticator"
+	dropMAFellBack    dropped = "message_authenticator_fell_back" // this NAS sent them before
 	dropProxyState    dropped = "proxy_state_without_message_authenticator"
 	dropQueueFull     dropped = "queue_full"
 	dropTooOld        dropped = "too_old"
@@ -48,6 +44,7 @@ const (
 	dropNoSessionID   dropped = "no_acct_session_id"
 	dropStatusType    dropped = "unknown_status_type"
 	dropUnavailable   dropped = "not_decided" // the store could not answer; the NAS asks again
+	dropUnencodable   dropped = "reply_too_long"
 	dropPanic         dropped = "panic"
 	dropForgotten     dropped = "accept_overtaken" // the account was put off while its Accept was on the way
 )
@@ -92,53 +89,6 @@ func triage(b []byte, accounting bool) (packet []byte, ma int, why dropped) {
 	return b, ma, ""
 }
 
-// authentic checks what a packet proves of its sender: the Message-Authenticator
-// where there is one, the Request Authenticator of accounting, and what may not
-// come without a Message-Authenticator (RFC 3579 §3.1, RFC 5997 §3; Proxy-State
-// as BlastRADIUS demands, since a NAS never sends it).
-func authentic(b []byte, ma int, secret []byte, required bool) dropped {
-	accounting := b[0] == codeAccountingRequest
-	if accounting && !validRequestAuthenticator(b, secret) {
-		return dropAuthenticator
-	}
-	if ma != 0 {
-		if !validMessageAuthenticator(b, ma, secret, accounting) {
-			return dropMABad
-		}
-		return ""
-	}
-	switch {
-	case b[0] == codeStatusServer, b[0] == codeAccessRequest && (required || has(b, typeEAPMessage)):
-		return dropMAMissing
-	case b[0] == codeAccessRequest && has(b, typeProxyState):
-		return dropProxyState
-	}
-	return ""
-}
-
-// has reports whether a triaged packet carries an attribute.
-func has(b []byte, attribute byte) bool {
-	for at := headerLen; at < len(b); at += int(b[at+1]) {
-		if b[at] == attribute {
-			return true
-		}
-	}
-	return false
-}
-
-// validRequestAuthenticator checks MD5(code, id, length, zeroes, attributes,
-// secret) (RFC 2866 §3).
-func validRequestAuthenticator(b, secret []byte) bool {
-	h := md5.New()
-	h.Write(b[:4])
-	var zero [16]byte
-	h.Write(zero[:])
-	h.Write(b[headerLen:])
-	h.Write(secret)
-	var sum [16]byte
-	return hmac.Equal(h.Sum(sum[:0]), b[4:headerLen])
-}
-
 // validMessageAuthenticator checks the HMAC over the packet with its value as
 // zeroes (RFC 3579 §3.2); in accounting, over a zero authenticator as well.
 func validMessageAuthenticator(b []byte, ma int, secret []byte, zeroAuthenticator bool) bool {
@@ -155,32 +105,4 @@ func validMessageAuthenticator(b []byte, ma int, secret []byte, zeroAuthenticato
 	h.Write(b[ma+16:])
 	var sum [16]byte
 	return hmac.Equal(h.Sum(sum[:0]), b[ma:ma+16])
-}
-
-// decodePassword undoes RFC 2865 §5.2. ok is false for a length the RFC does not
-// allow, and for a NUL inside: "hello\0junk" must not equal "hello".
-func decodePassword(hidden, secret, authenticator []byte) (password string, ok bool) {
-	if len(hidden) < 16 || len(hidden) > 128 || len(hidden)%16 != 0 {
-		return "", false
-	}
-	out := make([]byte, len(hidden))
-	last := authenticator
-	var sum [16]byte
-	for i := 0; i < len(hidden); i += 16 {
-		h := md5.New()
-		h.Write(secret)
-		h.Write(last)
-		key := h.Sum(sum[:0])
-		for j, k := range key {
-			out[i+j] = hidden[i+j] ^ k
-		}
-		last = hidden[i : i+16]
-	}
-	if end := bytes.IndexByte(out, 0); end >= 0 {
-		if len(bytes.Trim(out[end:], "\x00")) > 0 {
-			return string(out), false
-		}
-		out = out[:end]
-	}
-	return string(out), true
 }

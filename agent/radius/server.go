@@ -14,12 +14,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
-	"iwas/internal/secret"
 )
 
 // Decider judges who may come in.
@@ -36,17 +37,6 @@ type Accountant interface {
 	Account(ctx context.Context, a hotspot.Accounting) error
 }
 
-// NAS is a router that may ask.
-type NAS struct {
-	ID                          hotspot.NASID
-	Name                        string
-	Network                     netip.Prefix // its packets come from here; one address, or a network
-	Secret                      secret.Value
-	RequireMessageAuthenticator bool
-	CoA                         netip.AddrPort // /radius/incoming
-	CoASource                   netip.Addr     // our address in the router's /radius entry; invalid lets the system choose
-}
-
 // Server answers RADIUS. Auth and Acct are listen addresses, host:port; a
 // wildcard host answers from the address that was asked.
 type Server struct {
@@ -54,6 +44,7 @@ type Server struct {
 	NASes      []NAS
 	Decider    Decider
 	Accountant Accountant
+	Memory     Memory               // nil forgets at every start what it learnt
 	Rejected   func(hotspot.Reject) // called for every Access-Reject; must not block
 	Log        *slog.Logger
 	Now        func() time.Time
@@ -64,6 +55,7 @@ type Server struct {
 	ready   chan struct{}
 	mu      sync.Mutex // guards sockets
 	sockets []*socket
+	nases   atomic.Pointer[nasTable] // made of NASes by the first Serve
 	cache   *cache
 	stats   *stats
 }
@@ -74,13 +66,18 @@ const (
 	recvBuffer = 4 << 20
 )
 
-// job is one datagram to work on.
+// job is one request to work on.
 type job struct {
 	socket *socket
-	packet []byte
+	buffer *[]byte // holds packet; given back by whoever ends the job
+	packet []byte  // cut to its Length once triaged
+	ma     int     // where the value of its Message-Authenticator stands, 0 if there is none
 	from   netip.AddrPort
-	local  netip.Addr
+	source []byte // see socket.read
 	at     time.Time
+	nas    *nas
+	key    *key        // that it proved
+	entry  *cacheEntry // to be finished or abandoned
 }
 
 func (s *Server) init() {
@@ -96,7 +93,7 @@ func (s *Server) init() {
 		}
 		s.ready = make(chan struct{})
 		s.cache = newCache()
-		s.stats = newStats(s.Log, s.Now)
+		s.stats = newStats(s.Log)
 	})
 }
 
@@ -131,6 +128,13 @@ func (s *Server) addr(accounting bool) netip.AddrPort {
 // error of kind Unavailable that names it, code RAD-101.
 func (s *Server) Serve(ctx context.Context) error {
 	s.init()
+	if s.nases.Load() == nil {
+		t := newNASTable(s.NASes)
+		if err := t.recall(ctx, s.Memory); err != nil {
+			return fault.New(fault.Unavailable, "radius: recall what is known of the routers", err)
+		}
+		s.nases.Store(t)
+	}
 	err := s.bind(ctx)
 	s.stats.bound(err)
 	if err != nil {
@@ -184,7 +188,7 @@ func (s *Server) bind(ctx context.Context) error {
 				return fault.New(fault.Unavailable, "radius: listen on UDP "+addr, err).
 					WithCode("RAD-101", fmt.Sprintf("another program holds UDP %s: stop it, or choose another port under [radius]", addr))
 			}
-			k.index, k.accounting = len(s.sockets), group.accounting
+			k.index, k.accounting = uint16(len(s.sockets)), group.accounting
 			s.sockets = append(s.sockets, k)
 		}
 	}
@@ -210,17 +214,18 @@ func (s *Server) unbind() {
 	s.sockets = nil
 }
 
-// buffers holds datagrams on their way through the queue.
+// buffers holds datagrams on their way through the queue. An octet more than a
+// packet may have, so that one that claims more is told apart.
 var buffers = sync.Pool{New: func() any { b := make([]byte, maxPacket+1); return &b }}
 
-// receive reads one socket. What no NAS of ours sent is dropped here, before it
-// costs a place in the queue.
+// receive reads one socket. What is malformed, forged, or asked before ends
+// here, before it costs a place in the queue.
 func (s *Server) receive(k *socket, jobs chan<- job) error {
+	buffer := buffers.Get().(*[]byte)
+	defer func() { buffers.Put(buffer) }()
 	for {
-		buf := buffers.Get().(*[]byte)
-		n, from, local, err := k.read(*buf)
+		n, from, source, err := k.read(*buffer)
 		if err != nil {
-			buffers.Put(buf)
 			var ne net.Error
 			if errors.As(err, &ne) && ne.Timeout() {
 				return nil // we are stopping
@@ -230,151 +235,185 @@ func (s *Server) receive(k *socket, jobs chan<- job) error {
 			}
 			continue // an ICMP error of an earlier reply; the socket is fine
 		}
-		j := job{socket: k, packet: (*buf)[:n], from: from, local: local, at: s.Now()}
-		if s.nas(from.Addr()) == nil {
-			s.stats.drop("", kindOf(j.packet), dropUnknownNAS, from)
-			buffers.Put(buf)
+		j := job{socket: k, buffer: buffer, packet: (*buffer)[:n], from: from, source: source, at: s.Now()}
+		if !s.sift(&j) {
 			continue
 		}
 		select {
 		case jobs <- j:
+			buffer = buffers.Get().(*[]byte)
 		default:
-			s.stats.drop(s.nas(from.Addr()).ID, kindOf(j.packet), dropQueueFull, from)
-			buffers.Put(buf)
+			s.cache.abandon(j.entry)
+			s.drop(&j, dropQueueFull)
 		}
 	}
 }
 
-// nas returns the most exact match of an address.
-func (s *Server) nas(a netip.Addr) *NAS {
-	var best *NAS
-	for i := range s.NASes {
-		if n := &s.NASes[i]; n.Network.Contains(a) && (best == nil || n.Network.Bits() > best.Network.Bits()) {
-			best = n
-		}
-	}
-	return best
-}
-
-// handle answers one datagram. A panic costs this request only.
-func (s *Server) handle(ctx context.Context, j job) {
-	n := s.nas(j.from.Addr())
-	defer func() {
-		if r := recover(); r != nil {
-			s.stats.drop(n.ID, kindOf(j.packet), dropPanic, j.from)
-			s.Log.Error("a request could not be worked on", "nas", n.ID, "panic", fmt.Sprint(r))
-		}
-		full := j.packet[:cap(j.packet)]
-		buffers.Put(&full)
-	}()
-	if s.Now().Sub(j.at) > patience {
-		s.stats.drop(n.ID, kindOf(j.packet), dropTooOld, j.from)
-		return
+// sift reports whether a datagram is a request to work on: from a NAS of ours,
+// well-formed, proven, and not asked before. A repeat it answers itself.
+func (s *Server) sift(j *job) bool {
+	defer s.survive(j)
+	if j.nas = s.nases.Load().of(j.from.Addr()); j.nas == nil {
+		s.drop(j, dropUnknownNAS)
+		return false
 	}
 	b, ma, why := triage(j.packet, j.socket.accounting)
 	if why == "" {
-		why = authentic(b, ma, []byte(n.Secret.Reveal()), n.RequireMessageAuthenticator)
+		j.packet, j.ma = b, ma
+		j.key, why = j.nas.prove(b, ma, j.at)
 	}
 	if why != "" {
-		s.stats.drop(n.ID, kindOf(j.packet), why, j.from)
-		return
+		s.drop(j, why)
+		return false
 	}
-	key := cacheKey{listener: j.socket.index, from: j.from, code: b[0], id: b[1]}
-	entry, repeat := s.cache.begin(key, [16]byte(b[4:headerLen]), s.Now())
+	if ma != 0 && b[0] == codeAccessRequest {
+		j.nas.learn(s.Memory)
+	}
+	entry, repeat := s.cache.begin(keyOf(j.socket.index, j.from, b), [16]byte(b[4:headerLen]), j.at)
 	switch {
 	case repeat != nil:
-		s.stats.answered(n.ID, kindOf(b), "repeated", 0)
 		s.send(j, repeat)
-		return
+		s.stats.answered(j.nas, kindOf(b), "repeated", 0, j.at)
+		return false
 	case entry == nil:
-		s.stats.drop(n.ID, kindOf(b), dropInFlight, j.from)
+		s.drop(j, dropInFlight)
+		return false
+	}
+	j.entry = entry
+	return true
+}
+
+// survive ends a panic: it costs one request only.
+func (s *Server) survive(j *job) {
+	r := recover()
+	if r == nil {
 		return
 	}
-	done := false
+	s.drop(j, dropPanic)
+	if held, ok := s.stats.loud("log of "+dropPanic, j.at); ok {
+		s.Log.Error("a request could not be worked on", "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "not_logged_before", held)
+	}
+}
+
+func (s *Server) drop(j *job, why dropped) {
+	s.stats.drop(j.nas, kindOf(j.packet), why, j.from, j.at)
+}
+
+// handle answers one request.
+func (s *Server) handle(ctx context.Context, j job) {
+	kept := false
 	defer func() {
-		if !done { // no answer left: the repeat must be run
-			s.cache.abandon(entry)
+		if !kept { // no answer left: the repeat must be run
+			s.cache.abandon(j.entry)
 		}
+		buffers.Put(j.buffer)
 	}()
-	done = s.answer(ctx, j, b, n, entry)
+	defer s.survive(&j)
+	if s.Now().Sub(j.at) > patience {
+		s.drop(&j, dropTooOld)
+		return
+	}
+	kept = s.answer(ctx, &j)
 }
 
 // answer runs a new request and reports whether a reply is kept for its repeats.
-func (s *Server) answer(ctx context.Context, j job, b []byte, n *NAS, e *cacheEntry) bool {
-	secret := []byte(n.Secret.Reveal())
+func (s *Server) answer(ctx context.Context, j *job) bool {
 	var reply []byte
 	var v hotspot.Verdict
 	var err error
 	result := "answered"
-	switch b[0] {
+	switch j.packet[0] {
 	case codeStatusServer:
-		reply, err = encodeStatus(b, secret, j.socket.accounting)
+		reply, err = encodeStatus(j.packet, j.key, j.socket.accounting)
 	case codeAccessRequest:
-		reply, v, err = s.authorize(ctx, b, secret, n, j)
+		reply, v, err = s.authorize(ctx, j)
 		result = "accept"
 		if !v.Accept {
 			result = string(v.Reason)
 		}
 	case codeAccountingRequest:
-		reply, result, err = s.account(ctx, b, secret, n, j)
+		reply, result, err = s.account(ctx, j)
 	}
 	if err != nil {
-		s.stats.drop(n.ID, kindOf(b), dropUnavailable, j.from)
-		s.Log.Error("a request could not be decided; the NAS will ask again", "nas", n.ID, "kind", kindOf(b), "err", err)
+		s.undecided(j, err)
 		return false
 	}
 	if reply == nil {
 		return false
 	}
-	if !s.cache.finish(e, v, reply) {
-		s.stats.drop(n.ID, kindOf(b), dropForgotten, j.from)
+	if !s.cache.finish(j.entry, v, reply) {
+		s.drop(j, dropForgotten)
 		return true
 	}
 	s.send(j, reply)
-	s.stats.answered(n.ID, kindOf(b), result, s.Now().Sub(j.at))
+	now := s.Now()
+	s.stats.answered(j.nas, kindOf(j.packet), result, now.Sub(j.at), now)
 	return true
 }
 
-func (s *Server) authorize(ctx context.Context, b, secret []byte, n *NAS, j job) ([]byte, hotspot.Verdict, error) {
-	r, p, reason, undecodable, err := decodeRequest(b, secret, n.ID, j.at)
-	if err != nil {
-		return nil, hotspot.Verdict{}, err
+// undecided counts a request that gets no answer since none could be found.
+func (s *Server) undecided(j *job, err error) {
+	why := dropUnavailable
+	if errors.Is(err, errTooLong) {
+		why = dropUnencodable
 	}
-	if undecodable {
-		s.stats.suspectSecret(n.ID, j.from)
+	s.drop(j, why)
+	if held, ok := s.stats.loud("log of "+why, j.at); ok {
+		s.Log.Error("a request got no answer; the NAS will ask again", "nas", j.nas.ID, "kind", kindOf(j.packet), "err", err, "next", fault.Hint(err), "not_logged_before", held)
+	}
+}
+
+func (s *Server) authorize(ctx context.Context, j *job) ([]byte, hotspot.Verdict, error) {
+	r, reason, undecodable := decodeRequest(j.packet, j.key, j.nas.ID, j.at)
+	if j.ma == 0 && r.Credential.Kind == hotspot.Clear && !undecodable {
+		j.nas.use(j.key, j.at) // a readable password proves the secret as well
+	}
+	if undecodable && j.ma == 0 {
+		if k := j.nas.other(j.key, j.at); k != nil {
+			if again, why, unreadable := decodeRequest(j.packet, k, j.nas.ID, j.at); !unreadable {
+				r, reason, undecodable, j.key = again, why, false, k
+				j.nas.use(k, j.at)
+			}
+		}
+	}
+	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
+		s.stats.offend(j.nas, dropSuspectSecret, j.from, j.at)
 	}
 	v := hotspot.Verdict{Reason: reason, Message: formMessage}
 	if reason == "" {
+		var err error
 		if v, err = s.Decider.Authorize(ctx, r); err != nil {
 			return nil, v, err
 		}
 	}
 	if !v.Accept && s.Rejected != nil {
-		s.Rejected(hotspot.Reject{At: j.at, NAS: n.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Detail: v.Detail, Account: v.Account})
+		s.Rejected(hotspot.Reject{At: j.at, NAS: j.nas.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Detail: v.Detail, Account: v.Account})
 	}
-	reply, err := encodeVerdict(p, v)
+	reply, err := encodeVerdict(j.packet, j.key, v)
 	return reply, v, err
 }
 
 // formMessage is read by a guest whose login page sent what no RFC allows.
 const formMessage = "The login page sent an unclear request. Please tell the staff."
 
-func (s *Server) account(ctx context.Context, b, secret []byte, n *NAS, j job) (reply []byte, result string, err error) {
-	a, p, why := decodeAccounting(b, secret, n.ID, j.at)
+func (s *Server) account(ctx context.Context, j *job) (reply []byte, result string, err error) {
+	a, why := decodeAccounting(j.packet, j.nas.ID, j.at)
 	if why != "" {
-		s.stats.drop(n.ID, kindOf(b), why, j.from)
+		s.drop(j, why)
 		return nil, "", nil
 	}
 	if err := s.Accountant.Account(ctx, a); err != nil {
 		return nil, "", err
 	}
-	reply, err = encodeAccountingResponse(p)
+	reply, err = encodeAccountingResponse(j.packet, j.key, j.ma != 0)
 	return reply, a.Kind.String(), err
 }
 
-func (s *Server) send(j job, b []byte) {
-	if err := j.socket.write(b, j.from, j.local); err != nil {
-		s.Log.Warn("a reply could not be sent", "to", j.from.String(), "err", err)
+func (s *Server) send(j *job, b []byte) {
+	if err := j.socket.write(b, j.from, j.source); err != nil {
+		if held, ok := s.stats.loud("log of sending", j.at); ok {
+			s.Log.Warn("a reply could not be sent", "to", j.from.String(), "err", err, "not_logged_before", held)
+		}
 	}
 }
 

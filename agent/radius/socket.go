@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -13,13 +15,28 @@ import (
 // which of ours a datagram was sent to, and the reply leaves from it: a NAS
 // ignores an answer from any other.
 type socket struct {
-	index      int // in Server.sockets; part of the duplicate key
+	index      uint16 // in Server.sockets; part of the duplicate key
 	accounting bool
 	addr       netip.AddrPort
 	conn       *net.UDPConn
-	v4         *ipv4.PacketConn // set on the IPv4 wildcard
-	v6         *ipv6.PacketConn // set on the IPv6 wildcard
+	asked      asked // nil unless addr is a wildcard
+
+	// Of the one reader:
+	oob     []byte
+	sources map[netip.Addr][]byte
+
+	mu     sync.Mutex // guards what follows
+	lost   uint64     // as last read
+	lostAt time.Time
 }
+
+// asked reads which of our addresses a datagram was sent to, from the control
+// message it came with.
+type asked func(oob []byte) net.IP
+
+// sourceBound is how many of our addresses a socket keeps the control message
+// of. A box has a handful; past the bound it is built anew each time.
+const sourceBound = 64
 
 func listen(ctx context.Context, addr string) (*socket, error) {
 	host, _, err := net.SplitHostPort(addr)
@@ -36,56 +53,102 @@ func listen(ctx context.Context, addr string) (*socket, error) {
 		return nil, err
 	}
 	conn := pc.(*net.UDPConn)
-	_ = conn.SetReadBuffer(recvBuffer) // the kernel may grant less; bursts then show as drops there
-	k := &socket{conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	_ = conn.SetReadBuffer(recvBuffer) // the kernel may grant less; Stats says how much, and what was lost for it
+	k := &socket{conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), sources: map[netip.Addr][]byte{}}
 	if k.addr.Addr().IsUnspecified() {
-		if network == "udp4" {
-			k.v4 = ipv4.NewPacketConn(conn)
-			err = k.v4.SetControlMessage(ipv4.FlagDst, true)
-		} else {
-			k.v6 = ipv6.NewPacketConn(conn)
-			err = k.v6.SetControlMessage(ipv6.FlagDst, true)
-		}
-		if err != nil { // a system that cannot say: bind each address there instead
-			k.v4, k.v6 = nil, nil
-		}
+		k.askWhich(network)
 	}
 	return k, nil
 }
 
-// read returns one datagram, who sent it, and which of our addresses it was for.
-func (k *socket) read(b []byte) (n int, from netip.AddrPort, local netip.Addr, err error) {
-	var sender net.Addr
-	switch {
-	case k.v4 != nil:
-		var cm *ipv4.ControlMessage
-		if n, cm, sender, err = k.v4.ReadFrom(b); err == nil && cm != nil {
-			local, _ = netip.AddrFromSlice(cm.Dst.To4())
+// askWhich has the kernel say where each datagram was sent to. A system that
+// cannot answers from an address of its choice: bind each address there instead.
+func (k *socket) askWhich(network string) {
+	if network == "udp4" {
+		if ipv4.NewPacketConn(k.conn).SetControlMessage(ipv4.FlagDst, true) != nil {
+			return
 		}
-	case k.v6 != nil:
-		var cm *ipv6.ControlMessage
-		if n, cm, sender, err = k.v6.ReadFrom(b); err == nil && cm != nil {
-			local, _ = netip.AddrFromSlice(cm.Dst)
+		var cm ipv4.ControlMessage
+		k.oob = ipv4.NewControlMessage(ipv4.FlagDst)
+		k.asked = func(oob []byte) net.IP {
+			if cm.Parse(oob) != nil {
+				return nil
+			}
+			return cm.Dst
 		}
-	default:
+		return
+	}
+	if ipv6.NewPacketConn(k.conn).SetControlMessage(ipv6.FlagDst, true) != nil {
+		return
+	}
+	var cm ipv6.ControlMessage
+	k.oob = ipv6.NewControlMessage(ipv6.FlagDst)
+	k.asked = func(oob []byte) net.IP {
+		if cm.Parse(oob) != nil {
+			return nil
+		}
+		return cm.Dst
+	}
+}
+
+// read returns one datagram, who sent it, and the control message with which the
+// reply leaves from the address it was for (nil: no need). Only one goroutine
+// may read.
+func (k *socket) read(b []byte) (n int, from netip.AddrPort, source []byte, err error) {
+	if k.asked == nil {
 		n, from, err = k.conn.ReadFromUDPAddrPort(b)
+	} else {
+		var size int
+		if n, size, _, from, err = k.conn.ReadMsgUDPAddrPort(b, k.oob); err == nil {
+			source = k.source(k.asked(k.oob[:size]))
+		}
 	}
-	if u, ok := sender.(*net.UDPAddr); ok {
-		from = u.AddrPort()
+	if from.Addr().Is4In6() {
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	}
-	return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), local, err
+	return n, from, source, err
+}
+
+// source returns the control message of a reply that leaves from ip.
+func (k *socket) source(ip net.IP) []byte {
+	local, ok := netip.AddrFromSlice(ip)
+	if local = local.Unmap(); !ok || local.IsMulticast() || local == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return nil // asked by a group: any address of ours is as good
+	}
+	if oob, ok := k.sources[local]; ok {
+		return oob
+	}
+	oob := (&ipv6.ControlMessage{Src: local.AsSlice()}).Marshal()
+	if local.Is4() {
+		oob = (&ipv4.ControlMessage{Src: local.AsSlice()}).Marshal()
+	}
+	if len(k.sources) < sourceBound {
+		k.sources[local] = oob
+	}
+	return oob
 }
 
 // write sends a reply from the address that was asked.
-func (k *socket) write(b []byte, to netip.AddrPort, local netip.Addr) error {
-	var err error
-	switch {
-	case k.v4 != nil && local.IsValid():
-		_, err = k.v4.WriteTo(b, &ipv4.ControlMessage{Src: local.AsSlice()}, net.UDPAddrFromAddrPort(to))
-	case k.v6 != nil && local.IsValid():
-		_, err = k.v6.WriteTo(b, &ipv6.ControlMessage{Src: local.AsSlice()}, net.UDPAddrFromAddrPort(to))
-	default:
-		_, err = k.conn.WriteToUDPAddrPort(b, to)
+func (k *socket) write(b []byte, to netip.AddrPort, source []byte) error {
+	if source == nil {
+		_, err := k.conn.WriteToUDPAddrPort(b, to)
+		return err
 	}
+	_, _, err := k.conn.WriteMsgUDPAddrPort(b, source, to)
 	return err
+}
+
+// stats says what the system lost of this socket.
+func (k *socket) stats(now time.Time) SocketStats {
+	out := SocketStats{Addr: k.addr, Accounting: k.accounting}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if lost, buffer, ok := kernelCounts(k.conn, k.addr); ok {
+		if lost > k.lost {
+			k.lostAt = now
+		}
+		k.lost, out.Buffer, out.LostKnown = lost, buffer, true
+	}
+	out.Lost, out.LostAt = k.lost, k.lostAt
+	return out
 }

@@ -1,10 +1,13 @@
 package radius
 
 import (
+	"cmp"
+	"container/list"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -16,6 +19,8 @@ import (
 type Stats struct {
 	Counts     []Count
 	Offenders  []Offender // newest first: who was met with silence, and why
+	NASes      []NASStats // in the order of the configuration
+	Sockets    []SocketStats
 	LastAnswer time.Time
 	P50, P95   time.Duration // of the last answers, from arrival to reply
 	Remembered int           // replies held for repeats
@@ -29,6 +34,27 @@ type Count struct {
 	Result string        // accept, a hotspot.Reason, Start…, repeated, or dropped
 	Reason string        // of dropped
 	N      uint64
+}
+
+// NASStats is how a NAS proves itself.
+type NASStats struct {
+	NAS           hotspot.NASID
+	Policy        Policy
+	SignsRequests bool      // learnt: it sends Message-Authenticator
+	ProvenAt      time.Time // when a packet of it last proved a secret
+	Previous      bool      // and that was the secret before the last change
+	LastAnswer    time.Time
+	PreviousUntil time.Time // the previous secret is accepted until then; zero: without end, or there is none
+}
+
+// SocketStats is one listening address.
+type SocketStats struct {
+	Addr       netip.AddrPort
+	Accounting bool
+	Buffer     int       // octets the system grants to waiting datagrams, its own overhead included; 0: not known
+	Lost       uint64    // datagrams it dropped because that was full
+	LostAt     time.Time // when Lost was last seen to have grown
+	LostKnown  bool      // the system counts them
 }
 
 // Offender is a source that was met with silence.
@@ -67,12 +93,14 @@ var meanings = map[dropped]string{
 	dropMABad:         "the shared secret of /radius on the router is not the one configured here, or the packet is forged",
 	dropSuspectSecret: "passwords arrive unreadable: the shared secret of /radius on the router is most likely another one",
 	dropMAMissing:     "Message-Authenticator is required of this router and was not sent: set require-message-auth, or update RouterOS",
+	dropMAFellBack:    "this router used to send Message-Authenticator and this request had none: it was changed or set back, or somebody forges requests",
 	dropProxyState:    "Proxy-State without Message-Authenticator, as the BlastRADIUS attack sends it; a router never does",
 	dropQueueFull:     "more requests at once than can be answered in time",
 	dropTooOld:        "the request had waited longer than the router does",
 	dropNoSessionID:   "accounting without Acct-Session-Id",
 	dropStatusType:    "an Acct-Status-Type this program does not know",
 	dropUnavailable:   "the database did not answer; the router asks again",
+	dropUnencodable:   "the answer does not fit into a packet: shorten the plan's address lists",
 	dropPanic:         "a defect of this program: please send the log",
 }
 
@@ -81,71 +109,173 @@ var meanings = map[dropped]string{
 const dropSuspectSecret dropped = "undecodable_password"
 
 const (
-	offenderBound = 64   // sources and reasons remembered; the one heard longest ago goes first
-	latencyBound  = 1024 // answers the percentiles are taken from
+	// offenderBound is how many sources and reasons are remembered of our NASes,
+	// and as many of strangers, so that a flood of one cannot push out the other.
+	// At the bound the one heard longest ago goes first.
+	offenderBound = 64
+	latencyBound  = 1024 // answers the percentiles are taken from; a power of two
+	// logEvery and logBurst limit the lines of each reason, so that nobody can
+	// fill the disk: at worst some fifty lines in each half minute for all.
+	logEvery = 30 * time.Second
+	logBurst = 3
 )
+
+// tally counts outcomes. What it counts are constants of this program and
+// reasons of hotspot, so it is bounded.
+type tally struct {
+	mu     sync.RWMutex // guards the map, not the numbers in it
+	counts map[outcome]*atomic.Uint64
+}
+
+type outcome struct {
+	kind, result string
+	reason       dropped
+}
+
+func (t *tally) add(o outcome) {
+	t.mu.RLock()
+	n := t.counts[o]
+	t.mu.RUnlock()
+	if n == nil {
+		t.mu.Lock()
+		if t.counts == nil {
+			t.counts = map[outcome]*atomic.Uint64{}
+		}
+		if n = t.counts[o]; n == nil {
+			n = new(atomic.Uint64)
+			t.counts[o] = n
+		}
+		t.mu.Unlock()
+	}
+	n.Add(1)
+}
+
+func (t *tally) list(id hotspot.NASID) (out []Count) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for o, n := range t.counts {
+		out = append(out, Count{NAS: id, Kind: o.kind, Result: o.result, Reason: string(o.reason), N: n.Load()})
+	}
+	return out
+}
 
 type offenderKey struct {
 	source netip.Addr
 	reason dropped
 }
 
+// offenders are sources met with silence, at most offenderBound.
+type offenders struct {
+	known  map[offenderKey]*list.Element
+	recent list.List // of *Offender, the newest first
+}
+
+func (all *offenders) add(id hotspot.NASID, why dropped, source netip.Addr, now time.Time) {
+	key := offenderKey{source, why}
+	e := all.known[key]
+	switch {
+	case e != nil:
+		all.recent.MoveToFront(e)
+	case all.recent.Len() >= offenderBound:
+		e = all.recent.Back() // its place is taken
+		o := e.Value.(*Offender)
+		delete(all.known, offenderKey{o.Source, dropped(o.Reason)})
+		*o = Offender{Source: source, NAS: id, Reason: string(why), First: now}
+		all.recent.MoveToFront(e)
+	default:
+		e = all.recent.PushFront(&Offender{Source: source, NAS: id, Reason: string(why), First: now})
+	}
+	if all.known == nil {
+		all.known = map[offenderKey]*list.Element{}
+	}
+	all.known[key] = e
+	o := e.Value.(*Offender)
+	o.Last = now
+	o.N++
+}
+
+func (all *offenders) list() (out []Offender) {
+	for e := all.recent.Front(); e != nil; e = e.Next() {
+		out = append(out, *e.Value.(*Offender))
+	}
+	return out
+}
+
+// voice limits the log lines of one reason.
+type voice struct {
+	limiter *rate.Limiter
+	held    uint64 // lines not written since the last one
+}
+
+// stats is the server's part of Stats; what is counted of a NAS stands in nas.
 type stats struct {
 	log     *slog.Logger
-	now     func() time.Time
-	limiter *rate.Limiter // of log lines, so that nobody can fill the disk
+	unknown tally // of sources that are no NAS of ours
+	latency [latencyBound]atomic.Int64
+	answers atomic.Uint64
 
-	mu         sync.Mutex
-	counts     map[Count]uint64 // keyed with N zero
-	offenders  map[offenderKey]*Offender
-	lastAnswer time.Time
-	latency    []time.Duration // ring
-	next       int
-	unlogged   uint64
-	bindErr    error
+	mu        sync.Mutex // guards what follows
+	ours      offenders  // of our NASes
+	strangers offenders
+	voices    map[dropped]*voice
+	bindErr   error
 }
 
-func newStats(log *slog.Logger, now func() time.Time) *stats {
-	return &stats{log: log, now: now, limiter: rate.NewLimiter(rate.Every(10*time.Second), 5),
-		counts: map[Count]uint64{}, offenders: map[offenderKey]*Offender{}}
+func newStats(log *slog.Logger) *stats {
+	return &stats{log: log, voices: map[dropped]*voice{}}
 }
 
-func (s *stats) answered(nas hotspot.NASID, kind, result string, took time.Duration) {
+// answered counts an answer that left; took is 0 for a repeated one.
+func (s *stats) answered(n *nas, kind, result string, took time.Duration, now time.Time) {
+	n.counts.add(outcome{kind: kind, result: result})
+	n.lastAnswer.Store(now.UnixNano())
+	if took > 0 {
+		s.latency[(s.answers.Add(1)-1)%latencyBound].Store(int64(took))
+	}
+}
+
+// drop counts a packet met with silence and remembers who sent it; n is nil for
+// a source that is no NAS of ours.
+func (s *stats) drop(n *nas, kind string, why dropped, from netip.AddrPort, now time.Time) {
+	t, id := &s.unknown, hotspot.NASID("")
+	if n != nil {
+		t, id = &n.counts, n.ID
+	}
+	t.add(outcome{kind: kind, result: "dropped", reason: why})
+	if why == dropInFlight || why == dropForgotten {
+		return
+	}
+	s.offend(n, why, from, now)
+	if held, ok := s.loud(why, now); ok {
+		s.log.Warn("a RADIUS packet was met with silence", "reason", string(why), "source", from.String(), "nas", id, "kind", kind, "not_logged_before", held)
+	}
+}
+
+// loud reports whether a line about why may be written now, and how many were not.
+func (s *stats) loud(why dropped, now time.Time) (held uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counts[Count{NAS: nas, Kind: kind, Result: result}]++
-	s.lastAnswer = s.now()
-	if took == 0 {
-		return
+	v := s.voices[why]
+	if v == nil {
+		v = &voice{limiter: rate.NewLimiter(rate.Every(logEvery), logBurst)}
+		s.voices[why] = v
 	}
-	if len(s.latency) < latencyBound {
-		s.latency = append(s.latency, took)
-		return
+	if !v.limiter.AllowN(now, 1) {
+		v.held++
+		return 0, false
 	}
-	s.latency[s.next] = took
-	s.next = (s.next + 1) % latencyBound
+	held, v.held = v.held, 0
+	return held, true
 }
 
-// drop counts a packet met with silence and remembers who sent it.
-func (s *stats) drop(nas hotspot.NASID, kind string, why dropped, from netip.AddrPort) {
+func (s *stats) offend(n *nas, why dropped, from netip.AddrPort, now time.Time) {
 	s.mu.Lock()
-	s.counts[Count{NAS: nas, Kind: kind, Result: "dropped", Reason: string(why)}]++
-	quiet := why == dropInFlight || why == dropForgotten
-	if !quiet {
-		s.offend(nas, why, from)
+	defer s.mu.Unlock()
+	if n == nil {
+		s.strangers.add("", why, from.Addr(), now)
+		return
 	}
-	unlogged := s.unlogged
-	loud := !quiet && s.limiter.AllowN(s.now(), 1)
-	switch {
-	case loud:
-		s.unlogged = 0
-	case !quiet:
-		s.unlogged++
-	}
-	s.mu.Unlock()
-	if loud {
-		s.log.Warn("a RADIUS packet was met with silence", "reason", string(why), "source", from.String(), "nas", nas, "kind", kind, "not_logged_before", unlogged)
-	}
+	s.ours.add(n.ID, why, from.Addr(), now)
 }
 
 func (s *stats) bound(err error) {
@@ -154,69 +284,59 @@ func (s *stats) bound(err error) {
 	s.bindErr = err
 }
 
-// suspectSecret remembers a password that a wrong shared secret would explain.
-func (s *stats) suspectSecret(nas hotspot.NASID, from netip.AddrPort) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.offend(nas, dropSuspectSecret, from)
-}
-
-func (s *stats) offend(nas hotspot.NASID, why dropped, from netip.AddrPort) {
-	key, now := offenderKey{from.Addr(), why}, s.now()
-	o := s.offenders[key]
-	if o == nil {
-		if len(s.offenders) >= offenderBound {
-			var oldest offenderKey
-			for k, other := range s.offenders {
-				if held := s.offenders[oldest]; held == nil || other.Last.Before(held.Last) {
-					oldest = k
-				}
-			}
-			delete(s.offenders, oldest)
-		}
-		o = &Offender{Source: from.Addr(), NAS: nas, Reason: string(why), First: now}
-		s.offenders[key] = o
-	}
-	o.Last = now
-	o.N++
-}
-
 // Stats returns what was seen so far.
 func (s *Server) Stats() Stats {
 	s.init()
-	st := s.stats
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	out := Stats{LastAnswer: st.lastAnswer, Remembered: s.cache.len(), BindErr: st.bindErr}
-	for c, n := range st.counts {
-		c.N = n
-		out.Counts = append(out.Counts, c)
-	}
-	slices.SortFunc(out.Counts, func(a, b Count) int {
-		for _, d := range []int{cmp(string(a.NAS), string(b.NAS)), cmp(a.Kind, b.Kind), cmp(a.Result, b.Result), cmp(a.Reason, b.Reason)} {
-			if d != 0 {
-				return d
+	st, now := s.stats, s.Now()
+	out := Stats{Remembered: s.cache.len(), Counts: st.unknown.list("")}
+	if t := s.nases.Load(); t != nil {
+		for _, n := range t.all {
+			out.Counts = append(out.Counts, n.counts.list(n.ID)...)
+			one := n.stats(now)
+			out.NASes = append(out.NASes, one)
+			if one.LastAnswer.After(out.LastAnswer) {
+				out.LastAnswer = one.LastAnswer
 			}
 		}
-		return 0
-	})
-	for _, o := range st.offenders {
-		out.Offenders = append(out.Offenders, *o)
 	}
-	slices.SortFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
-	if l := slices.Clone(st.latency); len(l) > 0 {
-		slices.Sort(l)
-		out.P50, out.P95 = l[len(l)/2], l[len(l)*95/100]
+	s.mu.Lock()
+	for _, k := range s.sockets {
+		out.Sockets = append(out.Sockets, k.stats(now))
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out.Counts, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.NAS, b.NAS), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Result, b.Result), cmp.Compare(a.Reason, b.Reason))
+	})
+	st.mu.Lock()
+	out.BindErr = st.bindErr
+	out.Offenders = append(st.ours.list(), st.strangers.list()...)
+	st.mu.Unlock()
+	slices.SortStableFunc(out.Offenders, func(a, b Offender) int { return b.Last.Compare(a.Last) })
+	if n := min(st.answers.Load(), latencyBound); n > 0 {
+		took := make([]int64, n)
+		for i := range took {
+			took[i] = st.latency[i].Load()
+		}
+		slices.Sort(took)
+		out.P50, out.P95 = time.Duration(took[n/2]), time.Duration(took[n*95/100])
 	}
 	return out
 }
 
-func cmp(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// stats says how the NAS proves itself.
+func (n *nas) stats(now time.Time) NASStats {
+	out := NASStats{NAS: n.ID, Policy: n.MessageAuthenticator, SignsRequests: n.signs.Load(),
+		ProvenAt: clock(n.provenAt.Load()), LastAnswer: clock(n.lastAnswer.Load())}
+	if k := n.keys(now)[1]; k != nil {
+		out.Previous, out.PreviousUntil = n.proven.Load() == k, n.PreviousUntil
 	}
-	return 0
+	return out
+}
+
+// clock is a moment kept as Unix nanoseconds; 0 is never.
+func clock(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
 }

@@ -3,6 +3,7 @@ package statuspage
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"iwas/internal/condition"
@@ -23,6 +24,8 @@ const (
 	codeSecret      = "RAD-103"
 	codeSilent      = "RAD-104"
 	codeFlood       = "RAD-106"
+	codeFellBack    = "RAD-107"
+	codeOldSecret   = "RAD-108"
 	codeDiskLow     = "DB-102"
 	codeStore       = "DB-108"
 	codeOutbox      = "OUT-101"
@@ -58,6 +61,9 @@ func Found(s Snapshot) []condition.Finding {
 	}
 	out = append(out, routersFound(s.Routers)...)
 	out = append(out, offendersFound(s)...)
+	if s.RADIUS.Lost > 0 && s.At.Sub(s.RADIUS.LostAt) <= recent && !slices.ContainsFunc(out, func(f condition.Finding) bool { return f.Code == codeFlood }) {
+		add(codeFlood, "", fmt.Sprintf("the system lost %d datagrams before they could be read: its buffer of %s was full", s.RADIUS.Lost, webui.Bytes(hotspot.Octets(s.RADIUS.Buffer))))
+	}
 	out = append(out, cloudFound(s)...)
 	return append(out, s.Findings...)
 }
@@ -72,6 +78,13 @@ func routersFound(routers []Router) (out []condition.Finding) {
 			add(codeNoAPI, "locks are acknowledged and cannot be proven")
 		case r.Problem != "":
 			add(cmp.Or(r.Code, codeRouter), r.Problem)
+		}
+		if r.PreviousSecret {
+			until := "without end"
+			if !r.PreviousUntil.IsZero() {
+				until = "until " + r.PreviousUntil.Format("2006-01-02 15:04")
+			}
+			add(codeOldSecret, "its last packet proved the previous secret, which is accepted "+until)
 		}
 		if r.Silent && !r.API {
 			add(codeSilent, "it did not answer the last Disconnect-Request")
@@ -97,6 +110,8 @@ func offendersFound(s Snapshot) (out []condition.Finding) {
 			f.Code = codeStranger
 		case badSecret(o.Reason):
 			f.Code = codeSecret
+		case o.Reason == "message_authenticator_fell_back":
+			f.Code = codeFellBack
 		case o.Reason == "queue_full":
 			f.Code, f.Subject = codeFlood, ""
 		default:

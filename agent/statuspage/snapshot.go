@@ -61,6 +61,10 @@ type Router struct {
 	Next      string        `json:"next,omitempty"`
 	Silent    bool          `json:"silent"`         // its last Disconnect-Request was not answered
 	Ways      []Way         `json:"ways,omitempty"` // that lead past its HotSpot
+
+	SignsRequests  bool      `json:"signs_requests"`          // sends Message-Authenticator, and is held to it
+	PreviousSecret bool      `json:"previous_secret"`         // last proved the RADIUS secret before the last change
+	PreviousUntil  time.Time `json:"previous_until,omitzero"` // which is accepted until then; zero: without end
 }
 
 // Way is one way round a router's HotSpot.
@@ -82,6 +86,10 @@ type RADIUS struct {
 	Rejects    uint64        `json:"rejects"`
 	Accounting uint64        `json:"accounting"`
 	Dropped    uint64        `json:"dropped"`
+	Lost       uint64        `json:"lost"` // datagrams the system dropped, its buffer being full
+	LostAt     time.Time     `json:"lost_at,omitzero"`
+	LostKnown  bool          `json:"lost_known"`
+	Buffer     int           `json:"buffer_bytes"` // of the system for each socket
 	Offenders  []Offender    `json:"offenders"`
 }
 
@@ -146,6 +154,9 @@ type Reject struct {
 	Reason   hotspot.Reason `json:"reason"`
 	Meaning  string         `json:"meaning"` // for the technician
 	Message  string         `json:"message"` // what the guest read
+	// Appeared: nobody typed anything. The router tries the address of each
+	// device that appears before it shows the login page (facts.md §3).
+	Appeared bool `json:"appeared"`
 }
 
 // Ready reports whether this box can let guests in, and why not: RADIUS is bound

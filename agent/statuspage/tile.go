@@ -76,6 +76,9 @@ func (b board) radiusTile() webui.Tile {
 	if b.RADIUS.P95 > 0 {
 		t.Detail += " 95 % of answers within " + webui.Took(b.RADIUS.P95) + "."
 	}
+	if b.RADIUS.Lost > 0 {
+		t.Detail += fmt.Sprintf(" %d lost by the system, its buffer being full.", b.RADIUS.Lost)
+	}
 	switch {
 	case b.RADIUS.Problem != "":
 		t.Badge = badge(webui.Bad, "Not answering")

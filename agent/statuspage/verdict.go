@@ -45,15 +45,15 @@ func judge(s Snapshot, open []condition.Open) webui.Verdict {
 // nobody reports whether a condition that hurts logins keeps everybody out: one
 // router with a wrong secret among others that are answered hurts some.
 func nobody(s Snapshot, o condition.Open) bool {
-	if o.Code != codeStranger && o.Code != codeSecret {
+	if o.Code != codeStranger && o.Code != codeSecret && o.Code != codeFellBack {
 		return true
 	}
-	if s.RADIUS.LastAnswer.IsZero() || s.RADIUS.Accepts == 0 && o.Code == codeSecret {
+	if s.RADIUS.LastAnswer.IsZero() || s.RADIUS.Accepts == 0 && o.Code != codeStranger {
 		return true
 	}
 	var bad time.Time
 	for _, x := range s.RADIUS.Offenders {
-		if (x.Reason == "unknown_nas" || badSecret(x.Reason)) && x.Last.After(bad) {
+		if (x.Reason == "unknown_nas" || x.Reason == "message_authenticator_fell_back" || badSecret(x.Reason)) && x.Last.After(bad) {
 			bad = x.Last
 		}
 	}

@@ -211,3 +211,12 @@ func TestTheSitesZoneIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// What a router tries by itself must not hide what a person typed wrong.
+func TestDevicesThatOnlyAppearedAreCountedNotListed(t *testing.T) {
+	s := Snapshot{Rejects: []Reject{{Username: "02:00:00:00:00:01", Appeared: true}, {Username: "ada"}, {Username: "02:00:00:00:00:02", Appeared: true}}}
+	b := newBoard(s, nil)
+	if len(b.Rejects) != 1 || b.Rejects[0].Username != "ada" || b.Appeared != 2 || len(s.Rejects) != 3 {
+		t.Errorf("got %d listed, %d counted, %d of the snapshot left; want 1, 2 and 3", len(b.Rejects), b.Appeared, len(s.Rejects))
+	}
+}

@@ -27,6 +27,8 @@ type board struct {
 	Tiles   []webui.Tile
 	Facts   []fact
 	Hidden  int // sessions not shown
+
+	Appeared int // refusals of devices that only appeared, not among Rejects
 }
 
 // fact is one line about the box.
@@ -43,7 +45,9 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
 	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]
 	b.Locks = s.Locks[:min(len(s.Locks), locksShown)]
-	b.Rejects = s.Rejects[:min(len(s.Rejects), rejectsShown)]
+	b.Rejects = slices.DeleteFunc(slices.Clone(s.Rejects), func(r Reject) bool { return r.Appeared })
+	b.Appeared = len(s.Rejects) - len(b.Rejects)
+	b.Rejects = b.Rejects[:min(len(b.Rejects), rejectsShown)]
 	return b
 }
 

@@ -102,7 +102,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
-	write, err := open(o.Path, "_txlock=immediate", "synchronous(FULL)", "cache_size(-8000)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages))
+	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-8000)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"iwas/internal/hotspot"
+	"iwas/internal/webui"
 	"iwas/internal/webui/webuitest"
 )
 
@@ -178,5 +179,35 @@ func TestAPlanWrittenInTheBrowser(t *testing.T) {
 	p := f.plans[len(f.plans)-1]
 	if p.Name != "Evenings" || p.Swap != hotspot.SwapMove || !slices.Equal(p.Hours.Strings(), []string{"fri,sat 22:00-02:00"}) || p.SlowRate.String() != "1M/1M" {
 		t.Errorf("added %+v", p)
+	}
+}
+
+func TestAGuestOutsideTheHoursReadsWhenTheyOpen(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := func(l hotspot.Limits, u hotspot.Usage) *hotspot.Pass { return &hotspot.Pass{Limits: l, Usage: u} }
+	evenings := hotspot.Limits{Hours: hotspot.Hours{{Days: hotspot.EveryDay, Begin: 18 * 60, End: 22 * 60}}}
+	slow := hotspot.Limits{Total: 10, SlowRate: rate(1, 1)}
+	online := []hotspot.Session{{State: hotspot.Live}}
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	used := hotspot.Usage{FirstUsed: at, Upload: 10}
+	for name, tc := range map[string]struct {
+		guest hotspot.Guest
+		now   time.Time
+		want  string
+	}{
+		"before they open":         {hotspot.Guest{Pass: pass(evenings, used)}, at, "Opens Tue 18:00"},
+		"after they closed":        {hotspot.Guest{Pass: pass(evenings, used)}, at.Add(10 * time.Hour), "Opens Wed 18:00"},
+		"while they are open":      {hotspot.Guest{Pass: pass(evenings, used)}, at.Add(6 * time.Hour), "Offline"},
+		"online after the data":    {hotspot.Guest{Pass: pass(slow, used), Sessions: online}, at, "Online, data used"},
+		"offline after the data":   {hotspot.Guest{Pass: pass(slow, used)}, at, "Offline"},
+		"data that ends the pass":  {hotspot.Guest{Pass: pass(hotspot.Limits{Total: 10}, used)}, at, "Data used up"},
+		"online with data to come": {hotspot.Guest{Pass: pass(slow, hotspot.Usage{}), Sessions: online}, at, "Online"},
+	} {
+		if got := guestState(tc.guest, webui.Clock{Now: tc.now, Zone: zone}).Text; got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
 	}
 }

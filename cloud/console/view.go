@@ -119,7 +119,7 @@ func viewGuest(g hotspot.Guest, site hotspot.SiteStatus, c webui.Clock, hide boo
 	row := guestRow{
 		Href: "/guests/" + string(g.Account.ID), Icon: orElse(kindIcons[g.Account.Kind], "user"),
 		Name: displayName(g.Account), Note: g.Account.Note, Plan: "no pass", Left: "–", Upload: "–", Download: "–",
-		Lock: viewLock(g.Lock, site, c), State: guestState(g, c.Now),
+		Lock: viewLock(g.Lock, site, c), State: guestState(g, c),
 	}
 	if hide {
 		row.Name, row.Note = mask(g.Account.Username), ""
@@ -158,7 +158,7 @@ func displayName(a hotspot.Account) string {
 
 // guestState says whether a guest who is not locked is on, and if not, whether
 // they could come in.
-func guestState(g hotspot.Guest, now time.Time) webui.Badge {
+func guestState(g hotspot.Guest, c webui.Clock) webui.Badge {
 	sure, unsure := 0, 0
 	for _, s := range g.Sessions {
 		switch s.State {
@@ -169,6 +169,8 @@ func guestState(g hotspot.Guest, now time.Time) webui.Badge {
 		}
 	}
 	switch {
+	case sure > 0 && g.Pass != nil && g.Pass.Limits.Slows() && g.Pass.Limits.DataUsed(g.Pass.Usage):
+		return webui.Badge{Tone: webui.Good, Icon: "wifi", Text: "Online, data used"}
 	case sure > 0:
 		return webui.Badge{Tone: webui.Good, Icon: "wifi", Text: "Online"}
 	case unsure > 0:
@@ -178,8 +180,11 @@ func guestState(g hotspot.Guest, now time.Time) webui.Badge {
 	case dataUsedUp(g.Pass):
 		return webui.Badge{Tone: webui.Calm, Icon: "database", Text: "Data used up"}
 	}
-	if left, limited := timeLeft(g.Pass, now); limited && left == 0 {
+	if left, limited := timeLeft(g.Pass, c.Now); limited && left == 0 {
 		return webui.Badge{Tone: webui.Calm, Icon: "clock", Text: "Time is over"}
+	}
+	if open, opens := g.Pass.Limits.Hours.At(c.Now, c.Zone); !open {
+		return webui.Badge{Tone: webui.Calm, Icon: "clock", Text: "Opens " + opens.Format("Mon 15:04")}
 	}
 	if g.Pass.Usage.FirstUsed.IsZero() {
 		return webui.Badge{Tone: webui.Calm, Icon: "ticket", Text: "Not used yet"}

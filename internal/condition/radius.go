@@ -40,4 +40,16 @@ var radius = []Condition{
 		Cause: "A device retries without pause, or the disk of this box is too slow for the cafe.",
 		Next:  "See on the status page who asks so often, and how long answers take.",
 	},
+	{
+		Code: "RAD-107", Severity: High, DependsOn: []string{"RAD-103"}, ImpactsLogin: true,
+		Title: "A router stopped signing its login requests",
+		Cause: "It sent Message-Authenticator before and a request now had none: it was set back or downgraded, or somebody forges requests in its name.",
+		Next:  "On the router: /radius/set [find] require-message-auth=yes-for-request-resp.",
+	},
+	{
+		Code: "RAD-108", Severity: Low, Delay: time.Hour,
+		Title: "A router still uses the previous RADIUS secret",
+		Cause: "The secret was changed here with an overlap, and the router was not changed yet.",
+		Next:  "Set the new secret in /radius on the router before the overlap ends.",
+	},
 }

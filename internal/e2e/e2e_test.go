@@ -32,14 +32,22 @@ func build(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	bin = dir
 	for out, pkg := range map[string]string{"iwas-agent": "iwas/agent", "iwas-cloud": "iwas/cloud", "routersim": "iwas/internal/routersim/cmd/routersim"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, out), pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if b, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, b)
+		if err := compile(filepath.Join(dir, out), pkg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	return m.Run()
+}
+
+// compile builds a program as `make build` does.
+func compile(out, pkg string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build", "-trimpath", "-buildvcs=false", "-o", out}, flags...), pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, b)
+	}
+	return nil
 }
 
 // open starts a cafe of the test's own.

@@ -234,13 +234,15 @@ func agentBacklog(t *testing.T, c *demo.Cafe) int64 {
 	return s.Outbox.Waiting
 }
 
-// TestAResponseLeavesOnlyAfterTheDisk watches the agent's system calls: between
-// the write of a record to the log and its Accounting-Response lies an fdatasync
-// of the log. kill -9 cannot tell, because the page cache survives it.
-func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
+// traced lets a guest live five times at an agent whose system calls are watched,
+// and counts Accounting-Responses, and those that left before their record was
+// on disk. The programs are those in folder, the agent's under strace with flags.
+func traced(t *testing.T, folder string, flags ...string) (responses, unproven int) {
+	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
 	c := open(t, func(o *demo.Options) {
-		o.Tracer = []string{program(t, "strace"), "-D", "-f", "-yy", "-s", "4", "-e", "trace=write,pwrite64,fdatasync,fsync,sendto,sendmsg,sendmmsg,recvfrom,recvmsg,recvmmsg", "-o", trace}
+		o.Bin = folder
+		o.Tracer = append([]string{program(t, "strace"), "-D", "-f", "-yy", "-s", "4", "-e", "trace=write,pwrite64,fdatasync,fsync,sendto,sendmsg,sendmmsg,recvfrom,recvmsg,recvmmsg", "-o", trace}, flags...)
 	})
 	tess := c.Accounts[0]
 	n := &nas{c: c, mac: phone}
@@ -253,12 +255,42 @@ func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
 	if err := c.StopOne("agent", false); err != nil {
 		t.Fatal(err)
 	}
-	responses, unproven := judgeTrace(wholeTrace(t, trace, pid), c.RADIUSAcct)
+	responses, unproven = judgeTrace(wholeTrace(t, trace, pid), c.RADIUSAcct)
 	if responses < 25 {
 		t.Errorf("saw %d Accounting-Responses, want at least 25", responses)
 	}
-	if unproven > 0 {
+	return responses, unproven
+}
+
+// TestAResponseLeavesOnlyAfterTheDisk watches the agent's system calls: between
+// the write of a record to the log and its Accounting-Response lies an fdatasync
+// of the log. kill -9 cannot tell, because the page cache survives it.
+func TestAResponseLeavesOnlyAfterTheDisk(t *testing.T) {
+	if responses, unproven := traced(t, bin); unproven > 0 {
 		t.Errorf("%d of %d Accounting-Responses left before their record was written to the log and the log was synced", unproven, responses)
+	}
+}
+
+// TestTheTraceTellsACommitThatDoesNotSync: the test above fails at
+// synchronous=NORMAL, which only an agent built with the tag e2e can be told.
+func TestTheTraceTellsACommitThatDoesNotSync(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"iwas-cloud", "routersim"} {
+		if err := os.Symlink(filepath.Join(bin, name), filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := compile(filepath.Join(folder, "iwas-agent"), "iwas/agent", "-tags", "e2e"); err != nil {
+		t.Fatal(err)
+	}
+	responses, unproven := traced(t, folder, "-E", "IWAS_E2E_SYNCHRONOUS=NORMAL")
+	// A sync for another reason, such as a checkpoint's, may cover a few.
+	if unproven*2 < responses {
+		t.Errorf("%d of %d Accounting-Responses left before the log was synced; without syncing it must be most of them", unproven, responses)
+	}
+	// The program as shipped is deaf to the switch.
+	if responses, unproven := traced(t, bin, "-E", "IWAS_E2E_SYNCHRONOUS=NORMAL"); unproven > 0 {
+		t.Errorf("the shipped program was told not to sync, and %d of %d Accounting-Responses left before it did", unproven, responses)
 	}
 }
 
@@ -284,8 +316,10 @@ func wholeTrace(t *testing.T, name string, pid int) string {
 // there and the fdatasync is not.
 func TestTheJudgeOfTracesCanSayNo(t *testing.T) {
 	const addr = "127.0.0.1:1813"
-	ask := `7 recvfrom(9<UDP:[127.0.0.1:1813]>, "\4\1\0\24"..., 4097, 0, {sa_family=AF_INET}, [112 => 16]) = 60` + "\n"
-	send := `7 sendto(9<UDP:[127.0.0.1:1813]>, "\5\1\0\24"..., 20, 0, {sa_family=AF_INET}, 16) = 20` + "\n"
+	ask := `7 recvfrom(9<UDP:[127.0.0.1:1813]>, "\4\1\0\24"..., 4097, 0, {sa_family=AF_INET, sin_port=htons(40001)}, [112 => 16]) = 60` + "\n"
+	send := `7 sendto(9<UDP:[127.0.0.1:1813]>, "\5\1\0\24"..., 20, 0, {sa_family=AF_INET, sin_port=htons(40001)}, 16) = 20` + "\n"
+	other := strings.NewReplacer(`\4\1`, `\4A`, `\5\1`, `\5A`)
+	another := strings.NewReplacer("40001", "40002")
 	write := `7 pwrite64(5</x/iwas.db-wal>, "abcd"..., 4120, 32) = 4120` + "\n"
 	sync := `7 fdatasync(5</x/iwas.db-wal>) = 0` + "\n"
 	begun, ended := `7 fdatasync(5</x/iwas.db-wal> <unfinished ...>`+"\n", `7 <... fdatasync resumed>) = 0`+"\n"
@@ -301,7 +335,13 @@ func TestTheJudgeOfTracesCanSayNo(t *testing.T) {
 		{"synced too late", ask + write + send + sync, 1, 1},
 		{"synced before it was written", ask + sync + write + send, 1, 1},
 		{"written later", ask + send + write + sync, 1, 1},
-		{"the sync of the record before", ask + write + sync + send + ask + send, 2, 1},
+		{"the sync of the record before", ask + write + sync + send + other.Replace(ask+send), 2, 1},
+		{"two at once", ask + write + another.Replace(ask) + sync + send + write + sync + another.Replace(send), 2, 0},
+		{"two at once, one not synced", ask + write + another.Replace(ask) + sync + send + write + another.Replace(send), 2, 1},
+		{"a Disconnect-Request is no answer", ask + write + strings.ReplaceAll(send, `\5\1`, `\50\1`) + sync + send, 1, 0},
+		{"asked twice", ask + write + ask + sync + send + send, 1, 0},
+		{"asked again after the answer", ask + write + sync + send + ask + send, 1, 0},
+		{"answered again after the next", ask + write + sync + send + ask + other.Replace(ask+write+sync+send) + send, 2, 0},
 	} {
 		if r, u := judgeTrace(tc.trace, addr); r != tc.responses || u != tc.unproven {
 			t.Errorf("%s: got %d responses, %d unproven; want %d, %d", tc.name, r, u, tc.responses, tc.unproven)
@@ -313,29 +353,60 @@ var (
 	walWrite = regexp.MustCompile(`(pwrite64|write)\(\d+<[^>]*-wal>`)
 	walSync  = regexp.MustCompile(`(fdatasync|fsync)\(\d+<[^>]*-wal>`)
 	resumed  = regexp.MustCompile(`<\.\.\. (fdatasync|fsync) resumed>`)
-	received = regexp.MustCompile(`recv(from|msg|mmsg)\b.*"\\4`)
-	sent     = regexp.MustCompile(`send(to|msg|mmsg)\(.*"\\5`)
+	receives = regexp.MustCompile(`recv(from|msg|mmsg)\b`)
+	sends    = regexp.MustCompile(`send(to|msg|mmsg)\(`)
+	// Code and identifier of a packet, as strace escapes octets: never three digits
+	// but before a digit, so \50 is another code.
+	asking    = regexp.MustCompile(`"\\(?:4|004)(\\[0-7]{1,3}|\\.|[^0-7\\])`)
+	answering = regexp.MustCompile(`"\\(?:5|005)(\\[0-7]{1,3}|\\.|[^0-7\\])`)
+	peerPort  = regexp.MustCompile(`sin_port=htons\((\d+)\)`)
 )
+
+// packetsOf names the packets of a line by port and identifier.
+func packetsOf(line string, code *regexp.Regexp) []string {
+	ports, ids := peerPort.FindAllStringSubmatch(line, -1), code.FindAllStringSubmatch(line, -1)
+	var names []string
+	for i := range min(len(ports), len(ids)) {
+		names = append(names, ports[i][1]+ids[i][1])
+	}
+	return names
+}
 
 // judgeTrace counts Accounting-Responses, and those not proven to be on disk: a
 // response is proven when, after its request came in, the log was written and
-// then synced. One request is under way at a time, and none is sent twice.
+// then synced. A request that comes again, however late, and its answer are
+// passed over.
 func judgeTrace(trace, acct string) (responses, unproven int) {
-	wrote, synced := false, false
+	const came, written, synced, answered = 1, 2, 3, 4
+	state := map[string]int{}
+	step := func(from, to int) {
+		for p, s := range state {
+			if s == from {
+				state[p] = to
+			}
+		}
+	}
 	for _, line := range strings.Split(trace, "\n") {
 		switch {
-		case received.MatchString(line):
-			wrote, synced = false, false
-		case walWrite.MatchString(line):
-			wrote = true
-		case walSync.MatchString(line) && !strings.Contains(line, "unfinished"), resumed.MatchString(line):
-			synced = synced || wrote
-		case sent.MatchString(line) && strings.Contains(line, acct):
-			responses++
-			if !synced {
-				unproven++
+		case receives.MatchString(line):
+			for _, p := range packetsOf(line, asking) {
+				state[p] = max(state[p], came)
 			}
-			wrote, synced = false, false
+		case walWrite.MatchString(line):
+			step(came, written)
+		case walSync.MatchString(line) && !strings.Contains(line, "unfinished"), resumed.MatchString(line):
+			step(written, synced)
+		case sends.MatchString(line) && strings.Contains(line, acct):
+			for _, p := range packetsOf(line, answering) {
+				if state[p] == answered {
+					continue
+				}
+				responses++
+				if state[p] != synced {
+					unproven++
+				}
+				state[p] = answered
+			}
 		}
 	}
 	return responses, unproven
