@@ -164,7 +164,7 @@ func (s *site) openStore(ctx context.Context) error {
 }
 
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
-	s.radius.NASes, s.radius.Accountant, s.radius.Rejected = nases, s.db, s.db.RecordReject
+	s.radius.NASes, s.radius.Accountant, s.radius.Memory, s.radius.Rejected = nases, s.db, s.db, s.db.RecordReject
 	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
 	sup.Add(task{"radius", s.radius.Serve})
 }
