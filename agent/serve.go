@@ -167,7 +167,6 @@ func (s *site) openStore(ctx context.Context) error {
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 	s.radius.NASes, s.radius.Accountant, s.radius.Rejected, s.radius.Memory = nases, s.db, s.db.RecordReject, s.db
 	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
-	s.radius.Memory = s.db
 	sup.Add(task{"radius", s.radius.Serve})
 }
 

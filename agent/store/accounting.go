@@ -205,6 +205,9 @@ func (t *tx) known(a hotspot.Accounting, p permit, start time.Time) (s session, 
 			return session{Session: *o}, true, nil
 		}
 	}
+	if row.unheard(p, t.now) {
+		return s, false, nil
+	}
 	return t.findSession("permit = ?", p.id)
 }
 

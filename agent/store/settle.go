@@ -112,17 +112,17 @@ func (t *tx) settleSessions(changes []*change) error {
 // updateSession stores what a record can change. An Interim-Update leaves the
 // state alone, and then no index is touched.
 func (t *tx) updateSession(c *change) error {
-	if c.figures {
-		if _, err := t.exec("update session", "UPDATE session SET username = ?, ip = ?, host_ip = ?, server = ?, heard_at = ?, time_ms = ?, upload = ?, download = ? WHERE id = ?",
-			c.Username, addrText(c.IP), addrText(c.HostIP), c.Server, millis(c.HeardAt), c.Time.Milliseconds(), int64(c.Upload), int64(c.Download), string(c.ID)); err != nil {
-			return err
-		}
-	}
-	if !c.state {
+	if !c.figures {
 		return nil
 	}
-	_, err := t.exec("update session's state", "UPDATE session SET state = ?, ended_at = ?, cause = ?, stopped = ? WHERE id = ?",
-		string(c.State), millis(c.EndedAt), c.Cause, c.stopped, string(c.ID))
+	const figures = "UPDATE session SET username = ?, ip = ?, host_ip = ?, server = ?, heard_at = ?, time_ms = ?, upload = ?, download = ?"
+	args := append(t.db.w.args[:0], c.Username, addrText(c.IP), addrText(c.HostIP), c.Server, millis(c.HeardAt), c.Time.Milliseconds(), int64(c.Upload), int64(c.Download))
+	text := figures + " WHERE id = ?"
+	if c.state {
+		args = append(args, string(c.State), millis(c.EndedAt), c.Cause, c.stopped)
+		text = figures + ", state = ?, ended_at = ?, cause = ?, stopped = ? WHERE id = ?"
+	}
+	_, err := t.exec("update session", text, append(args, string(c.ID))...)
 	return err
 }
 

@@ -98,7 +98,8 @@ func TestWhatIsAtHandIsWhatIsOnDisk(t *testing.T) {
 		var macs []hotspot.MAC
 		for i := range 5 {
 			who := []string{bob, eve}[i%2]
-			permits = append(permits, permit{id: hotspot.PermitID(fmt.Sprint("permit", story, "-", i)), account: hotspot.AccountID("a-" + who), pass: hotspot.PassID("p-" + who), nas: nas, at: noon})
+			permits = append(permits, permit{id: hotspot.PermitID(fmt.Sprint("permit", story, "-", i)), account: hotspot.AccountID("a-" + who), pass: hotspot.PassID("p-" + who), nas: nas,
+				at: noon.Add(time.Duration(i) * 100 * time.Second)})
 			macs = append(macs, device(1+i/2)) // two permits of one device among them
 		}
 		draw := func() hotspot.Accounting {
