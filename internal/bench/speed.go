@@ -121,6 +121,9 @@ func (r *run) radius(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end(servers...)) }()
+	if err := r.firstVisits(ctx, servers); err != nil {
+		return err
+	}
 	got, err := r.compare(ctx, figures, servers)
 	if err != nil {
 		return err
@@ -138,6 +141,27 @@ func (r *run) radius(ctx context.Context) (err error) {
 	}
 	t.row("  target for ours", "96 MB")
 	t.print(r.Out)
+	return nil
+}
+
+// firstVisits logs every guest in and out once, so that what follows is the
+// daily life of a cafe: the passes are in use, and the router is known. Ours
+// writes the first use of each pass to disk before it accepts; no peer does.
+func (r *run) firstVisits(ctx context.Context, servers []server) error {
+	t := table{{"every guest's first visit: login, start, stop", ""}}
+	for _, s := range servers {
+		script := []radload.Kind{radload.PAP, radload.Start, radload.Stop}
+		if fr, ok := s.(*freeRADIUS); ok && fr.in == inFiles {
+			script = script[:1] // it keeps no accounting
+		}
+		m, err := load(ctx, s, radload.Options{Crowd: radload.NewCrowd(accounts, account), Script: script, Once: true, Outstanding: 256, Time: 3 * time.Minute, Resend: patience})
+		if err != nil {
+			return fmt.Errorf("first visits at %s: %w", s.Name(), err)
+		}
+		t.row("  "+s.Name(), perSecond(m.Rate()))
+	}
+	t.print(r.Out)
+	r.say("")
 	return nil
 }
 
