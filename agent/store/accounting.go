@@ -205,8 +205,8 @@ func (t *tx) known(a hotspot.Accounting, p permit, start time.Time) (s session, 
 			return session{Session: *o}, true, nil
 		}
 	}
-	if row.unheard(p, t.now) {
-		return s, false, nil
+	if t.db.desk.waits(p) {
+		return s, false, nil // no session came of it yet: SQL need not be asked
 	}
 	return t.findSession("permit = ?", p.id)
 }

@@ -265,6 +265,17 @@ func (d *desk) promised(account hotspot.AccountID, now time.Time) ([]hotspot.Ses
 	return slices.Clone(e.promises), e.lastAccept
 }
 
+// waits reports whether a permit is still only promised.
+func (d *desk) waits(p permit) bool {
+	e := d.byAccount(p.account)
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.promises, func(s hotspot.Session) bool { return s.Permit == p.id })
+}
+
 // withdraw takes back promises of one account.
 func (d *desk) withdraw(account hotspot.AccountID, which func(*hotspot.Session) bool) {
 	if e := d.byAccount(account); e != nil {

@@ -120,8 +120,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
+	vault, err := o.Key.Vault("passwords")
+	if err != nil {
+		return nil, errors.Join(fault.New(fault.Internal, "store: make the vault", err), read.Close(), write.Close())
+	}
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
-		desk: newDesk(), classKey: o.Key.Derive("class v1"), vault: o.Key.Vault("passwords"), opened: o.Now(),
+		desk: newDesk(), classKey: o.Key.Derive("class v1"), vault: vault, opened: o.Now(),
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	if err := db.start(ctx); err != nil {

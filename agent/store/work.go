@@ -33,10 +33,6 @@ type passRow struct {
 	open    []*hotspot.Session
 	ended   []ended // its closed sessions, the newest ends first
 	more    bool    // ended may not be all of them
-	// Of permits given since, closed names those whose session is over: one that
-	// is neither there nor open has no session yet, and SQL need not be asked.
-	since  time.Time
-	closed []hotspot.PermitID
 }
 
 // ended is the end of one closed session.
@@ -44,9 +40,6 @@ type ended struct {
 	id hotspot.SessionID
 	at time.Time
 }
-
-// closedKept is how many permits a pass remembers as over; then it begins anew.
-const closedKept = 16
 
 // endedKept is how many ends a pass remembers; two answer every question, the
 // rest spare reading when one of them is taken back.
@@ -76,7 +69,7 @@ func (t *tx) passRow(id hotspot.PassID) (*passRow, error) {
 			return nil, err
 		}
 	}
-	row := &passRow{since: t.now}
+	row := &passRow{}
 	u, counted, doc, err := t.usage(id)
 	if err != nil {
 		return nil, err
@@ -115,14 +108,8 @@ func (t *tx) readEnded(id hotspot.PassID, row *passRow) error {
 	return err
 }
 
-// unheard reports whether a permit certainly has no session yet. One given at a
-// time that is still to come is of before our clock was set back: SQL is asked.
-func (row *passRow) unheard(p permit, now time.Time) bool {
-	return p.at.After(row.since) && !p.at.After(now) && !slices.Contains(row.closed, p.id)
-}
-
 // put brings a session as it is now into its pass.
-func (row *passRow) put(s *hotspot.Session, now time.Time) {
+func (row *passRow) put(s *hotspot.Session) {
 	at := slices.IndexFunc(row.open, func(o *hotspot.Session) bool { return o.ID == s.ID })
 	row.ended = slices.DeleteFunc(row.ended, func(e ended) bool { return e.id == s.ID })
 	switch {
@@ -137,12 +124,6 @@ func (row *passRow) put(s *hotspot.Session, now time.Time) {
 		n := slices.IndexFunc(row.ended, func(e ended) bool { return !e.at.After(s.EndedAt) })
 		if n < 0 {
 			n = len(row.ended)
-		}
-		if len(row.closed) >= closedKept {
-			row.since, row.closed = now, row.closed[:0]
-		}
-		if !slices.Contains(row.closed, s.Permit) {
-			row.closed = append(row.closed, s.Permit)
 		}
 		row.ended = slices.Insert(row.ended, n, ended{s.ID, fromMillis(millis(s.EndedAt))})
 		if len(row.ended) > endedKept {
@@ -211,7 +192,7 @@ func (t *tx) save(s session, before *session) {
 // place brings a session into work, or remembers that work does not have it.
 func (t *tx) place(s *hotspot.Session) {
 	if row := t.db.w.work.passes[s.Pass]; row != nil {
-		row.put(s, t.now)
+		row.put(s)
 	} else {
 		t.loose[s.Pass] = true
 	}

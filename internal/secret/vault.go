@@ -17,15 +17,13 @@ type Vault struct{ aead cipher.AEAD }
 const vaultPrefix = "vault1:" // version of the box, so that another can follow
 
 // Vault returns the vault of a purpose (AES-256-GCM).
-func (k *Key) Vault(purpose string) *Vault {
+func (k *Key) Vault(purpose string) (*Vault, error) {
 	block, err := aes.NewCipher(k.Derive("vault " + purpose))
-	if err == nil {
-		var aead cipher.AEAD
-		if aead, err = cipher.NewGCMWithRandomNonce(block); err == nil {
-			return &Vault{aead}
-		}
+	if err != nil {
+		return nil, err
 	}
-	panic(err) // only for another length of key
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return &Vault{aead}, err
 }
 
 // Seal closes text for the owner it is of; it opens for no other. "" stays "".

@@ -11,17 +11,24 @@ func TestAVaultOpensForItsKeyPurposeAndOwnerOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := key.Vault("passwords")
+	vault := func(k *Key, purpose string) *Vault {
+		v, err := k.Vault(purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := vault(key, "passwords")
 	box := v.Seal("hello", "bob")
-	if got, err := key.Vault("passwords").Open(box, "bob"); got != "hello" || err != nil {
+	if got, err := vault(key, "passwords").Open(box, "bob"); got != "hello" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if !Sealed(box) || box == v.Seal("hello", "bob") {
 		t.Errorf("%q is not marked as a vault's, or is the same each time", box)
 	}
 	for name, open := range map[string]func() (string, error){
-		"another key":      func() (string, error) { return other.Vault("passwords").Open(box, "bob") },
-		"another purpose":  func() (string, error) { return key.Vault("else").Open(box, "bob") },
+		"another key":      func() (string, error) { return vault(other, "passwords").Open(box, "bob") },
+		"another purpose":  func() (string, error) { return vault(key, "else").Open(box, "bob") },
 		"another owner":    func() (string, error) { return v.Open(box, "eve") },
 		"cut short":        func() (string, error) { return v.Open(box[:len(box)-4], "bob") },
 		"no base64":        func() (string, error) { return v.Open(vaultPrefix+"?", "bob") },
