@@ -118,8 +118,11 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 		if !site.HeardAt.IsZero() {
 			heard = site.Site.Name + " was last heard " + webui.Age(c.Now.Sub(site.HeardAt)) + "."
 		}
-		set(webui.Warn, "clock", "Waits for the site", "Waits for the site",
-			heard+" The lock applies as soon as it is back. The guest may still be online.")
+		then := "The lock applies as soon as it is back. The guest may still be online."
+		if at := reachedAt(l, hotspot.StepReceived); !at.IsZero() {
+			then = "It received the lock at " + c.Plain(at) + ", by its own clock, and goes on by itself; whether the guest is off is known when it is back."
+		}
+		set(webui.Warn, "clock", "Waits for the site", "Waits for the site", heard+" "+then)
 	case hotspot.LockSent:
 		set(webui.Warn, "clock", "Locking…", "Locking…", "Sent; the site has not confirmed yet."+slow)
 	case hotspot.LockReceived:
@@ -135,6 +138,16 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 	default:
 		set(webui.Warn, "triangle-alert", "Lock state unknown", "Lock state unknown", "This console does not know the state "+string(l.State)+".")
 	}
+}
+
+// reachedAt is when a step was reached, zero if it was not.
+func reachedAt(l hotspot.LockStatus, name string) time.Time {
+	for _, st := range l.Steps {
+		if st.Name == name {
+			return st.At
+		}
+	}
+	return time.Time{}
 }
 
 // settled reports whether the site has told how the lock ended.

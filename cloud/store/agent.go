@@ -128,6 +128,11 @@ func (db *DB) ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent ho
 		if err := t.exec(`UPDATE agent SET confirmed_at = $2, confirmed_by = $3 WHERE id = $1`, string(agent), ms(t.now), nameOf(actor)); err != nil {
 			return err
 		}
+		// What another box was sent and received says nothing of this one.
+		if err := t.exec(`UPDATE account_lock SET sent_at = 0, received_at = 0 WHERE site = $1 AND lifted_at = 0 AND outcome IN ('', $2)`,
+			string(site), string(hotspot.OutcomePending)); err != nil {
+			return err
+		}
 		if err := c.findAgent(); err != nil {
 			return err
 		}

@@ -140,10 +140,10 @@ func (r lockRow) state() hotspot.LockState {
 		return hotspot.LockUnproven
 	}
 	switch {
+	case r.presence != hotspot.Online: // also one it had received: what became of it is not known
+		return hotspot.LockWaiting
 	case !r.received.IsZero():
 		return hotspot.LockReceived
-	case r.presence != hotspot.Online:
-		return hotspot.LockWaiting
 	case !r.sent.IsZero():
 		return hotspot.LockSent
 	}

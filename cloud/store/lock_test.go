@@ -95,6 +95,14 @@ func TestLockWaitsForASiteThatIsNotThere(t *testing.T) {
 		if got := state(); got != hotspot.LockWaiting {
 			w.Errorf("silent for 151 s: got %s, want %s", got, hotspot.LockWaiting)
 		}
+		w.hello(nil) // it holds the lock
+		if got := state(); got != hotspot.LockReceived {
+			w.Errorf("received: got %s, want %s", got, hotspot.LockReceived)
+		}
+		w.pass(151 * time.Second)
+		if got := w.guest(id).Lock; got.State != hotspot.LockWaiting || !strings.Contains(steps(got), "site:received") {
+			w.Errorf("received, then silent: got %s [%s], want %s with the step it had reached", got.State, steps(got), hotspot.LockWaiting)
+		}
 	})
 }
 
