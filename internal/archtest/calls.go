@@ -18,8 +18,6 @@ var mayPanic = map[string]string{
 	"agent/uplink/identity.go":  "encodes a key of a curve chosen here, which cannot fail",
 	"cloud/console/console.go":  "templates embedded at build time",
 	"cloud/console/rights.go":   "a route without a right is seen at start, by every test",
-	"internal/secret/secret.go": "derives keys of a length chosen here",
-	"internal/secret/vault.go":  "makes a cipher of a key of a length chosen here",
 	"internal/webui/assets.go":  "files embedded at build time",
 	"internal/webui/guard.go":   "passes on http.ErrAbortHandler, as net/http asks",
 	"internal/wire/codec.go":    "options of the compressor are constants",
