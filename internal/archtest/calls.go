@@ -14,13 +14,13 @@ import (
 // mayPanic are the files that may, each with its reason. A defect in data that
 // is built into the program, and nothing that can come from outside.
 var mayPanic = map[string]string{
-	"agent/store/usage.go":      "encodes a struct of numbers, which cannot fail",
-	"agent/uplink/identity.go":  "encodes a key of a curve chosen here, which cannot fail",
-	"cloud/console/console.go":  "templates embedded at build time",
-	"cloud/console/rights.go":   "a route without a right is seen at start, by every test",
-	"internal/webui/assets.go":  "files embedded at build time",
-	"internal/webui/guard.go":   "passes on http.ErrAbortHandler, as net/http asks",
-	"internal/wire/codec.go":    "options of the compressor are constants",
+	"agent/store/usage.go":     "encodes a struct of numbers, which cannot fail",
+	"agent/uplink/identity.go": "encodes a key of a curve chosen here, which cannot fail",
+	"cloud/console/console.go": "templates embedded at build time",
+	"cloud/console/rights.go":  "a route without a right is seen at start, by every test",
+	"internal/webui/assets.go": "files embedded at build time",
+	"internal/webui/guard.go":  "passes on http.ErrAbortHandler, as net/http asks",
+	"internal/wire/codec.go":   "options of the compressor are constants",
 }
 
 // called returns "pkg.Name" of a call of a package's function or a method.
