@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"iwas/internal/fault"
+	"iwas/internal/webui"
 )
 
 // config is cloud.toml. Absent keys mean the defaults of defaultConfig. Secrets
@@ -27,9 +28,10 @@ type config struct {
 }
 
 type consoleConfig struct {
-	Listen    string   `toml:"listen"`     // host:port, plain HTTP: loopback, or behind a proxy that ends TLS
-	PublicURL string   `toml:"public_url"` // as people reach it
-	Hosts     []string `toml:"hosts"`      // names answered to besides the host of public_url
+	Listen    string   `toml:"listen"`          // host:port, plain HTTP: loopback, or behind a proxy that ends TLS
+	PublicURL string   `toml:"public_url"`      // as people reach it
+	Hosts     []string `toml:"hosts"`           // names answered to besides the host of public_url
+	Proxies   []string `toml:"trusted_proxies"` // addresses and networks whose X-Forwarded-For is believed
 }
 
 type agentsConfig struct {
@@ -46,7 +48,7 @@ func defaultConfig() config {
 	return config{
 		Version:  1,
 		StateDir: "/var/lib/iwas-cloud",
-		Console:  consoleConfig{Listen: "127.0.0.1:8080", PublicURL: "http://127.0.0.1:8080"},
+		Console:  consoleConfig{Listen: "127.0.0.1:8080", PublicURL: "http://127.0.0.1:8080", Proxies: []string{"127.0.0.0/8", "::1"}},
 		Agents:   agentsConfig{Listen: "0.0.0.0:8443", Names: []string{"localhost", "127.0.0.1"}},
 		Broker:   brokerConfig{Listen: "0.0.0.0:8883", PublicURL: "tls://127.0.0.1:8883"},
 	}
@@ -124,6 +126,9 @@ func (c *config) validate() error {
 	}
 	if c.Version != 1 {
 		bad("version", "this program reads version 1, not %d", c.Version)
+	}
+	if _, err := webui.ParseProxies(c.Console.Proxies); err != nil {
+		bad("console.trusted_proxies", "%v", err)
 	}
 	if c.StateDir == "" {
 		bad("state_dir", "must name a directory")

@@ -26,6 +26,7 @@ import (
 	"iwas/internal/hotspot"
 	"iwas/internal/mqttlink"
 	"iwas/internal/secret"
+	"iwas/internal/webui"
 	"iwas/internal/wire"
 )
 
@@ -135,8 +136,12 @@ func (c *cloud) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	proxies, err := webui.ParseProxies(c.cfg.Console.Proxies)
+	if err != nil {
+		return err
+	}
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
-		Hosts: c.cfg.consoleHosts(), AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
+		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
 	c.fleet, err = fleet.New(ctx, fleet.Options{Store: c.db, Publish: c.link.Publish, Kick: func(a hotspot.AgentID) { c.broker.Kick(a) },
 		Notify: notify, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, Alone: true, Log: c.log.With("part", "fleet")})
 	if err != nil {

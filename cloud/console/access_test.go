@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"iwas/internal/hotspot"
+	"iwas/internal/webui"
 )
 
 // ask sends one request without following redirects and returns status and body.
@@ -251,6 +253,36 @@ func TestWrongPasswordsCostTimeAndAreCounted(t *testing.T) {
 	at = at.Add(time.Minute)
 	if status, _ := form(ownerPassword); status != http.StatusSeeOther {
 		t.Errorf("right password after the wait: got %d, want to be let in", status)
+	}
+}
+
+// TestAStrangerBehindTheProxyThrottlesNobodyElse: behind the proxy that ends TLS
+// people are told apart; without one, nobody can pretend to be several.
+func TestAStrangerBehindTheProxyThrottlesNobodyElse(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		proxies []string
+		owner   int // what the owner, with the right password, gets
+	}{
+		{"behind a proxy", []string{"127.0.0.1"}, http.StatusSeeOther},
+		{"the header is not believed", nil, http.StatusTooManyRequests},
+	} {
+		srv, s, _, _ := start(t, hotspot.Owner)
+		var err error
+		if s.Proxies, err = webui.ParseProxies(tc.proxies); err != nil {
+			t.Fatal(err)
+		}
+		from := func(address, email, password string) int {
+			status, _, _ := ask(t, srv, "POST", "/signin", url.Values{"email": {email}, "password": {password}}.Encode(),
+				map[string]string{"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": "10.1.1.1, " + address})
+			return status
+		}
+		for i := range 12 {
+			from("198.51.100.7", fmt.Sprintf("guess%d@cafe.example", i), "wrong")
+		}
+		if got := from("203.0.113.20", "owner@cafe.example", ownerPassword); got != tc.owner {
+			t.Errorf("%s: the owner got %d, want %d", tc.name, got, tc.owner)
+		}
 	}
 }
 

@@ -70,6 +70,7 @@ type Server struct {
 	Now         func() time.Time // nil is time.Now
 	PublicURL   string           // "https://console.example"; https makes cookies Secure
 	Hosts       []string         // names the server answers to; nil is any (behind a proxy that checks)
+	Proxies     webui.Proxies    // in front of us, ending TLS
 	AgentsURL   string           // the door boxes enrol at, as printed in the command; "" is PublicURL
 	Fingerprint string           // SHA-256 of that door's certificate, hex; "" where system roots know it
 	MaxLive     int              // live pages at once; 0 is 256

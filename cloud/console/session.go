@@ -102,7 +102,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	email, password := strings.TrimSpace(r.PostFormValue("email")), r.PostFormValue("password")
 	body := signInBody{Email: email, Next: r.PostFormValue("next")}
-	addr := webui.RemoteAddr(r)
+	addr := s.Proxies.RemoteAddr(r)
 	if wait := s.throttle.Try(addr, email); wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		w.Header().Set("Retry-After", fmt.Sprint(seconds))

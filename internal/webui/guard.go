@@ -113,12 +113,47 @@ func KnownHost(host string, names []string) bool {
 	})
 }
 
-// RemoteAddr returns the peer's address of a request, the key under which
-// failed logins are counted. Headers are not asked: anyone can write them.
-func RemoteAddr(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+// Proxies are the networks of proxies in front of a server, which end TLS for
+// it. What they say in X-Forwarded-For is believed; from others it is not asked,
+// since anyone can write it.
+type Proxies []netip.Prefix
+
+// ParseProxies reads addresses and networks.
+func ParseProxies(texts []string) (Proxies, error) {
+	var p Proxies
+	for _, text := range texts {
+		n, err := netip.ParsePrefix(text)
+		if a, aerr := netip.ParseAddr(text); aerr == nil {
+			n, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is not an address or a network such as 127.0.0.1 or 10.0.0.0/8", text)
+		}
+		p = append(p, n.Masked())
+	}
+	return p, nil
+}
+
+func (p Proxies) has(a netip.Addr) bool {
+	return slices.ContainsFunc(p, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// RemoteAddr returns the address a request comes from, the key under which
+// failed logins are counted: the peer's, or, behind proxies, the one nearest to
+// us that is no proxy.
+func (p Proxies) RemoteAddr(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	return host
+	at := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && p.has(at); i-- {
+		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break // a proxy that says nothing readable is as far as we see
+		}
+		at = a.Unmap()
+	}
+	return at.String()
 }

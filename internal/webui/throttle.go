@@ -65,12 +65,17 @@ func (t *Throttle) Try(addr, account string) time.Duration {
 	return 0
 }
 
-// Passed forgets the failures of the pair after a right password.
+// Passed takes the try back after a right password, and forgets the failures of
+// the account. Those of the address stay: who guesses could sign in with an
+// account of their own in between.
 func (t *Throttle) Passed(addr, account string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.keys, addressKey(addr))
 	delete(t.keys, accountKey(account))
+	if e := t.keys[addressKey(addr)]; e != nil {
+		e.failed = max(0, e.failed-1)
+		e.until = time.Time{}
+	}
 }
 
 // count adds one failure to a key. Called with mu held.
