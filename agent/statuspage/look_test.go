@@ -34,6 +34,7 @@ func busy() Snapshot {
 			{At: s.At.Add(-12 * time.Second), Username: "tess", MAC: "DE:AD:BE:··:··:··", Reason: hotspot.ReasonLocked, Meaning: "the account is locked", Message: "This account is locked. Please ask at the counter."},
 			{At: s.At.Add(-7 * time.Minute), Username: "mara", MAC: "DE:AD:00:··:··:··", Reason: hotspot.ReasonBadPassword, Meaning: "the password is wrong", Message: "Wrong name or password."},
 			{At: s.At.Add(-3 * time.Hour), Reason: hotspot.ReasonNoCredential, Meaning: "neither password nor CHAP response was sent"},
+			{At: s.At.Add(-4 * time.Hour), Username: "DE:AD:BE:EF:00:01", Appeared: true}, {At: s.At.Add(-5 * time.Hour), Username: "DE:AD:BE:EF:00:02", Appeared: true},
 		}
 	})
 }

@@ -28,7 +28,7 @@ type board struct {
 	Facts   []fact
 	Hidden  int // sessions not shown
 
-	Appeared int // refusals of devices that only appeared, not among Rejects
+	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }
 
 // fact is one line about the box.
@@ -46,7 +46,7 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]
 	b.Locks = s.Locks[:min(len(s.Locks), locksShown)]
 	b.Rejects = slices.DeleteFunc(slices.Clone(s.Rejects), func(r Reject) bool { return r.Appeared })
-	b.Appeared = len(s.Rejects) - len(b.Rejects)
+	b.Appeared = uint64(len(s.Rejects) - len(b.Rejects))
 	b.Rejects = b.Rejects[:min(len(b.Rejects), rejectsShown)]
 	return b
 }

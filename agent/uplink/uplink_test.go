@@ -116,8 +116,9 @@ func TestRepeatedAnswersStartNoCascade(t *testing.T) {
 	})
 	wantAll(t, s.cloud, 10*wire.MaxEvents, 1)
 	time.Sleep(100 * time.Millisecond) // time for a batch too many
-	if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got != 10 {
-		t.Errorf("got %d batches, want 10: repeated answers must not make repeated batches", got)
+	// A slow machine may send one again; a cascade sends each again for each answer.
+	if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got > 15 {
+		t.Errorf("got %d batches, want about 10: repeated answers must not make repeated batches", got)
 	}
 }
 

@@ -35,6 +35,7 @@ type nas struct {
 	c    *demo.Cafe
 	mac  string
 	next byte
+	from map[string]bool // the ports it asked from
 }
 
 func (n *nas) exchange(ctx context.Context, addr string, p *layeh.Packet) (*layeh.Packet, error) {
@@ -49,6 +50,14 @@ func (n *nas) exchange(ctx context.Context, addr string, p *layeh.Packet) (*laye
 		return nil, err
 	}
 	defer conn.Close()
+	if n.from == nil {
+		n.from = map[string]bool{}
+	}
+	_, port, err := net.SplitHostPort(conn.LocalAddr().String())
+	if err != nil {
+		return nil, err
+	}
+	n.from[port] = true
 	buf := make([]byte, 4096)
 	for ctx.Err() == nil {
 		if _, err := conn.Write(b); err != nil && ctx.Err() == nil {
@@ -255,7 +264,7 @@ func traced(t *testing.T, folder string, flags ...string) (responses, unproven i
 	if err := c.StopOne("agent", false); err != nil {
 		t.Fatal(err)
 	}
-	responses, unproven = judgeTrace(wholeTrace(t, trace, pid), c.RADIUSAcct)
+	responses, unproven = judgeTrace(wholeTrace(t, trace, pid), c.RADIUSAcct, n.from)
 	if responses < 25 {
 		t.Errorf("saw %d Accounting-Responses, want at least 25", responses)
 	}
@@ -339,11 +348,12 @@ func TestTheJudgeOfTracesCanSayNo(t *testing.T) {
 		{"two at once", ask + write + another.Replace(ask) + sync + send + write + sync + another.Replace(send), 2, 0},
 		{"two at once, one not synced", ask + write + another.Replace(ask) + sync + send + write + another.Replace(send), 2, 1},
 		{"a Disconnect-Request is no answer", ask + write + strings.ReplaceAll(send, `\5\1`, `\50\1`) + sync + send, 1, 0},
+		{"somebody else's is not judged", ask + write + strings.ReplaceAll(ask, "40001", "50001") + strings.ReplaceAll(send, "40001", "50001") + sync + send, 1, 0},
 		{"asked twice", ask + write + ask + sync + send + send, 1, 0},
 		{"asked again after the answer", ask + write + sync + send + ask + send, 1, 0},
 		{"answered again after the next", ask + write + sync + send + ask + other.Replace(ask+write+sync+send) + send, 2, 0},
 	} {
-		if r, u := judgeTrace(tc.trace, addr); r != tc.responses || u != tc.unproven {
+		if r, u := judgeTrace(tc.trace, addr, map[string]bool{"40001": true, "40002": true}); r != tc.responses || u != tc.unproven {
 			t.Errorf("%s: got %d responses, %d unproven; want %d, %d", tc.name, r, u, tc.responses, tc.unproven)
 		}
 	}
@@ -362,12 +372,15 @@ var (
 	peerPort  = regexp.MustCompile(`sin_port=htons\((\d+)\)`)
 )
 
-// packetsOf names the packets of a line by port and identifier.
-func packetsOf(line string, code *regexp.Regexp) []string {
+// packetsOf names the packets of a line by port and identifier, those of the
+// ports given.
+func packetsOf(line string, code *regexp.Regexp, of map[string]bool) []string {
 	ports, ids := peerPort.FindAllStringSubmatch(line, -1), code.FindAllStringSubmatch(line, -1)
 	var names []string
 	for i := range min(len(ports), len(ids)) {
-		names = append(names, ports[i][1]+ids[i][1])
+		if of[ports[i][1]] {
+			names = append(names, ports[i][1]+ids[i][1])
+		}
 	}
 	return names
 }
@@ -375,8 +388,9 @@ func packetsOf(line string, code *regexp.Regexp) []string {
 // judgeTrace counts Accounting-Responses, and those not proven to be on disk: a
 // response is proven when, after its request came in, the log was written and
 // then synced. A request that comes again, however late, and its answer are
-// passed over.
-func judgeTrace(trace, acct string) (responses, unproven int) {
+// passed over; so is who asks from another port: the simulated router's
+// Accounting-On changes nothing where nothing is open, and is not written.
+func judgeTrace(trace, acct string, from map[string]bool) (responses, unproven int) {
 	const came, written, synced, answered = 1, 2, 3, 4
 	state := map[string]int{}
 	step := func(from, to int) {
@@ -389,7 +403,7 @@ func judgeTrace(trace, acct string) (responses, unproven int) {
 	for _, line := range strings.Split(trace, "\n") {
 		switch {
 		case receives.MatchString(line):
-			for _, p := range packetsOf(line, asking) {
+			for _, p := range packetsOf(line, asking, from) {
 				state[p] = max(state[p], came)
 			}
 		case walWrite.MatchString(line):
@@ -397,7 +411,7 @@ func judgeTrace(trace, acct string) (responses, unproven int) {
 		case walSync.MatchString(line) && !strings.Contains(line, "unfinished"), resumed.MatchString(line):
 			step(written, synced)
 		case sends.MatchString(line) && strings.Contains(line, acct):
-			for _, p := range packetsOf(line, answering) {
+			for _, p := range packetsOf(line, answering, from) {
 				if state[p] == answered {
 					continue
 				}
