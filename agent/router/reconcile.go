@@ -43,18 +43,27 @@ func wishOf(t hotspot.Target) string {
 	return fmt.Sprintf("%s %d %d", t.Reason, t.Lock.Revision, t.Lock.At.UnixNano())
 }
 
+const (
+	changesRest = 200 * time.Millisecond // between two looks at what live sessions run under
+	changesLate = 2 * time.Second        // they wait for those who must be off no longer
+)
+
 // reconcile brings the accounts that must be off to that, for ever. What to do
 // always comes from the store; waking only makes it sooner.
 func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	trouble := ""
+	var looked time.Time // for changes of live sessions
 	for ctx.Err() == nil {
 		begun := time.Now()
 		targets, err := e.Store.Targets(ctx)
 		if err == nil {
 			e.start(ctx, all, targets)
-			err = e.readChanges(ctx, all)
+		}
+		// A lock goes first: who must be off leaves speeds and times waiting a while.
+		if since := begun.Sub(looked); err == nil && (since > changesLate || len(targets) == 0 && since > changesRest) {
+			looked, err = begun, e.readChanges(ctx, all)
 		}
 		if text := fmt.Sprint(err); ctx.Err() == nil && text != trouble {
 			if trouble = text; err != nil {

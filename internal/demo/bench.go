@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -73,6 +74,7 @@ func (c *Cafe) online(ctx context.Context, i int, a Account) error {
 
 func (c *Cafe) lockRound(ctx context.Context, w io.Writer, name string, accounts []Account, locks int) error {
 	var took []time.Duration
+	parts := map[string][]time.Duration{}
 	for n := range locks {
 		i := n % len(accounts)
 		a := accounts[i]
@@ -86,10 +88,16 @@ func (c *Cafe) lockRound(ctx context.Context, w io.Writer, name string, accounts
 		if err := c.api(ctx, http.MethodPost, "/api/v1/accounts/"+a.ID+"/lock", map[string]string{"reason": "bench"}, nil); err != nil {
 			return err
 		}
-		if err := c.lockState(ctx, a, "enforced"); err != nil {
+		answered := time.Now()
+		seen, err := c.lockState(ctx, a, "enforced")
+		if err != nil {
 			return err
 		}
-		took = append(took, time.Since(began))
+		now := time.Now()
+		took = append(took, now.Sub(began))
+		for name, d := range stages(seen, began, answered, now) {
+			parts[name] = append(parts[name], d)
+		}
 		if err := c.api(ctx, http.MethodPost, "/api/v1/accounts/"+a.ID+"/unlock", map[string]string{"reason": "bench"}, nil); err != nil {
 			return err
 		}
@@ -102,6 +110,11 @@ func (c *Cafe) lockRound(ctx context.Context, w io.Writer, name string, accounts
 		return took[min(len(took)-1, int(q*float64(len(took))))].Round(100 * time.Microsecond)
 	}
 	fmt.Fprintf(w, "lock → enforced  %-44s median %-8s p90 %-8s p99 %-8s max %s\n", name, at(.5), at(.9), at(.99), at(1))
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		all := parts[part]
+		slices.Sort(all)
+		fmt.Fprintf(w, "                   %-44s median %-8s p99 %s\n", part[2:], all[len(all)/2].Round(100*time.Microsecond), all[min(len(all)-1, len(all)*99/100)].Round(100*time.Microsecond))
+	}
 	return nil
 }
 
@@ -118,23 +131,53 @@ func (c *Cafe) settled(ctx context.Context, a Account) error {
 	})
 }
 
-func (c *Cafe) lockState(ctx context.Context, a Account, want string) error {
+// lockSeen is a lock as the API tells it.
+type lockSeen struct {
+	State     string
+	Steps     []lockStep
+	SiteSteps []lockStep `json:"site_steps"`
+}
+
+type lockStep struct {
+	Name   string
+	At     time.Time
+	TookMS float64 `json:"took_ms"`
+}
+
+// stages says where the time of a lock went. One machine has one clock, so the
+// steps of cloud and site may be held against each other here.
+func stages(l lockSeen, began, answered, seen time.Time) map[string]time.Duration {
+	at := map[string]time.Time{}
+	for _, s := range l.Steps {
+		at[s.Name] = s.At
+	}
+	out := map[string]time.Duration{"1 API answers": answered.Sub(began), "2 asked → sent": at["sent"].Sub(at["requested"]),
+		"3 sent → received": at["received"].Sub(at["sent"]), "9 enforced → seen": seen.Sub(at["enforced"])}
+	busy := time.Duration(0)
+	for i, s := range l.SiteSteps {
+		took := time.Duration(s.TookMS * float64(time.Millisecond))
+		out[fmt.Sprintf("%d %s", 4+i, s.Name)] = took
+		busy += took
+	}
+	out["8 site, between steps"] = at["enforced"].Sub(at["received"]) - busy
+	return out
+}
+
+func (c *Cafe) lockState(ctx context.Context, a Account, want string) (lockSeen, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		var acc struct {
-			Lock struct{ State string }
-		}
+		var acc struct{ Lock lockSeen }
 		if err := c.api(ctx, http.MethodGet, "/api/v1/accounts/"+a.ID, nil, &acc); err != nil {
-			return fmt.Errorf("lock of %s, last seen %q: %w", a.Username, acc.Lock.State, err)
+			return acc.Lock, fmt.Errorf("lock of %s, last seen %q: %w", a.Username, acc.Lock.State, err)
 		}
 		if acc.Lock.State == want {
-			return nil
+			return acc.Lock, nil
 		}
 		select {
-		case <-time.After(time.Millisecond):
+		case <-time.After(3 * time.Millisecond): // asking costs the machine that is measured
 		case <-ctx.Done():
-			return fmt.Errorf("lock of %s is %q after 30 s", a.Username, acc.Lock.State)
+			return acc.Lock, fmt.Errorf("lock of %s is %q after 30 s", a.Username, acc.Lock.State)
 		}
 	}
 }
