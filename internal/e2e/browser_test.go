@@ -83,6 +83,57 @@ func TestAnOwnerLocksAGuestInTheBrowser(t *testing.T) {
 	status.Do(t, "see that the page is not live", chromedp.WaitVisible("#not-live"))
 }
 
+// TestTheConsoleFollowsWithoutReloading: on one page, never loaded again, the
+// owner sees a guest come online and use data, and a lock that waits for a site
+// that is away end with proof once it is back.
+func TestTheConsoleFollowsWithoutReloading(t *testing.T) {
+	c := open(t, nil)
+	tess := c.Accounts[0]
+	tab := webuitest.Start(t).Open(t, strings.TrimSuffix(c.ConsoleURL, "/"), nil)
+	tab.Set(t, webuitest.View{Width: 1280})
+	tab.Visit(t, "/signin?next=/guests/"+tess.ID)
+	tab.Do(t, "sign in", chromedp.WaitVisible("#email"), chromedp.SendKeys("#email", c.OwnerEmail), chromedp.SendKeys("#password", c.OwnerPassword+"\n"),
+		chromedp.WaitVisible("#lock-button"))
+	mark := chromedp.Evaluate("window.sameDocument = true", nil)
+	same := func(what string) {
+		t.Helper()
+		var still bool
+		tab.Do(t, what, chromedp.Evaluate("window.sameDocument === true", &still))
+		if !still {
+			t.Errorf("%s: the page was loaded anew", what)
+		}
+	}
+	tab.Do(t, "mark the page", mark)
+	if err := login(t, c, phone, tess, "http-chap"); err != nil {
+		t.Fatal(err)
+	}
+	tab.Do(t, "see the device", chromedp.WaitVisible(`//*[@id="guest-sessions"]//*[contains(., "`+phone+`")]`, chromedp.BySearch))
+	same("a device that came online")
+
+	if err := c.StopOne("agent", true); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the site to be missed", 30*time.Second, func() bool {
+		var site struct{ Presence string }
+		return c.API(t.Context(), http.MethodGet, "/api/v1/sites/"+c.SiteID, nil, &site) == nil && site.Presence == "lost"
+	})
+	tab.Do(t, "lock while the site is away", chromedp.Click("#lock-button"), chromedp.WaitVisible("#unlock-button"))
+	var said string
+	tab.Do(t, "read what the lock says", chromedp.Text("#guest-lock", &said), mark)
+	if !strings.Contains(said, "Waits for the site") {
+		t.Errorf("the page says %q, want that the lock waits for the site", said)
+	}
+	if err := c.StartAgent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tab.Do(t, "see the proof", chromedp.WaitVisible(`//*[@id="guest-lock"]//ol[@class="steps"]/li[last()][contains(@class,"done")]`, chromedp.BySearch),
+		chromedp.WaitVisible(`//*[@id="guest-sessions"]//*[contains(., "Not online")]`, chromedp.BySearch))
+	same("a lock that was proven")
+	if g := guest(t, c, phone); g.Online {
+		t.Error("the guest is still online at the router")
+	}
+}
+
 func picture(t *testing.T, tab *webuitest.Tab, name string) {
 	t.Helper()
 	if !*pictures {
