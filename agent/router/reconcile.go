@@ -43,10 +43,9 @@ func wishOf(t hotspot.Target) string {
 	return fmt.Sprintf("%s %d %d", t.Reason, t.Lock.Revision, t.Lock.At.UnixNano())
 }
 
-const (
-	changesRest = 200 * time.Millisecond // between two looks at what live sessions run under
-	changesLate = 2 * time.Second        // they wait for those who must be off no longer
-)
+// changesLate is the longest that live sessions' speeds and times wait for those
+// who must be off.
+const changesLate = 2 * time.Second
 
 // reconcile brings the accounts that must be off to that, for ever. What to do
 // always comes from the store; waking only makes it sooner.
@@ -62,7 +61,7 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 			e.start(ctx, all, targets)
 		}
 		// A lock goes first: who must be off leaves speeds and times waiting a while.
-		if since := begun.Sub(looked); err == nil && (since > changesLate || len(targets) == 0 && since > changesRest) {
+		if err == nil && (len(targets) == 0 || begun.Sub(looked) > changesLate) {
 			looked, err = begun, e.readChanges(ctx, all)
 		}
 		if text := fmt.Sprint(err); ctx.Err() == nil && text != trouble {
