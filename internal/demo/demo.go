@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,7 +60,9 @@ func (p *Ports) defaults() {
 	}
 }
 
-// FreePorts returns ports that nobody held a moment ago, for tests.
+// FreePorts returns ports that nobody held a moment ago, for tests. They are
+// below those the system hands out by itself, so that no connection takes one
+// while a program that had it is started anew.
 func FreePorts() (Ports, error) {
 	var p Ports
 	var hold []io.Closer
@@ -69,13 +72,23 @@ func FreePorts() (Ports, error) {
 		}
 	}()
 	for _, e := range p.each() {
-		// Held both ways, so that no two of ours meet.
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return p, err
+		for tries := 0; *e.port == 0; tries++ {
+			addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000)))
+			l, err := net.Listen("tcp4", addr)
+			if err != nil && tries < 100 {
+				continue
+			}
+			if err != nil {
+				return p, err
+			}
+			hold = append(hold, l) // so that no two of ours meet
+			u, err := net.ListenPacket("udp4", addr)
+			if err != nil {
+				continue
+			}
+			hold = append(hold, u)
+			*e.port = l.Addr().(*net.TCPAddr).Port
 		}
-		hold = append(hold, l)
-		*e.port = l.Addr().(*net.TCPAddr).Port
 	}
 	return p, nil
 }
