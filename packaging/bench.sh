@@ -12,7 +12,8 @@ if wants locks; then
 	echo "== press Lock → enforced, whole system on this machine (target: median 50 ms, p99 250 ms)"
 	bin/iwas-demo bench
 	echo "== first Access-Request after a lock's commit, under login load (target: none let in)"
-	go test -count=1 -run TestTheFirstRequestAfterALockIsRejected -v ./agent -locks 10000 | grep "locks with"
+	seen=$(go test -count=1 -run TestTheFirstRequestAfterALockIsRejected -v ./agent -locks 10000) || { echo "$seen"; exit 1; }
+	echo "$seen" | grep "locks with"
 fi
 if wants parts; then
 	echo "== parts"

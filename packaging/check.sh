@@ -21,6 +21,9 @@ if out=$(go tool govulncheck ./... 2>&1); then
 	echo "none known"
 else
 	case "$out" in
+	*"Vulnerability #"*)
+		echo "$out"
+		exit 1 ;;
 	*"fetching vulnerabilities"* | *"no such host"* | *"dial tcp"* | *"Forbidden"* | *"connection refused"* | *"403"* | *"i/o timeout"*)
 		echo "the vulnerability database cannot be reached from here; not checked" ;;
 	*)

@@ -39,6 +39,8 @@ if [ ! -e "$policy" ]; then
 fi
 cleanup() { [ -z "$made" ] || $sudo rm -f "$policy"; }
 trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 log=$(mktemp)
 export DEBIAN_FRONTEND=noninteractive

@@ -282,7 +282,7 @@ Try this:
      three steps: sent, received by site, enforced. The guest is then off the
      router, proven, and cannot come back until you press Unlock.
   2. Log in as a guest yourself (needs freeradius-utils):
-     echo 'User-Name=%s,User-Password=%s,Calling-Station-Id=02:00:00:00:00:99' | \
+     echo 'User-Name=%s,User-Password=%s,Calling-Station-Id=02:00:00:00:00:99,Message-Authenticator=0x00' | \
        radclient -x %s auth %s
   3. Look at the status page while you do.
 

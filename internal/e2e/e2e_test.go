@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -309,4 +310,45 @@ func TestAWrongKeyIsRefusedWithFileLineAndKey(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheDemoGoesOnWhereItStopped: guests locked in one run are locked in the
+// next, which opens all the same; what demo.json says can be used by hand, and a
+// device that nobody types at comes back after its unlock.
+func TestTheDemoGoesOnWhereItStopped(t *testing.T) {
+	dir := t.TempDir()
+	var ports demo.Ports // the box was told at its enrolment where the cloud is
+	c := open(t, func(o *demo.Options) { o.Guests, o.Dir, ports = true, dir, o.Ports })
+	first := c.Facts
+	var printer demo.Account
+	for _, a := range c.Accounts[1:] {
+		if a.Kind == "device" {
+			printer = a
+		}
+		if err := c.API(t.Context(), http.MethodPost, "/api/v1/accounts/"+a.ID+"/lock", map[string]string{"reason": "closing"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the printer to be off", 15*time.Second, func() bool {
+		return !guest(t, c, printer.Username).Online && get(t, c, printer.ID).Lock.State == "enforced"
+	})
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	c = open(t, func(o *demo.Options) { o.Guests, o.Dir, o.Ports = true, dir, ports })
+	if !slices.Equal(c.Accounts, first.Accounts) || c.SiteID != first.SiteID || c.OwnerPassword != first.OwnerPassword || c.RADIUSSecret != first.RADIUSSecret {
+		t.Error("the second run has other accounts or secrets than the first")
+	}
+	tess := c.Accounts[0]
+	ask := exec.CommandContext(t.Context(), program(t, "radclient"), "-r", "1", "-t", "5", c.RADIUSAuth, "auth", c.RADIUSSecret)
+	ask.Stdin = strings.NewReader(fmt.Sprintf("User-Name=%q,User-Password=%q,Calling-Station-Id=02:00:00:00:00:99\n", tess.Username, tess.Password))
+	if out, err := ask.CombinedOutput(); err != nil || !strings.Contains(string(out), "Access-Accept") {
+		t.Errorf("radclient, unsigned as old ones are: %v\n%s", err, out)
+	}
+	until(t, "the locked printer to be refused", 20*time.Second, func() bool { g := guest(t, c, printer.Username); return !g.Online && g.Denied > 0 })
+	if err := c.API(t.Context(), http.MethodPost, "/api/v1/accounts/"+printer.ID+"/unlock", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the printer to come back by itself", 30*time.Second, func() bool { return guest(t, c, printer.Username).Online })
 }

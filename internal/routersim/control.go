@@ -207,8 +207,14 @@ func (s *Sim) live(ctx context.Context, mac string, l Life) {
 			if err != nil { // the router rebooted: the phone finds the network again
 				break
 			}
-			if !online && n%5 == 4 && l.Login.Method != "mac" {
+			switch {
+			case online || n%5 != 4:
+			case l.Login.Method != "mac":
 				_ = s.Login(mac, l.Login)
+			default: // nobody types: a device without internet drops the WiFi and joins again
+				if err := s.Leave(mac); err == nil {
+					_, _ = s.Arrive(mac, "") // the router tries its address anew; the loop sees what came of it
+				}
 			}
 		}
 		_ = s.Logout(mac) // it may be off already
