@@ -362,3 +362,59 @@ func holds(t *testing.T, what string, got, want map[string]string) {
 		}
 	}
 }
+
+// radclient sends one request to /radius/incoming and returns what it says of
+// the answer.
+func radclient(t *testing.T, s *Sim, kind, secret, attributes string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program(t, "radclient", "freeradius-utils"), "-x", "-r", "1", "-t", "1", s.CoAAddr().String(), kind, secret)
+	cmd.Stdin = strings.NewReader(attributes + "\n")
+	out, err := cmd.CombinedOutput() // it fails for a NAK and for silence
+	if err != nil && len(out) == 0 {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestRadclientAtTheCoADoor: a client we did not write is answered as a router
+// answers (facts.md §4 "CoA and Disconnect").
+func TestRadclientAtTheCoADoor(t *testing.T) {
+	f := startFreeRADIUS(t, "yes")
+	s := start(t, f.auth, f.acct, func(c *Config) { c.LoginBy = "http-chap" })
+	s.SetKnobs(Knobs{Still: true})
+	if _, err := s.Arrive(phoneMAC, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Login(phoneMAC, Login{Method: "http-chap", Username: "bob", Password: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.Guest(phoneMAC)
+	if err != nil || !g.Online {
+		t.Fatalf("got %+v, %v; want bob online", g, err)
+	}
+	who := fmt.Sprintf("User-Name=bob,Framed-IP-Address=%s,Acct-Session-Id=%s,Message-Authenticator=0x00", g.IP, g.AcctID)
+	for _, tc := range []struct{ name, kind, secret, attributes, want string }{
+		{"another speed", "coa", testSecret, who + `,Mikrotik-Rate-Limit="1M/1M"`, "CoA-ACK"},
+		{"another secret", "disconnect", "wrong", who, "No reply"},
+		{"a session that is not there", "disconnect", testSecret, "User-Name=nobody,Framed-IP-Address=10.9.9.9,Acct-Session-Id=ffffffff,Message-Authenticator=0x00", "Session-Context-Not-Found"},
+	} {
+		if got := radclient(t, s, tc.kind, tc.secret, tc.attributes); !strings.Contains(got, tc.want) {
+			t.Errorf("%s: want %s, got\n%s", tc.name, tc.want, got)
+		}
+	}
+	if g, err := s.Guest(phoneMAC); err != nil || !g.Online || g.Rate != "1M/1M" {
+		t.Errorf("got %+v, %v; want bob online at 1M/1M", g, err)
+	}
+	if got := radclient(t, s, "disconnect", testSecret, who); !strings.Contains(got, "Disconnect-ACK") {
+		t.Errorf("want Disconnect-ACK, got\n%s", got)
+	}
+	if g, err := s.Guest(phoneMAC); err != nil || g.Online {
+		t.Errorf("got %+v, %v; want bob off", g, err)
+	}
+	f.await(t, "Stop", func(r map[string]string) bool {
+		return r["Acct-Terminate-Cause"] == "Admin-Reset" && r["User-Name"] == "bob"
+	})
+	if got := radclient(t, s, "disconnect", testSecret, who); !strings.Contains(got, "Session-Context-Not-Found") {
+		t.Errorf("the same again: want Session-Context-Not-Found, got\n%s", got)
+	}
+}
