@@ -42,6 +42,10 @@ fuzz: ## run every fuzz target for a few seconds
 bench: build peers ## measure, side by side, and print ratios
 	@packaging/bench.sh
 
+.PHONY: pictures
+pictures: peers ## take the pictures of the README anew
+	@go test -count=1 -run TestAnOwnerLocksAGuestInTheBrowser ./internal/e2e -pictures
+
 .PHONY: clean
 clean: ## remove what was built and the demo's state
 	@rm -rf bin .run dist
