@@ -21,8 +21,9 @@ import (
 //	               (RFC 2104 §5 allows half), by a key of this box
 //
 // The octets before the authenticator are readable to whoever sees the packet;
-// they hold identifiers, and what the Accept gave. Tokens of 16 random octets are of versions before
-// and of permits that do not fit; they lead to a row of the permit table.
+// they hold identifiers, and what the Accept gave. Tokens of 16 random octets
+// are of versions before and of permits that do not fit; they lead to a row of
+// the permit table.
 const (
 	classVersion   = 1
 	classBound     = 253 // of one attribute (RFC 2865 §5)
@@ -73,7 +74,8 @@ func openClass(key, class []byte) (p permit, ok bool) {
 		if len(rest) == 0 || len(rest) <= int(rest[0]) {
 			return permit{}, false
 		}
-		texts[i], rest = string(rest[1:1+rest[0]]), rest[1+rest[0]:]
+		end := 1 + int(rest[0])
+		texts[i], rest = string(rest[1:end]), rest[end:]
 	}
 	p.id, p.account, p.pass, p.nas = hotspot.PermitID(texts[0]), hotspot.AccountID(texts[1]), hotspot.PassID(texts[2]), hotspot.NASID(texts[3])
 	p.terms = texts[4]

@@ -212,6 +212,7 @@ func FuzzOpenClass(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(sealClass(key, aPermit))
 	f.Add(bytes.Repeat([]byte{classVersion}, classBound))
+	f.Add(append([]byte{classVersion, 0, 0, 0, 0, 0, 0, 255}, make([]byte, 260)...)) // a length octet at its end
 	f.Fuzz(func(t *testing.T, class []byte) {
 		// Signed, so that the parser behind the authenticator is reached too.
 		for _, c := range [][]byte{class, append(bytes.Clone(class), classMAC(key, class)...)} {
