@@ -191,11 +191,11 @@ func (a *attempt) sweepConnections(ctx context.Context, hosts []host, f *finding
 			if err != nil {
 				return err
 			}
-			far, dst, port := c.answers, c.dst, c.port
+			guest, far, dst, port := c.src, c.answers, c.dst, c.port
 			if !now[c.src] { // towards the guest
-				far, dst, port = c.src, c.src, ""
+				guest, far, dst, port = c.dst, c.src, c.src, ""
 			}
-			if now[far] || g.inside(far, dst, c.protocol, port) {
+			if now[far] || g.inside(guest, far, dst, c.protocol, port) {
 				f.inside++
 				continue
 			}
@@ -235,6 +235,13 @@ func (a *attempt) waysRound(ctx context.Context, detail string) (string, error) 
 	}
 	for _, w := range g.ways {
 		a.addWay(w)
+	}
+	for _, p := range g.garden {
+		for ip := range a.addresses {
+			if p.wide() && p.from.holds(ip) {
+				a.addWay(way{CodeGarden, "a rule of the walled garden lets the address " + ip.String() + " browse without a login"})
+			}
+		}
 	}
 	for _, w := range a.ways {
 		detail += "; " + w.code + ": " + w.text

@@ -83,6 +83,7 @@ const (
 	CodeTrial     = "HSP-204" // the login page offers a trial without an account
 	CodeLocalUser = "HSP-205" // a local user of that name is asked before RADIUS
 	CodeStillOn   = "HSP-206" // the router keeps letting the guest through whatever is removed
+	CodeGarden    = "HSP-208" // the walled garden is open to the internet
 	CodeNoAnswer  = "RAD-104" // Disconnect-Request stays unanswered, and there is no API
 	CodeNotEnded  = "RAD-105" // the NAS refuses Disconnect-Request, and there is no API
 )

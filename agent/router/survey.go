@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -144,7 +145,10 @@ func explore(ctx context.Context, l *link) (*ground, error) {
 	profiles := x.print("/ip/hotspot/profile", ".id,name,login-by")
 	addresses := enabled(x.print("/ip/address", ".id,address,interface,actual-interface,disabled,invalid"))
 	net := newGuestNet(servers, addresses)
-	g.territory = x.territory(addresses)
+	g.territory = x.territory(addresses, len(servers))
+	if slices.ContainsFunc(g.garden, func(p plot) bool { return p.wide() && (!p.from.limited || p.from.not) }) {
+		g.ways = append(g.ways, way{CodeGarden, "a rule of the walled garden (/ip/hotspot/walled-garden/ip) lets guests browse without a login: limit it to the addresses meant"})
+	}
 	if x.fasttracked(net) {
 		g.ways = append(g.ways, way{CodeFasttrack, "connections of guests are fasttracked: accept guest traffic above the fasttrack rule, or limit that rule to other networks"})
 	}

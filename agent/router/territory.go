@@ -1,7 +1,9 @@
 package router
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,13 +17,34 @@ type territory struct {
 	garden []plot
 }
 
-// plot is one accept rule of the walled garden.
+// plot is one rule of the walled garden; the first that matches decides.
 type plot struct {
-	spans    []span // destinations; none is any
-	not      bool   // all but spans
-	named    bool   // by host name: the router resolves it, we cannot
-	protocol string // "" is any
-	ports    string // "80,443", "8000-8080"; "" is any
+	accept    bool
+	from, to  zone // guests, destinations
+	protocols choice
+	ports     choice // of the destination
+}
+
+// zone is a set of addresses. The zero value is every address.
+type zone struct {
+	limited bool
+	spans   []span
+	not     bool // every address but those of spans
+}
+
+func (z zone) holds(a netip.Addr) bool {
+	if !z.limited {
+		return true
+	}
+	return slices.ContainsFunc(z.spans, func(s span) bool { return s.contains(a) }) != z.not
+}
+
+// choice is a matcher by value: "80,443,8000-8080", "!tcp". Empty is any.
+type choice string
+
+func (c choice) holds(value string) bool {
+	list, not := strings.CutPrefix(string(c), "!")
+	return list == "" || (list == value || inPorts(list, value)) != not
 }
 
 // span is a range of addresses, ends included.
@@ -61,33 +84,42 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// inside reports whether a connection to far ends at the router, or whether
-// its destination is in the walled garden.
-func (t territory) inside(far, dst netip.Addr, protocol, port string) bool {
+// inside reports whether a guest's connection to far ends at the router, or
+// whether its destination is in the walled garden.
+func (t territory) inside(guest, far, dst netip.Addr, protocol, port string) bool {
 	if t.own[far] || far.IsMulticast() || far == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || far.IsLinkLocalUnicast() {
 		return true
 	}
 	for _, p := range t.garden {
-		if p.allows(dst, protocol, port) {
-			return true
+		if p.from.holds(guest) && p.to.holds(dst) && p.protocols.holds(protocol) && p.ports.holds(port) {
+			return p.accept
 		}
 	}
 	return false
 }
 
-func (p plot) allows(dst netip.Addr, protocol, port string) bool {
-	if p.protocol != "" && p.protocol != protocol || p.ports != "" && !inPorts(p.ports, port) {
+// wideOctet is the prefix length from which on a destination is the internet
+// rather than a site.
+const wideOctet = 8
+
+// wide reports whether a rule lets guests browse without a login: it accepts the
+// web to every address, or to a large part of the internet.
+func (p plot) wide() bool {
+	web := p.protocols.holds("tcp") && (p.ports.holds("443") || p.ports.holds("80")) || p.protocols.holds("udp") && p.ports.holds("443")
+	if !p.accept || !web {
 		return false
 	}
-	if p.named || len(p.spans) == 0 {
+	if !p.to.limited || p.to.not {
 		return true
 	}
-	for _, s := range p.spans {
-		if s.contains(dst) {
-			return !p.not
-		}
-	}
-	return p.not
+	return slices.ContainsFunc(p.to.spans, func(s span) bool {
+		return s.from.Is4() && !s.from.IsPrivate() && uint64(number(s.to))-uint64(number(s.from)) >= 1<<(32-wideOctet)-1
+	})
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // inPorts reports whether a port is in "80,443,8000-8080".
@@ -110,8 +142,9 @@ func inPorts(list, port string) bool {
 	return false
 }
 
-// territory reads the router's addresses and its walled garden.
-func (x *explorer) territory(addresses []routeros.Row) territory {
+// territory reads the router's addresses and its walled garden. servers is how
+// many HotSpots run on it.
+func (x *explorer) territory(addresses []routeros.Row, servers int) territory {
 	t := territory{own: map[netip.Addr]bool{}}
 	for _, r := range addresses {
 		if p, err := netip.ParsePrefix(r["address"]); err == nil {
@@ -121,29 +154,56 @@ func (x *explorer) territory(addresses []routeros.Row) territory {
 			t.own[a] = true
 		}
 	}
-	rows := x.print("/ip/hotspot/walled-garden/ip", ".id,action,dst-address,dst-address-list,dst-host,protocol,dst-port,disabled,invalid")
-	rows = append(rows, x.print("/ip/hotspot/walled-garden", ".id,action,dst-address,dst-host,dst-port,disabled")...)
-	for _, r := range enabled(rows) {
-		if a := r["action"]; a != "accept" && a != "allow" || strings.HasPrefix(r["dst-port"], "!") || strings.HasPrefix(r["protocol"], "!") {
-			continue
-		}
-		p := plot{protocol: r["protocol"], ports: r["dst-port"]}
-		text, not := strings.CutPrefix(r["dst-address"], "!")
-		switch s, ok := parseSpan(text); {
-		case ok:
-			p.spans, p.not = []span{s}, not
-		case r["dst-host"] != "":
-			p.named = true
-		case r["dst-address-list"] != "":
-			var list string
-			list, p.not = strings.CutPrefix(r["dst-address-list"], "!")
-			if p.spans = x.addressList(list); len(p.spans) == 0 && !p.not {
-				continue // an empty list matches nothing (facts.md §6)
-			}
-		}
-		t.garden = append(t.garden, p)
-	}
+	t.garden = x.garden(servers)
 	return t
+}
+
+// garden reads the walled garden as far as it lets packets through. Rules of the
+// HTTP level do not: the router itself answers for what they allow, and its
+// addresses are known. A rule by host name lets through what the router resolved
+// the name to: dynamic rows of that other menu (facts.md §3, "Walled garden").
+func (x *explorer) garden(servers int) []plot {
+	rows := enabled(x.print("/ip/hotspot/walled-garden/ip",
+		".id,action,server,src-address,src-address-list,dst-address,dst-address-list,dst-host,protocol,dst-port,disabled,invalid"))
+	resolved := enabled(x.print("/ip/hotspot/walled-garden", ".id,action,server,src-address,dst-address,dst-port,dynamic,disabled"))
+	resolved = slices.DeleteFunc(resolved, func(r routeros.Row) bool { return !flag(r["dynamic"]) || r["dst-address"] == "" })
+	rows = slices.DeleteFunc(rows, func(r routeros.Row) bool { return r["dst-host"] != "" }) // dst-address is ignored beside it
+	rows = append(rows, resolved...)
+	var garden []plot
+	for _, r := range rows {
+		if p, ok := x.plot(r, servers); ok {
+			garden = append(garden, p)
+		}
+	}
+	return garden
+}
+
+// plot reads one rule. Where a matcher cannot be understood, or cannot be
+// judged here, an accepting rule counts for nothing and a refusing one for all.
+func (x *explorer) plot(r routeros.Row, servers int) (plot, bool) {
+	accept := r["action"] == "accept" || r["action"] == "allow"
+	from, fromKnown := x.zone(r["src-address"], r["src-address-list"])
+	to, toKnown := x.zone(r["dst-address"], r["dst-address-list"])
+	ourServer := r["server"] == "" || r["server"] == "all" || servers <= 1
+	p := plot{accept: accept, from: from, to: to, protocols: choice(r["protocol"]), ports: choice(r["dst-port"])}
+	return p, !accept || fromKnown && toKnown && ourServer
+}
+
+// zone reads an address matcher and a list matcher; false when one of them is
+// not understood, or when both are given.
+func (x *explorer) zone(address, list string) (zone, bool) {
+	switch {
+	case address == "" && list == "":
+		return zone{}, true
+	case list == "":
+		text, not := strings.CutPrefix(address, "!")
+		s, ok := parseSpan(text)
+		return zone{limited: ok, spans: []span{s}, not: not}, ok
+	case address == "":
+		name, not := strings.CutPrefix(list, "!")
+		return zone{limited: true, spans: x.addressList(name), not: not}, true // an empty list matches nothing (facts.md §6)
+	}
+	return zone{}, false
 }
 
 func (x *explorer) addressList(list string) []span {

@@ -2,12 +2,14 @@ package router
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
+	"iwas/internal/routersim"
 )
 
 // While there is a way round the HotSpot, a lock is never plain enforced.
@@ -29,6 +31,12 @@ func TestWaysRoundAreNamed(t *testing.T) {
 		{"IPv6 elsewhere", [][]string{{"/ipv6/address/add", "=address=2001:db8::1/64", "=interface=ether1"}}, ""},
 		{"bypassed binding", [][]string{{"/ip/hotspot/ip-binding/add", "=mac-address=" + macOf(1), "=type=bypassed"}}, CodeBinding},
 		{"bypassed binding of another device", [][]string{{"/ip/hotspot/ip-binding/add", "=mac-address=" + macOf(9), "=type=bypassed"}}, ""},
+		{"walled garden open to all", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept"}}, CodeGarden},
+		{"walled garden open to half the internet", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=protocol=tcp", "=dst-port=80,443", "=dst-address=128.0.0.0/1"}}, CodeGarden},
+		{"walled garden open to this guest", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=src-address=10.20.0.0/24"}}, CodeGarden},
+		{"walled garden open to somebody else", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=src-address=10.20.3.7"}}, ""},
+		{"names only", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=dst-host=no-such-name.example"},
+			{"/ip/hotspot/walled-garden/add", "=action=allow", "=dst-host=*.example"}}, ""},
 		{"local user", [][]string{{"/ip/hotspot/user/add", "=name=" + user, "=password=x"}}, CodeLocalUser},
 		{"local user of another name", [][]string{{"/ip/hotspot/user/add", "=name=" + user + "x", "=password=x"}}, ""},
 		{"local user, disabled", [][]string{{"/ip/hotspot/user/add", "=name=" + user, "=password=x", "=disabled=yes"}}, ""},
@@ -196,6 +204,78 @@ func TestIPv6OnTheGuestNetwork(t *testing.T) {
 	}
 }
 
+// A rule by host name must not make every destination count as inside: then the
+// read-back would prove nothing. What the router resolved it to does count.
+func TestAGardenByNameProvesNoMoreThanItsAddresses(t *testing.T) {
+	for _, tc := range []struct {
+		name, menu string
+		words      []string
+	}{
+		{"IP level, resolved", "/ip/hotspot/walled-garden/ip", []string{"=action=accept", "=dst-host=pay.example"}},
+		{"IP level, not resolved", "/ip/hotspot/walled-garden/ip", []string{"=action=accept", "=dst-host=gone.example"}},
+		{"HTTP level", "/ip/hotspot/walled-garden", []string{"=action=allow", "=dst-host=*.example"}},
+		{"HTTP level, everything", "/ip/hotspot/walled-garden", []string{"=action=allow"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := open(t, nil)
+			c.sim.Resolve("pay.example", netip.MustParseAddr("192.0.2.200"))
+			c.arrive(1, 3)
+			c.arrive(2, 3)
+			c.command(append([]string{tc.menu + "/add"}, tc.words...)...)
+			c.settle()
+			c.lock(nameOf(2)) // a phone that keeps to the garden
+			if p := c.proof(nameOf(2)); p.Outcome != hotspot.OutcomeEnforced {
+				t.Errorf("a phone that is off: got %s %q, want enforced: %+v", p.Outcome, p.Code, p.Steps)
+			}
+			c.sim.SetKnobs(routersim.Knobs{Leaky: true})
+			c.lock(nameOf(1)) // one whose router lets it out
+			p := c.proof(nameOf(1))
+			if p.Outcome != hotspot.OutcomePending || p.Code != CodeStillOn {
+				t.Fatalf("a phone that reaches the internet: got %s %q, want pending with %s: %+v", p.Outcome, p.Code, CodeStillOn, p.Steps)
+			}
+			c.sim.SetKnobs(routersim.Knobs{})
+			for p.Outcome == hotspot.OutcomePending {
+				p = c.proof(nameOf(1))
+			}
+			if p.Outcome != hotspot.OutcomeEnforced {
+				t.Errorf("the leak is closed: got %s %q, want enforced", p.Outcome, p.Code)
+			}
+		})
+	}
+}
+
+// A phone that is put off goes on looking at a site of the walled garden.
+func TestAPhoneInTheGardenIsOff(t *testing.T) {
+	c := open(t, nil)
+	c.sim.Resolve("pay.example", netip.MustParseAddr("192.0.2.200"))
+	c.command("/ip/hotspot/walled-garden/ip/add", "=action=accept", "=dst-host=pay.example")
+	for n := range 20 {
+		c.arrive(n, 1)
+	}
+	c.settle()
+	seen := false
+	for n := range 20 {
+		c.lock(nameOf(n))
+		p := c.proof(nameOf(n))
+		if p.Outcome != hotspot.OutcomeEnforced {
+			t.Errorf("guest %d: got %s %q, want enforced: %+v", n, p.Outcome, p.Code, p.Steps)
+		}
+		for end := time.Now().Add(1500 * time.Millisecond); !seen && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			for _, r := range c.command("/ip/firewall/connection/print", "=.proplist=dst-address") {
+				seen = seen || strings.HasPrefix(r["dst-address"], "192.0.2.200")
+			}
+		}
+		c.lock(nameOf(n)) // once more, with its connections into the garden there
+		if p := c.proof(nameOf(n)); p.Outcome != hotspot.OutcomeEnforced {
+			t.Errorf("guest %d, again: got %s %q, want enforced: %+v", n, p.Outcome, p.Code, p.Steps)
+		}
+	}
+	if !seen {
+		t.Error("no phone looked at the site by name: this test proves nothing")
+	}
+}
+
 func TestWhatIsInside(t *testing.T) {
 	menus := map[string][]routeros.Row{
 		"/ip/address": {rule("address=10.20.0.1/22", "interface=vlan20"), rule("address=192.0.2.5/24", "interface=ether1")},
@@ -205,8 +285,23 @@ func TestWhatIsInside(t *testing.T) {
 			rule("action=accept", "dst-address-list=empty"),
 			rule("action=accept", "dst-address=198.51.100.0/28", "disabled=true"),
 			rule("action=drop", "dst-address=198.51.100.77"),
+			rule("action=accept", "dst-host=named.example"),
+			rule("action=accept", "dst-host=named.example", "dst-address=198.51.100.78"),
+			rule("action=reject", "dst-address=198.51.100.96/28", "dst-port=25"),
+			rule("action=accept", "dst-address=198.51.100.96/28", "dst-port=!22"),
+			rule("action=accept", "dst-address=198.51.100.112/28", "src-address=10.20.0.64/26"),
+			rule("action=accept", "dst-address=198.51.100.128/28", "src-address-list=staff"),
+			rule("action=accept", "dst-address=198.51.100.144/28", "protocol=!tcp"),
+			rule("action=accept", "dst-address=what?"),
 		},
-		"/ip/firewall/address-list": {rule("list=banks", "address=198.51.100.32/30"), rule("list=banks", "address=198.51.100.40-198.51.100.41")},
+		"/ip/hotspot/walled-garden": {
+			rule("action=allow", "dst-host=*"),
+			rule("action=allow", "dst-host=named.example", "dst-address=198.51.100.79", "dynamic=true"),
+			rule("action=allow", "dst-host=other.example", "dst-address=198.51.100.80", "dynamic=false"),
+			rule("action=deny", "dst-host=evil.example", "dst-address=198.51.100.81", "dynamic=true"),
+		},
+		"/ip/firewall/address-list": {rule("list=banks", "address=198.51.100.32/30"), rule("list=banks", "address=198.51.100.40-198.51.100.41"),
+			rule("list=staff", "address=10.20.0.99")},
 	}
 	g, err := explore(context.Background(), newLink((&script{menus: menus}).dial))
 	if err != nil {
@@ -222,9 +317,18 @@ func TestWhatIsInside(t *testing.T) {
 		{"203.0.113.80", "udp", "443", false}, {"203.0.113.81", "tcp", "443", false}, {"198.51.100.33", "tcp", "443", true},
 		{"198.51.100.41", "udp", "443", true}, {"198.51.100.42", "tcp", "443", false}, {"198.51.100.1", "tcp", "443", false},
 		{"198.51.100.77", "tcp", "443", false}, {"192.0.2.6", "tcp", "80", false},
+		{"198.51.100.78", "tcp", "443", false}, {"198.51.100.79", "tcp", "443", true}, {"198.51.100.80", "tcp", "443", false}, {"198.51.100.81", "tcp", "443", false},
+		{"198.51.100.97", "tcp", "25", false}, {"198.51.100.97", "tcp", "22", false}, {"198.51.100.97", "tcp", "443", true},
+		{"198.51.100.113", "tcp", "443", false}, {"198.51.100.129", "tcp", "443", false},
+		{"198.51.100.145", "tcp", "443", false}, {"198.51.100.145", "udp", "443", true},
 	} {
-		if got := g.inside(address(tc.to), address(tc.to), tc.protocol, tc.port); got != tc.want {
+		if got := g.inside(address("10.20.0.3"), address(tc.to), address(tc.to), tc.protocol, tc.port); got != tc.want {
 			t.Errorf("%s %s port %s: got inside %v, want %v", tc.to, tc.protocol, tc.port, got, tc.want)
+		}
+	}
+	for to, want := range map[string]bool{"198.51.100.113": true, "198.51.100.129": true, "198.51.100.147": false} {
+		if got := g.inside(address("10.20.0.99"), address(to), address(to), "tcp", "443"); got != want {
+			t.Errorf("the staff's device to %s: got inside %v, want %v", to, got, want)
 		}
 	}
 }

@@ -118,7 +118,7 @@ var router = []Condition{
 		Next:  "Remove the local user, or give it a name no account has.",
 	},
 	{
-		Code: "HSP-206", Severity: High, DependsOn: append([]string{"HSP-201", "HSP-202", "HSP-203", "HSP-204", "HSP-205"}, behindDoor...),
+		Code: "HSP-206", Severity: High, DependsOn: append([]string{"HSP-201", "HSP-202", "HSP-203", "HSP-204", "HSP-205", "HSP-208"}, behindDoor...),
 		Title: "The router keeps letting a guest through",
 		Cause: "Everything known was removed and the router's own list still shows the guest as logged in.",
 		Next:  "Look at the guest's rows in active, host and ip-binding on the router, and read its log.",
@@ -128,5 +128,11 @@ var router = []Condition{
 		Title: "A guest online keeps the old speed or time",
 		Cause: "The router did not change a session that is under way: it refused the CoA-Request, or acknowledged it and went on as before.",
 		Next:  "It counts from the guest's next login. To have it at once, log the guest out on the router.",
+	},
+	{
+		Code: "HSP-208", Severity: High, DependsOn: behindDoor,
+		Title: "The walled garden is open to the internet",
+		Cause: "An accepting rule of /ip/hotspot/walled-garden/ip names no destination, or a large part of the internet: guests browse without logging in, locked ones too.",
+		Next:  "Limit the rule to the addresses or the host name that is meant.",
 	},
 }

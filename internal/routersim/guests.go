@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// walledGarden may be reached without a login.
-var walledGarden = netip.MustParseAddr("203.0.113.80")
-
 const (
 	rowsPerHost = 200              // connections of one device; the oldest give way
 	portalLife  = 10 * time.Second // of a row to the router itself
@@ -207,10 +204,14 @@ func (s *Sim) phone(h *host) {
 		}
 		return
 	}
+	if s.knobs.Leaky {
+		s.connect(h, internet(s.rng), "tcp")
+	}
 	s.connect(h, netip.AddrPortFrom(s.gateway(), 53), "udp")
 	s.connect(h, netip.AddrPortFrom(s.gateway(), 64873), "tcp")
 	if s.rng.IntN(3) == 0 {
-		s.connect(h, netip.AddrPortFrom(walledGarden, 443), "tcp")
+		sites := s.sites()
+		s.connect(h, netip.AddrPortFrom(sites[s.rng.IntN(len(sites))], 443), "tcp")
 	}
 	if h.wanted == nil || h.busy != nil || s.rng.IntN(3) != 0 {
 		return
@@ -372,7 +373,7 @@ func (s *Sim) view(h *host) Guest {
 		}
 	}
 	for _, id := range h.opened {
-		if c := s.conns[id]; c != nil && !s.c.Pool.Contains(c.dst.Addr()) && c.dst.Addr() != walledGarden {
+		if c := s.conns[id]; c != nil && !s.c.Pool.Contains(c.dst.Addr()) && !s.gardened(c.dst.Addr()) {
 			g.Connections++
 		}
 	}

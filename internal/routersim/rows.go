@@ -118,10 +118,14 @@ func (s *Sim) listConnections() []view {
 }
 
 func (s *Sim) removeConnection(id int) error {
-	if s.conns[id] == nil {
+	c := s.conns[id]
+	if c == nil {
 		return errNoItem
 	}
 	delete(s.conns, id)
+	if h := s.hosts[c.mac]; h != nil && h.session == nil && s.knobs.Leaky {
+		s.connect(h, internet(s.rng), "tcp") // an app notices at once
+	}
 	return nil
 }
 

@@ -109,7 +109,7 @@ func (s *Sim) makeHotSpot() {
 	s.stored("ip/hotspot/user").secret = "password"
 	s.stored("ip/hotspot/user/profile", keys("name=default"))
 	s.stored("ip/hotspot/ip-binding")
-	s.stored("ip/hotspot/walled-garden")
+	s.stored("ip/hotspot/walled-garden").list = s.listGarden
 	s.stored("ip/hotspot/walled-garden/ip", map[string]string{"dst-address": walledGarden.String()})
 	s.computed("ip/hotspot/host", s.listHosts, s.removeHost)
 	s.computed("ip/hotspot/active", s.listActive, s.removeActive)

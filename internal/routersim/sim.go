@@ -68,6 +68,7 @@ type Knobs struct {
 	APIDown         bool          `json:"api_down"`         // connections are refused and cut
 	Still           bool          `json:"still"`            // phones do nothing by themselves
 	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
+	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
 	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
 }
 
@@ -88,9 +89,10 @@ type Sim struct {
 	nextSess uint32
 	nextPkt  byte
 	menus    map[string]*menu
-	paths    []string         // of menus, in the order made
-	recent   []answered       // by /radius/incoming
-	hosts    map[string]*host // by MAC in capitals
+	paths    []string              // of menus, in the order made
+	recent   []answered            // by /radius/incoming
+	hosts    map[string]*host      // by MAC in capitals
+	names    map[string]netip.Addr // what the router resolves
 	cookies  []*cookie
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
@@ -131,7 +133,7 @@ type Counters struct {
 func Start(ctx context.Context, c Config) (*Sim, error) {
 	c = withDefaults(c)
 	s := &Sim{c: c, log: c.Log, rng: rand.New(rand.NewPCG(c.Seed, 1)), booted: time.Now(), boots: 1, nextID: 1,
-		menus: map[string]*menu{}, hosts: map[string]*host{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
+		menus: map[string]*menu{}, hosts: map[string]*host{}, names: map[string]netip.Addr{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
 		apiConns: map[net.Conn]*apiSession{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.boot, s.off = context.WithCancel(s.ctx)
