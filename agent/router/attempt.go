@@ -37,6 +37,8 @@ type attempt struct {
 	addresses map[netip.Addr]bool  // whose connections were looked for
 	listed    map[string]bool      // those connections, by .id
 
+	singly bool // what was removed is still there: ask for one at a time
+
 	clean bool  // the router was read back and nothing was left
 	err   error // why it could not be read back
 	left  string
@@ -130,7 +132,7 @@ func (a *attempt) removeCookies(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n, err := remove(ctx, a.n.command, "/ip/hotspot/cookie", a.cookieIDs(rows))
+	n, err := remove(ctx, a.n.command, "/ip/hotspot/cookie", a.cookieIDs(rows), a.singly)
 	return count(n, "cookie") + " removed", err
 }
 
@@ -248,7 +250,7 @@ func (a *attempt) takeOff(ctx context.Context, ours []active) (int, error) {
 	for i, e := range ours {
 		ids[i] = e.ID
 	}
-	n, err := remove(ctx, a.n.command, "/ip/hotspot/active", ids)
+	n, err := remove(ctx, a.n.command, "/ip/hotspot/active", ids, a.singly)
 	if n == 0 {
 		return n, err
 	}
@@ -296,7 +298,7 @@ func (a *attempt) dropConnections(ctx context.Context) (string, error) {
 			a.listed[c.id] = true
 		}
 	}
-	n, err := remove(ctx, a.n.command, "/ip/firewall/connection", ids)
+	n, err := remove(ctx, a.n.command, "/ip/firewall/connection", ids, a.singly)
 	return fmt.Sprintf("%d of %s dropped", n, count(len(ids), "connection")), err
 }
 

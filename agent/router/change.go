@@ -354,7 +354,7 @@ func (a *alteration) fallBack(ctx context.Context, otherwise hotspot.ChangeOutco
 		if !w.entry(r) {
 			continue
 		}
-		if n, err := remove(ctx, a.n.command, "/ip/hotspot/active", []string{r.ID}); err != nil || n == 0 {
+		if n, err := remove(ctx, a.n.command, "/ip/hotspot/active", []string{r.ID}, false); err != nil || n == 0 {
 			a.outcome, a.code = otherwise, code
 			a.say("the session could not be ended: %v", err)
 			return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iwas/internal/routeros"
@@ -14,6 +15,8 @@ import (
 // after any error. Commands run one after the other.
 type link struct {
 	dial func(ctx context.Context) (routeros.Conn, error) // nil: no API
+
+	singly atomic.Bool // this router refuses to remove several items at once
 
 	turn    chan struct{} // capacity one: guards what follows
 	conn    routeros.Conn
@@ -75,6 +78,7 @@ func (l *link) connect(ctx context.Context) error {
 		return err
 	}
 	l.conn, l.pause = conn, 0
+	l.singly.Store(false) // it may be another version now
 	return nil
 }
 
@@ -167,33 +171,52 @@ func (t *table[T]) read(ctx context.Context, l *link) ([]T, error) {
 // removeAtOnce is how many items one remove names; more make a long word.
 const removeAtOnce = 64
 
-// remove takes items out of a menu. One that is gone already is a success, but
+// remove takes items out of a menu, many in one command where the router takes
+// that: ids joined by commas are in no documented source (facts.md §1 gives one),
+// so a router that refuses them is asked for one at a time from then on, and
+// singly asks so from the start. An item that is gone already is a success, but
 // is not counted.
-func remove(ctx context.Context, l *link, menu string, ids []string) (int, error) {
+func remove(ctx context.Context, l *link, menu string, ids []string, singly bool) (int, error) {
 	removed := 0
 	for len(ids) > 0 {
 		n := min(len(ids), removeAtOnce)
+		if singly || l.singly.Load() {
+			n = 1
+		}
 		some := ids[:n]
 		ids = ids[n:]
 		_, err := l.do(ctx, nil, menu+"/remove", "=.id="+strings.Join(some, ","))
-		switch {
+		switch reason := routeros.ReasonOf(err); {
 		case err == nil:
 			removed += n
 			continue
-		case routeros.ReasonOf(err) != routeros.NoSuchItem:
-			return removed, err
-		case n == 1:
+		case n == 1 && reason == routeros.NoSuchItem:
 			continue
+		case n == 1 || !routeros.Refused(err) || reason == routeros.NoRights:
+			return removed, err
 		}
-		// One of them is gone, and whether the others went is not said.
-		for _, id := range some {
-			_, err := l.do(ctx, nil, menu+"/remove", "=.id="+id)
-			if err == nil {
-				removed++
-			} else if routeros.ReasonOf(err) != routeros.NoSuchItem {
-				return removed, err
-			}
+		// One of them is gone, or the list is not understood: which went is not said.
+		one, err := removeEach(ctx, l, menu, some)
+		removed += one
+		if err != nil {
+			return removed, err
 		}
 	}
+	return removed, nil
+}
+
+// removeEach asks for one item at a time. When more than one was there after a
+// list was refused, lists are asked for no more on this connection.
+func removeEach(ctx context.Context, l *link, menu string, ids []string) (int, error) {
+	removed := 0
+	for _, id := range ids {
+		_, err := l.do(ctx, nil, menu+"/remove", "=.id="+id)
+		if err == nil {
+			removed++
+		} else if routeros.ReasonOf(err) != routeros.NoSuchItem {
+			return removed, err
+		}
+	}
+	l.singly.Store(removed == len(ids))
 	return removed, nil
 }

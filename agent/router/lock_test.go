@@ -57,6 +57,8 @@ func TestLockEndsOneGuestAndNoOther(t *testing.T) {
 		{"a router that obeys", routersim.Knobs{}, "disconnect", hotspot.StepDisconnect, "Disconnect-ACK"},
 		{"ACK without acting", routersim.Knobs{CoAIgnore: true}, "api", hotspot.StepActive, "acknowledged, but still there"},
 		{"no answer", routersim.Knobs{CoASilent: true}, "api", hotspot.StepDisconnect, "no answer"},
+		{"several items at once refused", routersim.Knobs{OneID: "refused"}, "disconnect", hotspot.StepDisconnect, "Disconnect-ACK"},
+		{"several items at once ignored", routersim.Knobs{OneID: "ignored"}, "disconnect", hotspot.StepDisconnect, "Disconnect-ACK"},
 		{"commands that cost time", routersim.Knobs{CommandCost: true}, "disconnect", hotspot.StepDisconnect, "Disconnect-ACK"},
 	} {
 		lockOne := func(t *testing.T, rest bool) {

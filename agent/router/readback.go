@@ -49,6 +49,7 @@ func (a *attempt) sweeps(ctx, wanted context.Context) (string, error) {
 			a.clean = true
 			return f.String(), nil
 		}
+		a.singly = true
 	}
 	a.err = fault.New(fault.Unavailable, "read back", fmt.Errorf("still there: %s", a.left)).WithCode(CodeStillOn,
 		"The router keeps or takes back what is removed. Look at /ip/hotspot/active and /ip/hotspot/host on the router; a script or a second HotSpot server may log the guest in.")
@@ -125,7 +126,7 @@ func (a *attempt) sweep(ctx context.Context) (findings, error) {
 		return f, err
 	}
 	stuck := a.stuckHosts(hosts, &f)
-	if _, err := remove(ctx, l, "/ip/hotspot/host", stuck); err != nil {
+	if _, err := remove(ctx, l, "/ip/hotspot/host", stuck, a.singly); err != nil {
 		return f, err
 	}
 	cookies, err := a.n.cookies.read(ctx, l)
@@ -134,7 +135,7 @@ func (a *attempt) sweep(ctx context.Context) (findings, error) {
 	}
 	ids := a.cookieIDs(cookies)
 	f.cookies = len(ids)
-	if _, err := remove(ctx, l, "/ip/hotspot/cookie", ids); err != nil {
+	if _, err := remove(ctx, l, "/ip/hotspot/cookie", ids, a.singly); err != nil {
 		return f, err
 	}
 	return f, a.sweepConnections(ctx, hosts, &f)
@@ -206,7 +207,7 @@ func (a *attempt) sweepConnections(ctx context.Context, hosts []host, f *finding
 		ids = append(ids, c.id)
 		a.listed[c.id] = true
 	}
-	_, err = remove(ctx, a.n.command, "/ip/firewall/connection", ids)
+	_, err = remove(ctx, a.n.command, "/ip/firewall/connection", ids, a.singly)
 	return err
 }
 

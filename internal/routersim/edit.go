@@ -112,6 +112,14 @@ func (s *Sim) removeRows(m *menu, args map[string]string) error {
 	if err := m.check("remove", args); err != nil {
 		return err
 	}
+	if strings.Contains(firstOf(args, ".id", "numbers"), ",") {
+		switch s.knobs.OneID {
+		case "refused":
+			return trapf(1, "invalid value for argument .id")
+		case "ignored":
+			return nil
+		}
+	}
 	if m.remove == nil {
 		targets, err := m.targets(args)
 		if err != nil {

@@ -68,6 +68,7 @@ type Knobs struct {
 	APIDown         bool          `json:"api_down"`         // connections are refused and cut
 	Still           bool          `json:"still"`            // phones do nothing by themselves
 	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
+	OneID           string        `json:"one_id"`           // to remove several items at once is "refused", or "ignored"
 	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
 	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
 }
