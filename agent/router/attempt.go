@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type attempt struct {
 	look    *look // at the ways round, begun with the attempt
 	steps   []hotspot.Step
 	answers answers
+	open    int // sessions not over by the accounting, where there is no API
 
 	ended   map[hotspot.SessionID]bool // by an ACK, or an entry removed
 	extra   int                        // entries removed that belong to no session known here
@@ -43,6 +45,39 @@ type attempt struct {
 	err   error // why it could not be read back
 	left  string
 	ways  []way
+}
+
+// stopPauses are the waits between looks whether accounting says that the
+// sessions are over: a router sends its Stop at once, and again after a second or
+// two if it was lost (facts.md §4).
+var stopPauses = []time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
+	200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, time.Second}
+
+// awaitStops waits until the store holds none of the attempt's sessions open any
+// more: without an API that, and the answer to Disconnect-Request, is all that
+// can be known.
+func (a *attempt) awaitStops(ctx, wanted context.Context) (string, error) {
+	for _, wait := range stopPauses {
+		if !pause(wanted, wait) {
+			return "", wanted.Err()
+		}
+		targets, err := a.e.Store.Targets(ctx)
+		if err != nil {
+			return "", err
+		}
+		a.open = 0
+		for _, t := range targets {
+			for _, s := range t.Sessions {
+				if t.Account == a.t.Account && slices.ContainsFunc(a.sessions, func(ours hotspot.Session) bool { return ours.ID == s.ID }) {
+					a.open++
+				}
+			}
+		}
+		if a.open == 0 {
+			return "accounting says that " + count(len(a.sessions), "session") + " ended", nil
+		}
+	}
+	return "", fmt.Errorf("accounting has not ended %s yet", count(a.open, "session"))
 }
 
 // answers counts what became of the Disconnect-Requests.
@@ -74,6 +109,9 @@ func (a *attempt) device(m hotspot.MAC) bool {
 func (a *attempt) run(ctx, wanted context.Context) {
 	if a.n.Dial == nil {
 		a.step(hotspot.StepDisconnect, func() (string, error) { return a.disconnect(ctx) })
+		if a.open = len(a.sessions); a.open > 0 && a.steps[len(a.steps)-1].OK {
+			a.step(hotspot.StepStop, func() (string, error) { return a.awaitStops(ctx, wanted) })
+		}
 		return
 	}
 	a.look = a.n.survey.begin(a.e.background, a.n)

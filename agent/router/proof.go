@@ -33,6 +33,8 @@ func (a *attempt) outcome() (hotspot.Outcome, string) {
 			return hotspot.OutcomePending, CodeNoAnswer
 		case a.answers.refused > 0:
 			return hotspot.OutcomePending, CodeNotEnded
+		case a.open > 0:
+			return hotspot.OutcomePending, CodeNoStop
 		}
 		return hotspot.OutcomeUnproven, ""
 	}
@@ -101,7 +103,7 @@ func conclude(t hotspot.Target, attempts []*attempt, earlier record, now time.Ti
 // is done on the last, and well if it was on all.
 func mergeSteps(t hotspot.Target, attempts []*attempt) []hotspot.Step {
 	steps := []hotspot.Step{{Name: hotspot.StepReceived, At: t.ReceivedAt, OK: true}}
-	for _, name := range []string{hotspot.StepCookies, hotspot.StepDisconnect, hotspot.StepActive, hotspot.StepConnections, hotspot.StepReadBack} {
+	for _, name := range []string{hotspot.StepCookies, hotspot.StepDisconnect, hotspot.StepStop, hotspot.StepActive, hotspot.StepConnections, hotspot.StepReadBack} {
 		var merged *hotspot.Step
 		var details []string
 		for _, a := range attempts {

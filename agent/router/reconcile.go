@@ -151,7 +151,8 @@ func rank(t hotspot.Target) int {
 	return 1
 }
 
-// take notes the wish. A new wish or a new session is tried at once.
+// take notes the wish. A new wish or a new session is tried at once, and so is
+// what is left when a session ended.
 func (a *account) take(t hotspot.Target, now, wall time.Time) {
 	if w := wishOf(t); w != a.wish {
 		*a = account{wish: w, lock: t.Lock != nil, received: t.ReceivedAt, next: now}
@@ -164,6 +165,11 @@ func (a *account) take(t hotspot.Target, now, wall time.Time) {
 		seen[s.ID] = true
 		if !a.sessions[s.ID] && a.sessions != nil {
 			a.next, a.tries = now, 0
+		}
+	}
+	for id := range a.sessions {
+		if !seen[id] {
+			a.next = now
 		}
 	}
 	a.sessions = seen

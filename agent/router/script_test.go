@@ -321,8 +321,8 @@ func TestWithoutAPI(t *testing.T) {
 		method   string
 		code     string
 	}{
-		{"acknowledged", answer{d: ack}, session, hotspot.OutcomeUnproven, "disconnect", ""},
-		{"no such session", answer{d: nak}, session, hotspot.OutcomeUnproven, "nothing_to_do", ""},
+		{"acknowledged, and no Stop", answer{d: ack}, session, hotspot.OutcomePending, "disconnect", CodeNoStop},
+		{"no such session, and no Stop", answer{d: nak}, session, hotspot.OutcomePending, "nothing_to_do", CodeNoStop},
 		{"refused", answer{d: hotspot.Disconnected{Result: hotspot.ResultNAK, ErrorCause: 501}}, session, hotspot.OutcomePending, "nothing_to_do", CodeNotEnded},
 		{"silent", answer{d: hotspot.Disconnected{Result: hotspot.ResultTimeout}}, session, hotspot.OutcomePending, "nothing_to_do", CodeNoAnswer},
 		{"cannot be asked", answer{err: errors.New("no address")}, session, hotspot.OutcomePending, "nothing_to_do", CodeNoAnswer},
@@ -340,6 +340,60 @@ func TestWithoutAPI(t *testing.T) {
 			}
 			if h := c.e.Health(); len(h) != 1 || h[0].API || h[0].Reachable {
 				t.Errorf("health %+v, want no API", h)
+			}
+		})
+	}
+}
+
+// Without an API an answer alone is no end: the accounting Stop must come too,
+// soon or late.
+func TestWithoutAPITheStopEndsIt(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		d       hotspot.Disconnected
+		after   time.Duration // the Stop, from the first proof on; less than 0: before it
+		pending int           // proofs ahead of the final one
+		method  string
+	}{
+		{"at once", hotspot.Disconnected{Result: hotspot.ResultACK}, -30 * time.Millisecond, 0, "disconnect"},
+		{"late", hotspot.Disconnected{Result: hotspot.ResultACK}, 200 * time.Millisecond, 1, "disconnect"},
+		{"late, of a session that is not there", hotspot.Disconnected{Result: hotspot.ResultNAK, ErrorCause: 503}, 200 * time.Millisecond, 1, "reject_only"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := &cafe{t: t, proven: make(chan hotspot.Proof, 10), targets: map[hotspot.AccountID]hotspot.Target{}, refuse: map[string]bool{}, wake: make(chan struct{}, 1),
+				sessions: map[hotspot.SessionID]hotspot.Session{"s": {ID: "s", NAS: nasID, Username: "a", State: hotspot.Live}}}
+			c.e = &Enforcer{Routers: []Router{{NAS: nasID}}, Store: c, Disconnector: answer{d: tc.d}, Wake: c.wake}
+			c.serve()
+			defer c.stop()
+			stop := func() {
+				c.mu.Lock()
+				c.sessions["s"] = hotspot.Session{ID: "s", NAS: nasID, Username: "a", State: hotspot.Closed}
+				c.mu.Unlock()
+				c.poke()
+			}
+			c.lock("a")
+			if tc.after < 0 {
+				time.AfterFunc(-tc.after, stop)
+			}
+			for range tc.pending {
+				if p := c.proof("a"); p.Outcome != hotspot.OutcomePending || p.Code != CodeNoStop {
+					t.Fatalf("before the Stop: got %s %q, want pending with %s", p.Outcome, p.Code, CodeNoStop)
+				}
+			}
+			if tc.after > 0 {
+				time.AfterFunc(tc.after, stop)
+			}
+			begun := time.Now()
+			p := c.proof("a")
+			if p.Outcome != hotspot.OutcomeUnproven || p.Method != tc.method || p.Code != "" {
+				t.Errorf("after the Stop: got %s %s %q, want unproven by %s", p.Outcome, p.Method, p.Code, tc.method)
+			}
+			if took := time.Since(begun); took > backOffFirst {
+				t.Errorf("concluded %v after the proof before, want it at the Stop", took)
+			}
+			if tc.pending == 0 && !slices.ContainsFunc(p.Steps, func(s hotspot.Step) bool { return s.Name == hotspot.StepStop && s.OK }) {
+				t.Errorf("got steps %+v, want the Stop among them", p.Steps)
 			}
 		})
 	}

@@ -191,7 +191,11 @@ func TestEveryOtherReasonToBeOff(t *testing.T) {
 			s.clock.Add(time.Second)
 			s.prove(got, hotspot.OutcomePending)
 			s.target()
-			s.prove(got, hotspot.OutcomeUnproven)
+			s.prove(got, hotspot.OutcomeUnproven) // without an API: the accounting must say it
+			if got := s.only(); got.State == hotspot.Closed {
+				t.Errorf("session %+v, want it open: nothing was read back", got)
+			}
+			s.prove(s.target(), hotspot.OutcomeEnforced)
 			if got := s.targets(); len(got) != 0 {
 				t.Errorf("targets after the proof: %+v", got)
 			}

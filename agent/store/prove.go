@@ -7,12 +7,13 @@ import (
 	"iwas/internal/wire"
 )
 
-// Prove stores how putting an account off ended, and closes the sessions it
-// ended. The event is the durable record; a pending outcome is told once.
+// Prove stores how putting an account off ended, and closes the sessions that
+// the router itself shows to be gone; an outcome that is only acknowledged closes
+// none, their accounting does. The event is the durable record; a pending outcome is told once.
 func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 	return db.do(ctx, func(t *tx) error {
 		if p.Reason != hotspot.OffLocked {
-			if !p.Outcome.Final() {
+			if !closes(p.Outcome) {
 				return nil // what is open stays a target
 			}
 			return t.closeProven(p)
@@ -22,7 +23,7 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 		if err != nil || !locked {
 			return err // lifted or replaced meanwhile: the proof is of something else
 		}
-		if p.Outcome.Final() {
+		if closes(p.Outcome) {
 			if err := t.closeProven(p); err != nil {
 				return err
 			}
@@ -36,6 +37,9 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 		return t.event(wire.EventLockProof, wire.FromProof(p))
 	})
 }
+
+// closes reports whether an outcome was read back from the router.
+func closes(o hotspot.Outcome) bool { return o == hotspot.OutcomeEnforced || o == hotspot.OutcomeLeaks }
 
 // closeProven closes what a proof ended: sessions that began before the work
 // did. One that began later, on another pass or after a kick, is not its matter.

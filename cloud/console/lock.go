@@ -204,6 +204,8 @@ func stepName(name string) string {
 		return "HotSpot cookies removed"
 	case hotspot.StepDisconnect:
 		return "Disconnect-Request"
+	case hotspot.StepStop:
+		return "Accounting Stop received"
 	case hotspot.StepActive:
 		return "Active entry removed"
 	case hotspot.StepConnections:

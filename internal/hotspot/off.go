@@ -27,7 +27,8 @@ const (
 	// OutcomeLeaks: off at the HotSpot, but the network has a way round it;
 	// Proof.Code names it.
 	OutcomeLeaks Outcome = "leaks"
-	// OutcomeUnproven: acknowledged by the NAS, but no router API to read back.
+	// OutcomeUnproven: acknowledged by the NAS, and every session's accounting
+	// says that it is over, but there is no router API to read back.
 	OutcomeUnproven Outcome = "unproven"
 	// OutcomePending: not off yet; the reconciler tries again.
 	OutcomePending Outcome = "pending"
@@ -43,6 +44,7 @@ const (
 	StepReceived    = "received"    // the lock is committed at the site
 	StepCookies     = "cookies"     // HotSpot cookies removed
 	StepDisconnect  = "disconnect"  // Disconnect-Request answered, or silence
+	StepStop        = "stop"        // where there is no API: the accounting Stop of each session came
 	StepActive      = "active"      // active entries removed over the API
 	StepConnections = "connections" // open connections dropped
 	StepReadBack    = "read_back"   // the router says so itself
