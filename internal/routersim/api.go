@@ -123,13 +123,23 @@ func (a *apiSession) serve() {
 }
 
 func (a *apiSession) send(words ...string) {
+	_ = a.put(appendSentence(nil, words...)) // a cut connection ends the reader
+}
+
+// put writes sentences, whole.
+func (a *apiSession) put(sentences []byte) error {
 	a.write.Lock()
 	defer a.write.Unlock()
 	if err := a.conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return
+		return err
 	}
-	_, _ = a.conn.Write(appendSentence(nil, words...)) // a cut connection ends the reader
+	_, err := a.conn.Write(sentences)
+	return err
 }
+
+// chunk is how much of a long answer is written at once, so that the client reads
+// while the rest is made.
+const chunk = 16 << 10
 
 // command is one parsed sentence.
 type command struct {
@@ -205,7 +215,12 @@ func (a *apiSession) handle(sentence []string) bool {
 	}
 	var out []byte
 	for _, v := range rows {
-		out = appendSentence(out, reply(v, c)...)
+		if out = appendRow(out, v, c); len(out) > chunk {
+			if a.put(out) != nil {
+				return false
+			}
+			out = out[:0]
+		}
 	}
 	if len(rows) == 0 && (c.verb == "print" || c.verb == "getall") && atLeast(s.c.Version, 7, 18) {
 		out = appendSentence(out, append([]string{"!empty"}, c.tag...)...)
@@ -214,14 +229,7 @@ func (a *apiSession) handle(sentence []string) bool {
 	if ret != "" {
 		done = append(done, "=ret="+ret)
 	}
-	out = appendSentence(out, append(done, c.tag...)...)
-	a.write.Lock()
-	defer a.write.Unlock()
-	if err := a.conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return false
-	}
-	_, err = a.conn.Write(out)
-	return err == nil
+	return a.put(appendSentence(out, append(done, c.tag...)...)) == nil
 }
 
 // charge counts a command of either door, and makes it cost what it costs.
@@ -235,16 +243,21 @@ func (s *Sim) charge() {
 	}
 }
 
-// reply writes a row, .id first, then by name.
-func reply(v view, c command) []string {
-	words := []string{"!re"}
-	keys := slices.Sorted(maps.Keys(v))
+// appendRow writes a row: what was asked for, in that order, or everything, .id
+// first, then by name.
+func appendRow(b []byte, v view, c command) []byte {
+	keys := c.proplist
+	if keys == nil {
+		keys = slices.Sorted(maps.Keys(v))
+	}
+	b = append(appendLength(b, len("!re")), "!re"...)
 	for _, k := range keys {
-		if c.proplist == nil || slices.Contains(c.proplist, k) {
-			words = append(words, "="+k+"="+v[k])
+		if value, has := v[k]; has {
+			b = appendLength(b, len(k)+len(value)+2)
+			b = append(append(append(append(b, '='), k...), '='), value...)
 		}
 	}
-	return append(words, c.tag...)
+	return appendSentence(b, c.tag...)
 }
 
 func (a *apiSession) trap(c command, err error) {
@@ -305,7 +318,7 @@ func (a *apiSession) listen(c command, first bool) {
 		defer stop()
 		if first {
 			for _, id := range slices.Sorted(maps.Keys(last)) {
-				a.send(reply(last[id], c)...)
+				_ = a.put(appendRow(nil, last[id], c))
 			}
 		}
 		a.follow(ctx, c, last)
@@ -337,7 +350,7 @@ func (a *apiSession) follow(ctx context.Context, c command, last map[string]view
 		}
 		for _, id := range slices.Sorted(maps.Keys(now)) {
 			if old, ok := last[id]; !ok || !steady(old, now[id]) {
-				a.send(reply(now[id], c)...)
+				_ = a.put(appendRow(nil, now[id], c))
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(last)) {

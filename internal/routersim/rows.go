@@ -111,8 +111,9 @@ func (s *Sim) listConnections() []view {
 	var out []view
 	for _, id := range slices.Sorted(maps.Keys(s.conns)) {
 		c := s.conns[id]
-		out = append(out, view{".id": formatID(c.id), "protocol": c.proto, "src-address": c.src.String(), "dst-address": c.dst.String(),
-			"reply-src-address": c.dst.String(), "reply-dst-address": c.src.String(), "timeout": "23h59m", "assured": "true", "confirmed": "true", "seen-reply": "true"})
+		src, dst := c.src.String(), c.dst.String()
+		out = append(out, view{".id": formatID(c.id), "protocol": c.proto, "src-address": src, "dst-address": dst,
+			"reply-src-address": dst, "reply-dst-address": src, "timeout": "23h59m", "assured": "true", "confirmed": "true", "seen-reply": "true"})
 	}
 	return out
 }

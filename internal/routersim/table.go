@@ -69,7 +69,7 @@ var (
 func (s *Sim) id() int { s.nextID++; return s.nextID }
 
 // formatID writes an id as RouterOS does: "*" and upper-case hexadecimal.
-func formatID(id int) string { return "*" + strings.ToUpper(strconv.FormatInt(int64(id), 16)) }
+func formatID(id int) string { return fmt.Sprintf("*%X", id) }
 
 func parseID(text string) (int, bool) {
 	hex, ok := strings.CutPrefix(text, "*")
