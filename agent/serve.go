@@ -176,7 +176,7 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	if err != nil {
 		return err
 	}
-	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Known: known, Learned: s.db.LearnNAS, Log: s.log.With("part", "radius")}
+	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Known: known, Learned: s.db.LearnNAS, DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
 	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Changes: s.db, Changer: client, Wake: wake, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
@@ -291,4 +291,27 @@ func joinHostPorts(addrs ...[]string) []string {
 		}
 	}
 	return out
+}
+
+// dateOff is how far our date may be from the cloud's and be believed: a NAS
+// takes a time within five minutes of its own (RFC 5176 §6.3).
+const dateOff = time.Minute
+
+// dateTrusted reports whether our date can be believed now.
+func (s *site) dateTrusted() bool {
+	var u uplink.Status
+	if s.uplink != nil {
+		u = s.uplink.Status()
+	}
+	return believed(u, kernelSynchronised)
+}
+
+// believed reports whether the date is right by what is known (design.md §7): the
+// cloud has said so, or, while the cloud has said nothing, the kernel follows a
+// time server.
+func believed(u uplink.Status, follows func() bool) bool {
+	if u.ClockKnown {
+		return u.ClockOffset.Abs() <= dateOff
+	}
+	return follows()
 }
