@@ -33,6 +33,8 @@ func TestThePlanForm(t *testing.T) {
 		"no length":              {map[string]string{"from": "08:00", "until": "08:00"}, "hours", nil},
 		"no time of day":         {map[string]string{"from": "8", "until": "later"}, "hours", nil},
 		"moves":                  {map[string]string{"swap": "move"}, "", func(p hotspot.Plan) bool { return p.Swap == hotspot.SwapMove }},
+		"stays online":           {nil, "", func(p hotspot.Plan) bool { return !p.Reconnect }},
+		"logged out for changes": {map[string]string{"reconnect": "on"}, "", func(p hotspot.Plan) bool { return p.Reconnect }},
 		"another swap":           {map[string]string{"swap": "share"}, "device_swap", nil},
 		"slower after the data":  {map[string]string{"gigabytes": "5", "slow_up": "0,25", "slow_down": "0.5"}, "", func(p hotspot.Plan) bool { return p.SlowRate.String() == "250k/500k" && p.Total == 5e9 }},
 		"slower, but no data":    {map[string]string{"slow_up": "1", "slow_down": "1"}, "slow_rate", nil},
@@ -163,7 +165,7 @@ func TestAPlanWrittenInTheBrowser(t *testing.T) {
 		tab.Inspect(t, "plans-more", v)
 	}
 	tab.Do(t, "fill in", chromedp.SetValue("#name", "Evenings", chromedp.ByQuery), chromedp.SetValue("#gigabytes", "5", chromedp.ByQuery),
-		chromedp.Click("[name=fri]", chromedp.ByQuery), chromedp.Click("[name=sat]", chromedp.ByQuery), chromedp.Click("[name=swap][value=move]", chromedp.ByQuery),
+		chromedp.Click("[name=fri]", chromedp.ByQuery), chromedp.Click("[name=sat]", chromedp.ByQuery), chromedp.Click("[name=swap][value=move]", chromedp.ByQuery), chromedp.Click("[name=reconnect]", chromedp.ByQuery),
 		chromedp.SetValue("#from", "22:00", chromedp.ByQuery), chromedp.SetValue("#slow_up", "1", chromedp.ByQuery), chromedp.SetValue("#slow_down", "1", chromedp.ByQuery),
 		chromedp.Submit("#name", chromedp.ByQuery), chromedp.WaitVisible("#hours-hint .wrong", chromedp.ByQuery))
 	if got := tab.Text(t, "#hours-hint .wrong"); got != "give both times, from and until, or neither" {
@@ -177,7 +179,7 @@ func TestAPlanWrittenInTheBrowser(t *testing.T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.plans[len(f.plans)-1]
-	if p.Name != "Evenings" || p.Swap != hotspot.SwapMove || !slices.Equal(p.Hours.Strings(), []string{"fri,sat 22:00-02:00"}) || p.SlowRate.String() != "1M/1M" {
+	if p.Name != "Evenings" || p.Swap != hotspot.SwapMove || !p.Reconnect || !slices.Equal(p.Hours.Strings(), []string{"fri,sat 22:00-02:00"}) || p.SlowRate.String() != "1M/1M" {
 		t.Errorf("added %+v", p)
 	}
 }

@@ -313,6 +313,9 @@ func limitWords(l hotspot.Limits) []string {
 	if l.IdleTimeout > 0 {
 		out = append(out, "Logged out after "+webui.Duration(l.IdleTimeout)+" without use")
 	}
+	if l.Reconnect {
+		out = append(out, "Logged out for a change that cannot be made online")
+	}
 	if len(l.AddressLists) > 0 {
 		out = append(out, "Address-lists "+strings.Join(l.AddressLists, ", "))
 	}
