@@ -46,6 +46,7 @@ type cacheEntry struct {
 	account       hotspot.AccountID
 	serial        uint64
 	accept        bool
+	departures    hotspot.Departures // of an Accept, may be nil
 }
 
 // cache answers repeats with the same bytes and lets each request run once.
@@ -58,6 +59,11 @@ type cache struct {
 
 	forgotten map[hotspot.AccountID]fence
 	floor     uint64 // every Accept below it is forgotten
+
+	// leaving is held for reading from the moment an Accept was found not void
+	// until it has left and its departure is noted. It is taken under mu, and
+	// nothing but the sending is done under it.
+	leaving sync.RWMutex
 }
 
 // fence says that Accepts of an account older than serial are void.
@@ -70,8 +76,9 @@ func newCache() *cache {
 	return &cache{entries: map[cacheKey]*cacheEntry{}, forgotten: map[hotspot.AccountID]fence{}}
 }
 
-// begin looks a request up. With e set the caller runs the request and calls
-// finish; else reply holds the bytes to repeat, or nil while the first is at work.
+// begin looks a request up. Without reply, e is for the caller to run and to
+// finish, or nil while the first is at work. With reply, the caller sends it once
+// more and calls sent.
 func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *cacheEntry, reply []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +88,8 @@ func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *c
 			return nil, nil
 		}
 		if !c.void(old) {
-			return nil, old.reply
+			c.leaves(old)
+			return old, old.reply
 		}
 	}
 	e = &cacheEntry{key: key, authenticator: authenticator, at: now}
@@ -90,12 +98,13 @@ func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *c
 	return e, nil
 }
 
-// finish keeps the reply. It reports false when the reply must not leave: the
-// account was put off after this Accept was decided.
+// finish keeps the reply, which the caller sends; then it calls sent. It reports
+// false when the reply must not leave: the account was put off after this Accept
+// was decided.
 func (c *cache) finish(e *cacheEntry, v hotspot.Verdict, reply []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.account, e.serial, e.accept = v.Account, v.Serial, v.Accept
+	e.account, e.serial, e.accept, e.departures = v.Account, v.Serial, v.Accept, v.Departures
 	if c.void(e) {
 		c.dropLocked(e)
 		return false
@@ -104,7 +113,26 @@ func (c *cache) finish(e *cacheEntry, v hotspot.Verdict, reply []byte) bool {
 		e.reply = reply
 		c.octets += len(reply)
 	}
+	c.leaves(e)
 	return true
+}
+
+// leaves begins the departure of an Accept; c.mu is held.
+func (c *cache) leaves(e *cacheEntry) {
+	if e.accept {
+		c.leaving.RLock()
+	}
+}
+
+// sent ends it: the reply left just now.
+func (c *cache) sent(e *cacheEntry, now time.Time) {
+	if !e.accept {
+		return
+	}
+	defer c.leaving.RUnlock()
+	if e.departures != nil {
+		e.departures.Left(now)
+	}
 }
 
 // abandon forgets a request that got no answer, so that its repeat is run.
@@ -125,8 +153,16 @@ func (c *cache) void(e *cacheEntry) bool {
 	return e.accept && (e.serial < c.floor || e.serial < c.forgotten[e.account].serial)
 }
 
-// forget fences the Accepts of accounts decided before serial.
+// forget fences the Accepts of accounts decided before serial. Once it returns,
+// none leaves any more, and of those that left the departure is noted: whoever
+// puts the account off knows how long its login may still be under way.
 func (c *cache) forget(accounts []hotspot.AccountID, serial uint64, now time.Time) {
+	c.fence(accounts, serial, now)
+	c.leaving.Lock() // those that passed before the fence stood
+	defer c.leaving.Unlock()
+}
+
+func (c *cache) fence(accounts []hotspot.AccountID, serial uint64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.forgotten)+len(accounts) > forgottenBound {

@@ -103,6 +103,7 @@ func (s *Server) Ready() <-chan struct{} { s.init(); return s.ready }
 
 // Forget voids every Accept of the accounts that was decided before serial: it
 // neither leaves any more nor is repeated. Called before the change is committed.
+// What left before is noted by then (hotspot.Departures).
 func (s *Server) Forget(accounts []hotspot.AccountID, serial uint64) {
 	s.init()
 	s.cache.forget(accounts, serial, s.Now())
@@ -273,7 +274,7 @@ func (s *Server) sift(j *job) bool {
 	entry, repeat := s.cache.begin(keyOf(j.socket.index, j.from, b), [16]byte(b[4:headerLen]), j.at)
 	switch {
 	case repeat != nil:
-		s.send(j, repeat)
+		s.send(j, entry, repeat)
 		s.stats.answered(j.nas, kindOf(b), "repeated", 0, j.at)
 		return false
 	case entry == nil:
@@ -346,8 +347,7 @@ func (s *Server) answer(ctx context.Context, j *job) bool {
 		s.drop(j, dropForgotten)
 		return true
 	}
-	s.send(j, reply)
-	now := s.Now()
+	now := s.send(j, j.entry, reply)
 	s.stats.answered(j.nas, kindOf(j.packet), result, now.Sub(j.at), now)
 	return true
 }
@@ -411,12 +411,22 @@ func (s *Server) account(ctx context.Context, j *job) (reply []byte, result stri
 	return reply, a.Kind.String(), err
 }
 
-func (s *Server) send(j *job, b []byte) {
-	if err := j.socket.write(b, j.from, j.source); err != nil {
+// send lets the reply of e out and returns when that was.
+func (s *Server) send(j *job, e *cacheEntry, reply []byte) (now time.Time) {
+	var err error
+	func() {
+		defer func() {
+			now = s.Now()
+			s.cache.sent(e, now)
+		}()
+		err = j.socket.write(reply, j.from, j.source)
+	}()
+	if err != nil {
 		if held, ok := s.stats.loud("log of sending", j.at); ok {
 			s.Log.Warn("a reply could not be sent", "to", j.from.String(), "err", err, "not_logged_before", held)
 		}
 	}
+	return now
 }
 
 // kindOf names a packet by its code, for counters.

@@ -107,7 +107,7 @@ func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot
 		}
 		return v, p, true, nil
 	}
-	v.Permit = hotspot.PermitID(hotspot.NewID(now))
+	v.Permit, v.Departures = hotspot.PermitID(hotspot.NewID(now)), e
 	e.promise(r, v, now)
 	return v, permit{id: v.Permit, account: v.Account, pass: v.Pass, nas: r.NAS, at: now, terms: db.given(&v, known.Pass)}, true, nil
 }
@@ -140,7 +140,6 @@ func (e *entry) promise(r hotspot.Request, v hotspot.Verdict, now time.Time) {
 	e.promises = append(e.promises, hotspot.Session{ID: hotspot.SessionID(v.Permit), Permit: v.Permit, Account: v.Account, Pass: v.Pass, NAS: r.NAS,
 		AcctSessionID: r.AcctSessionID, Username: r.Username, MAC: r.MAC, IP: r.IP, HostIP: r.HostIP, Server: r.Server,
 		State: hotspot.Reserved, StartedAt: now, HeardAt: now})
-	e.lastAccept = now
 }
 
 // give completes an Accept: its Class, and what must be on disk before it leaves.

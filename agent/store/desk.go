@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -20,6 +21,10 @@ type desk struct {
 	names     map[string]*entry   // by login name as received
 	spellings map[string][]string // those names, by their coarse form
 	renames   uint64              // rises when a name may lead to another account
+
+	// departed is when the newest Accept of any account left that is no longer at
+	// the desk, Unix nanoseconds: it stands for the Accepts of all of them.
+	departed atomic.Int64
 }
 
 const (
@@ -35,6 +40,7 @@ const (
 
 // entry is one account at the desk.
 type entry struct {
+	desk    *desk
 	account hotspot.AccountID
 	names   []string // of desk.names; guarded by desk.mu
 
@@ -48,7 +54,7 @@ type entry struct {
 	// promises are Accepts whose Start has not come, oldest first. They are kept
 	// in memory only: a restart forgets logins that have not begun.
 	promises   []hotspot.Session
-	lastAccept time.Time
+	lastAccept time.Time                       // when the newest Accept left, the first time or repeated; zero if none did
 	judged     map[hotspot.SessionID]time.Time // HeardAt of the sessions that stood in the way of the newest refusal
 }
 
@@ -109,7 +115,7 @@ func (d *desk) seat(id hotspot.AccountID, name string, renames uint64) *entry {
 		for len(d.accounts) >= deskBound {
 			d.evict()
 		}
-		e = &entry{account: id}
+		e = &entry{desk: d, account: id}
 		d.accounts[id] = e
 	}
 	if d.names[name] == nil {
@@ -158,6 +164,32 @@ func (d *desk) evict() {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	out.gone, out.facts = true, nil
+	d.left(out.lastAccept)
+}
+
+// left notes when an Accept left of an account that is not at the desk.
+func (d *desk) left(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	for {
+		newest := d.departed.Load()
+		if at.UnixNano() <= newest || d.departed.CompareAndSwap(newest, at.UnixNano()) {
+			return
+		}
+	}
+}
+
+// Left notes that an Accept of the account has left (hotspot.Departures).
+func (e *entry) Left(at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at.After(e.lastAccept) {
+		e.lastAccept = at
+	}
+	if e.gone {
+		e.desk.left(at)
+	}
 }
 
 // drop forgets the facts of accounts, promises excepted. Whoever asks next
@@ -252,17 +284,19 @@ func (e *entry) lapse(now time.Time) {
 	}
 }
 
-// promised returns the account's logins that have not begun, and the newest
-// Accept.
-func (d *desk) promised(account hotspot.AccountID, now time.Time) ([]hotspot.Session, time.Time) {
-	e := d.byAccount(account)
-	if e == nil {
-		return nil, time.Time{}
+// promised returns the account's logins that have not begun, and when the newest
+// Accept left that may be its own.
+func (d *desk) promised(account hotspot.AccountID, now time.Time) (waiting []hotspot.Session, newest time.Time) {
+	if e := d.byAccount(account); e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.lapse(now)
+		waiting, newest = slices.Clone(e.promises), e.lastAccept
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.lapse(now)
-	return slices.Clone(e.promises), e.lastAccept
+	if at := d.departed.Load(); at != 0 && time.Unix(0, at).After(newest) {
+		newest = time.Unix(0, at)
+	}
+	return waiting, newest
 }
 
 // waits reports whether a permit is still only promised.

@@ -116,6 +116,9 @@ func (s *site) login(name, password string, mac hotspot.MAC) hotspot.Verdict {
 	v, err := s.Authorize(context.Background(), hotspot.Request{NAS: nas, Username: name, MAC: mac, At: s.clock.Now(), AcctSessionID: "80000001",
 		Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: hotspot.Password(password)}})
 	s.must(err)
+	if v.Accept {
+		v.Departures.Left(s.clock.Now())
+	}
 	return v
 }
 

@@ -137,6 +137,15 @@ type Verdict struct {
 	// Serial orders verdicts against changes of the account: a reply with a
 	// Serial below that of a later change must not be repeated from a cache.
 	Serial uint64
+	// Departures of an Accept are told to it; nil: nobody asks.
+	Departures Departures
+}
+
+// Departures keeps when the Access-Accepts of an account left.
+type Departures interface {
+	// Left notes that an Accept has left, for the first time or once more. It must
+	// not wait for anything.
+	Left(at time.Time)
 }
 
 // Reject is a refusal as remembered for people.

@@ -11,7 +11,7 @@ type Target struct {
 	Usernames  []string  // every spelling the account logged in with
 	MACs       []MAC     // every device of the account known here
 	Sessions   []Session // open sessions and reservations to end; empty for a bare lock
-	LastAccept time.Time // newest Access-Accept of the account, zero if none
+	LastAccept time.Time // when the newest Access-Accept of the account left, the first time or repeated; zero if none did
 	ReceivedAt time.Time // when the site committed the reason, by the site's clock
 	// Whole says that the whole account must be off (lock, expiry): cookies
 	// and entries of any device go. Otherwise only Sessions end.
