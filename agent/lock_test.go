@@ -34,6 +34,7 @@ const lockSecret = "testing123"
 // bench is a store with a RADIUS server before it, wired as main does.
 type bench struct {
 	t      testing.TB
+	path   string // of the store's file
 	db     *store.DB
 	server *radius.Server
 	judge  *judge
@@ -50,9 +51,9 @@ func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, server: &radius.Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"},
+	b := &bench{t: t, path: filepath.Join(t.TempDir(), "iwas.db"), server: &radius.Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"},
 		NASes: []radius.NAS{{ID: "r1", Network: netip.MustParsePrefix("127.0.0.1/32"), Secret: lockSecret}}}}
-	b.db, err = store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "iwas.db"), Key: key, Decide: aaa.Decide, Off: aaa.OffReason,
+	b.db, err = store.Open(t.Context(), store.Options{Path: b.path, Key: key, Decide: aaa.Decide, Off: aaa.OffReason,
 		BeforeRefusal: func(a []hotspot.AccountID, serial uint64) { b.server.Forget(a, serial) }})
 	if err != nil {
 		t.Fatal(err)
