@@ -377,10 +377,11 @@ func (s *Server) authorize(ctx context.Context, j *job) ([]byte, hotspot.Verdict
 			}
 		}
 	}
-	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
-		s.stats.offend(j.nas, dropSuspectSecret, j.from, j.at)
-	}
 	v := hotspot.Verdict{Reason: reason, Message: formMessage}
+	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
+		s.stats.suspect(j.nas, j.from, j.at)
+		v.Detail = meanings[dropSuspectSecret]
+	}
 	if reason == "" {
 		var err error
 		if v, err = s.Decider.Authorize(ctx, r); err != nil {

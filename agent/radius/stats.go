@@ -251,6 +251,17 @@ func (s *stats) drop(n *nas, kind string, why dropped, from netip.AddrPort, now 
 	}
 }
 
+// suspect remembers a NAS whose password nobody can have typed: most likely
+// another shared secret. RFC 2865 gives no way to be sure, so the request is
+// rejected and counted as any other of its form.
+func (s *stats) suspect(n *nas, from netip.AddrPort, now time.Time) {
+	s.offend(n, dropSuspectSecret, from, now)
+	if held, ok := s.loud(dropSuspectSecret, now); ok {
+		s.log.Warn("a password arrived unreadable and was rejected: the shared secret of /radius on the router is most likely another one than configured here",
+			"reason", string(dropSuspectSecret), "source", from.String(), "nas", n.ID, "kind", "access", "not_logged_before", held)
+	}
+}
+
 // loud reports whether a line about why may be written now, and how many were not.
 func (s *stats) loud(why dropped, now time.Time) (held uint64, ok bool) {
 	s.mu.Lock()
