@@ -176,7 +176,8 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	if err != nil {
 		return err
 	}
-	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Known: known, Learned: s.db.LearnNAS, DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
+	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Known: known, Learned: s.db.LearnNAS,
+		DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
 	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Changes: s.db, Changer: client, Wake: wake, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}

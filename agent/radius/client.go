@@ -28,6 +28,9 @@ type Client struct {
 	// Identity tells how a NAS last named itself; nil, or a NAS not heard yet, is
 	// its configured address.
 	Identity func(hotspot.NASID) (Identity, bool)
+	// Proven tells which secret a NAS last proved in a packet of its own, the
+	// previous one or the current, and when; zero is never. nil: not known.
+	Proven func(hotspot.NASID) (previous bool, at time.Time)
 	// Known is what was learnt of the NASes before this run. From one that has
 	// signed an answer, answers without Message-Authenticator are not taken.
 	Known []hotspot.NASMemory
@@ -42,6 +45,13 @@ type Client struct {
 	ids    identifiers
 	once   sync.Once
 	signed sync.Map // hotspot.NASID → true: it signs its answers
+	proven sync.Map // hotspot.NASID → secretUse: which secret its newest answer proved
+}
+
+// secretUse is which of two secrets a NAS used.
+type secretUse struct {
+	previous bool
+	at       time.Time
 }
 
 var defaultWaits = []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 1200 * time.Millisecond}
@@ -141,18 +151,77 @@ func (c *Client) log() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// exchange sends one request, the same bytes at each try, and waits for its answer.
+// request is one on its way: the same bytes at each try.
+type request struct {
+	secret   []byte
+	bytes    []byte
+	previous bool // made with the secret before the last change
+}
+
+// prepare makes the request, and during an overlap of two secrets a second one,
+// with the other secret and an identifier of its own. The secret that the NAS
+// used last goes first.
+func (c *Client) prepare(n NAS, a ask) (made []request, err error) {
+	defer func() {
+		if err != nil {
+			c.release(n.ID, made)
+			made = nil
+		}
+	}()
+	uses := []bool{false}
+	if n.overlaps(c.now()) {
+		first := c.usesPrevious(n.ID)
+		uses = []bool{first, !first}
+	}
+	for _, previous := range uses {
+		r := request{secret: []byte(n.Secret.Reveal()), previous: previous}
+		if previous {
+			r.secret = []byte(n.Previous.Reveal())
+		}
+		id, ok := c.ids.take(n.ID)
+		if !ok {
+			return made, fault.New(fault.Unavailable, fmt.Sprintf("radius: 256 requests wait for NAS %s", n.ID), nil)
+		}
+		if r.bytes, err = a.encode(id, r.secret); err != nil {
+			c.ids.give(n.ID, id)
+			return made, fault.New(fault.Invalid, fmt.Sprintf("radius: request of code %d", a.code), err)
+		}
+		made = append(made, r)
+	}
+	return made, nil
+}
+
+func (c *Client) release(nas hotspot.NASID, made []request) {
+	for _, r := range made {
+		c.ids.give(nas, r.bytes[1])
+	}
+}
+
+// usesPrevious reports whether a NAS proved the previous secret last, by a packet
+// of its own or by an answer.
+func (c *Client) usesPrevious(nas hotspot.NASID) bool {
+	var last secretUse
+	if v, ok := c.proven.Load(nas); ok {
+		last = v.(secretUse)
+	}
+	if c.Proven != nil {
+		if previous, at := c.Proven(nas); at.After(last.at) {
+			return previous
+		}
+	}
+	return last.previous
+}
+
+// exchange sends a request and waits for its answer. During an overlap of two
+// secrets the second goes out beside the first as soon as an answer proves
+// nothing, or none came to the first try: a NAS is silent to a request made with
+// another secret than its own (RFC 5176 §3.4).
 func (c *Client) exchange(ctx context.Context, n NAS, a ask) (hotspot.Disconnected, error) {
-	id, ok := c.ids.take(n.ID)
-	if !ok {
-		return hotspot.Disconnected{}, fault.New(fault.Unavailable, fmt.Sprintf("radius: 256 requests wait for NAS %s", n.ID), nil)
-	}
-	defer c.ids.give(n.ID, id)
-	secret := []byte(n.Secret.Reveal())
-	request, err := a.encode(id, secret)
+	made, err := c.prepare(n, a)
 	if err != nil {
-		return hotspot.Disconnected{}, fault.New(fault.Invalid, fmt.Sprintf("radius: request of code %d", a.code), err)
+		return hotspot.Disconnected{}, err
 	}
+	defer c.release(n.ID, made)
 	var local *net.UDPAddr
 	if n.CoASource.IsValid() {
 		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(n.CoASource, 0))
@@ -167,16 +236,20 @@ func (c *Client) exchange(ctx context.Context, n NAS, a ask) (hotspot.Disconnect
 	defer stop()
 	d := hotspot.Disconnected{Result: hotspot.ResultTimeout}
 	started := time.Now()
+	out := made[:1]
 	for _, wait := range c.waits() {
 		if ctx.Err() != nil {
 			break
 		}
-		d.Attempts++
-		if _, err := conn.WriteToUDPAddrPort(request, n.CoA); err != nil {
-			c.log().Debug("send to /radius/incoming", "nas", n.ID, "code", a.code, "err", err)
+		for _, r := range out {
+			d.Attempts++
+			if _, err := conn.WriteToUDPAddrPort(r.bytes, n.CoA); err != nil {
+				c.log().Debug("send to /radius/incoming", "nas", n.ID, "code", a.code, "err", err)
+			}
 		}
-		got, ok := c.await(ctx, conn, n, request, secret, time.Now().Add(wait))
+		got, ok := c.await(ctx, conn, n, out, len(out) < len(made), time.Now().Add(wait))
 		if !ok {
+			out = made
 			continue
 		}
 		d.RoundTrip = time.Since(started)
@@ -202,8 +275,9 @@ func (c *Client) waits() []time.Duration {
 	return out
 }
 
-// await reads until the answer to request is there, proven, or the deadline passes.
-func (c *Client) await(ctx context.Context, conn *net.UDPConn, n NAS, request, secret []byte, until time.Time) (proven, bool) {
+// await reads until the answer to one of the requests is there, proven, or the
+// deadline passes; with hasty, until an answer proves nothing.
+func (c *Client) await(ctx context.Context, conn *net.UDPConn, n NAS, out []request, hasty bool, until time.Time) (proven, bool) {
 	buf := make([]byte, maxPacket)
 	if err := conn.SetReadDeadline(until); err != nil {
 		return proven{}, false
@@ -223,16 +297,30 @@ func (c *Client) await(ctx context.Context, conn *net.UDPConn, n NAS, request, s
 		if netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) != n.CoA {
 			continue
 		}
-		got, ok := proveAnswer(buf[:size], request, secret)
+		got, r, ok := answerTo(out, buf[:size])
 		if !ok {
 			c.log().Warn("an answer of /radius/incoming proves nothing and is not taken: another secret, or forged", "nas", n.ID)
+			if hasty {
+				return proven{}, false
+			}
 			continue
 		}
 		if c.takes(n.ID, got) {
+			c.proven.Store(n.ID, secretUse{r.previous, c.now()})
 			return got, true
 		}
 		c.log().Warn("an answer of /radius/incoming without Message-Authenticator is not taken: this router signed before", "nas", n.ID)
 	}
+}
+
+// answerTo finds the request that a datagram is the proven answer to.
+func answerTo(out []request, b []byte) (proven, request, bool) {
+	for _, r := range out {
+		if got, ok := proveAnswer(b, r.bytes, r.secret); ok {
+			return got, r, true
+		}
+	}
+	return proven{}, request{}, false
 }
 
 // takes reports whether an answer may be believed, and learns from it.

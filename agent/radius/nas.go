@@ -44,6 +44,11 @@ type NAS struct {
 	CoATimestamp         bool           // send Event-Timestamp to /radius/incoming (RFC 5176 §6.3)
 }
 
+// overlaps reports whether the previous secret is accepted besides the current one.
+func (n *NAS) overlaps(now time.Time) bool {
+	return n.Previous != "" && n.Previous != n.Secret && (n.PreviousUntil.IsZero() || now.Before(n.PreviousUntil))
+}
+
 // Memory keeps what is learnt of NASes over restarts.
 type Memory interface {
 	// KnownNASes returns everything learnt so far.
@@ -70,7 +75,7 @@ func newNAS(n NAS) *nas {
 	if c.MessageAuthenticator == "" {
 		c.MessageAuthenticator = Learn
 	}
-	if n.Previous != "" && n.Previous != n.Secret {
+	if n.overlaps(time.Time{}) {
 		c.previous = newKey(n.Previous)
 	}
 	return c
@@ -79,7 +84,7 @@ func newNAS(n NAS) *nas {
 // keys returns the keys accepted now, the current one first; the second is nil
 // when there is no other.
 func (n *nas) keys(now time.Time) [2]*key {
-	if n.previous != nil && (n.PreviousUntil.IsZero() || now.Before(n.PreviousUntil)) {
+	if n.overlaps(now) {
 		return [2]*key{n.current, n.previous}
 	}
 	return [2]*key{n.current, nil}

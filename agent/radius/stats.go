@@ -344,6 +344,22 @@ func (n *nas) stats(now time.Time) NASStats {
 	return out
 }
 
+// Proven tells which secret a NAS last proved in a packet of its own, the previous
+// one or the current, and when; zero is never.
+func (s *Server) Proven(nas hotspot.NASID) (previous bool, at time.Time) {
+	t := s.nases.Load()
+	if t == nil {
+		return false, time.Time{}
+	}
+	for _, n := range t.all {
+		if n.ID == nas {
+			at = clock(n.provenAt.Load())
+			return n.previous != nil && n.proven.Load() == n.previous, at
+		}
+	}
+	return false, time.Time{}
+}
+
 // clock is a moment kept as Unix nanoseconds; 0 is never.
 func clock(ns int64) time.Time {
 	if ns == 0 {
