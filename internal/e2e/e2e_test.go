@@ -230,25 +230,40 @@ func TestARouterThatAcknowledgesAndDoesNothingIsCaught(t *testing.T) {
 	}
 }
 
+// TestALockForASiteThatIsAwayWaitsAndIsApplied: killed, the site is lost by its
+// last will; stopped on purpose it says so itself. A lock waits for either.
 func TestALockForASiteThatIsAwayWaitsAndIsApplied(t *testing.T) {
+	t.Run("killed", func(t *testing.T) { lockWhileAway(t, true, "lost") })
+	t.Run("stopped on purpose", func(t *testing.T) { lockWhileAway(t, false, "stopped") })
+}
+
+func lockWhileAway(t *testing.T, kill bool, presence string) {
 	c := open(t, nil)
 	tess := c.Accounts[0]
 	if err := login(t, c, phone, tess, "http-chap"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.StopOne("agent", true); err != nil {
+	until(t, "the session in the console", 10*time.Second, func() bool { return len(get(t, c, tess.ID).Sessions) == 1 })
+	if err := c.StopOne("agent", kill); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the console to see the site lost", 15*time.Second, func() bool {
+	until(t, "the console to see the site "+presence, 15*time.Second, func() bool {
 		var s struct{ Presence string }
 		if err := c.API(t.Context(), http.MethodGet, "/api/v1/sites/"+c.SiteID, nil, &s); err != nil {
 			t.Fatal(err)
 		}
-		return s.Presence == "lost"
+		return s.Presence == presence
 	})
 	act(t, c, tess.ID, "lock", "test")
-	if s := get(t, c, tess.ID).Lock.State; s != "waits_for_site" {
-		t.Errorf("state: got %q, want waits_for_site", s)
+	time.Sleep(3 * time.Second) // longer than a delta that is not answered waits until it is sent again
+	a := get(t, c, tess.ID)
+	if a.Lock.State != "waits_for_site" || !a.Lock.Locked {
+		t.Errorf("got %+v, want it locked, waits_for_site", a.Lock)
+	}
+	for _, s := range a.Lock.Steps {
+		if s.Name == "received" || s.Name == "enforced" {
+			t.Errorf("step %s at %v while the agent is away", s.Name, s.At)
+		}
 	}
 	if g := guest(t, c, phone); !g.Online {
 		t.Error("the guest went offline with the agent; the cafe must go on")
@@ -257,8 +272,11 @@ func TestALockForASiteThatIsAwayWaitsAndIsApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "enforced", 15*time.Second, func() bool { return get(t, c, tess.ID).Lock.State == "enforced" })
-	if g := guest(t, c, phone); g.Online {
-		t.Error("the guest is still online")
+	if g := guest(t, c, phone); g.Online || g.Cookies != 0 {
+		t.Errorf("the guest is online %v with %d cookies, want off for good", g.Online, g.Cookies)
+	}
+	if err := login(t, c, phone, tess, "http-pap"); err == nil || !strings.Contains(err.Error(), "blocked") {
+		t.Errorf("login after the agent's return: got %v, want the reason", err)
 	}
 }
 

@@ -21,6 +21,39 @@ func program(t testing.TB, name string) string {
 	return ""
 }
 
+// storedUsage reads what each account's passes used, from the table of a program
+// that was killed.
+func storedUsage(t *testing.T, file, table string) map[string]used {
+	t.Helper()
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file}).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT account, SUM(upload), SUM(download), SUM(time_ms) FROM " + table + " GROUP BY account")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	out := map[string]used{}
+	for rows.Next() {
+		var account string
+		var u used
+		var ms int64
+		if err := rows.Scan(&account, &u.upload, &u.download, &ms); err != nil {
+			t.Fatal(err)
+		}
+		if u.seconds = ms / 1000; ms%1000 != 0 {
+			t.Errorf("%s: account %s used %d ms, records count whole seconds", table, account, ms)
+		}
+		out[account] = u
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 // storedSessions reads the sessions of the load from the database of a program
 // that was killed: agent and cloud name the columns alike.
 func storedSessions(t *testing.T, file string) map[string][]session {

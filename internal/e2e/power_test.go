@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,14 +96,28 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // session is what was acknowledged of one session.
 type session struct {
-	id     string
-	upload uint32
-	closed bool
+	id               string
+	account          string
+	upload, download uint32
+	seconds          int
+	closed           bool
 }
 
-// live runs one session: login, Start, interims, Stop. It reports after every
-// acknowledgement.
-func (n *nas) live(ctx context.Context, a demo.Account, id string, acked func(session)) error {
+// used is what is gone of a pass.
+type used struct{ upload, download, seconds int64 }
+
+const (
+	// The load plays the last hour: a session of 4 s in every 14 s of it, each
+	// record with the Acct-Delay-Time that it is late. So the seconds of sessions
+	// follow one another as a guest's do, and a record that is sent again until
+	// the agent is back moves none of them into the next.
+	playedFrom = 58 * time.Minute // Acct-Delay-Time is believed up to an hour
+	playedStep = 14 * time.Second
+)
+
+// live runs one session that began then: login, Start, interims, Stop. It
+// reports after every acknowledgement.
+func (n *nas) live(ctx context.Context, a demo.Account, id string, began time.Time, acked func(session)) error {
 	secret := []byte(n.c.RADIUSSecret)
 	login := layeh.New(layeh.CodeAccessRequest, secret)
 	set := func(p *layeh.Packet) error {
@@ -121,23 +136,25 @@ func (n *nas) live(ctx context.Context, a demo.Account, id string, acked func(se
 	class := rfc2865.Class_Get(reply)
 	for i, kind := range []rfc2866.AcctStatusType{1, 3, 3, 3, 2} {
 		p := layeh.New(layeh.CodeAccountingRequest, secret)
-		upload := uint32(i * 1000)
+		s := session{id: id, account: a.ID, upload: uint32(i * 1000), download: uint32(i * 70_003), seconds: i, closed: kind == 2}
+		late := time.Since(began.Add(time.Duration(i) * time.Second))
 		err := errors.Join(set(p), rfc2866.AcctStatusType_Add(p, kind), rfc2865.Class_Add(p, class),
-			rfc2866.AcctInputOctets_Add(p, rfc2866.AcctInputOctets(upload)), rfc2866.AcctSessionTime_Add(p, rfc2866.AcctSessionTime(i)))
+			rfc2866.AcctInputOctets_Add(p, rfc2866.AcctInputOctets(s.upload)), rfc2866.AcctOutputOctets_Add(p, rfc2866.AcctOutputOctets(s.download)),
+			rfc2866.AcctSessionTime_Add(p, rfc2866.AcctSessionTime(s.seconds)), rfc2866.AcctDelayTime_Add(p, rfc2866.AcctDelayTime(late/time.Second)))
 		if err != nil {
 			return err
 		}
 		if _, err := n.exchange(ctx, n.c.RADIUSAcct, p); err != nil {
 			return err
 		}
-		acked(session{id: id, upload: upload, closed: kind == 2})
+		acked(s)
 	}
 	return nil
 }
 
 // TestKill9LosesNothing kills the agent twenty times under accounting load. What
 // was acknowledged is in the agent's store and, after catch-up, in the cloud,
-// once.
+// once; and octets and seconds of each pass are what its records say, to the last.
 func TestKill9LosesNothing(t *testing.T) {
 	const kills, workers = 20, 6
 	c := open(t, nil)
@@ -152,6 +169,7 @@ func TestKill9LosesNothing(t *testing.T) {
 	until(t, "the accounts at the site", 10*time.Second, func() bool { ok, err := c.InStep(t.Context()); return ok && err == nil })
 
 	var mu sync.Mutex
+	var enough atomic.Bool // sessions that began are played to their end, so that every record is acknowledged
 	acked := map[string]session{}
 	records := 0
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -160,14 +178,16 @@ func TestKill9LosesNothing(t *testing.T) {
 	for w, a := range accounts {
 		wg.Go(func() {
 			n := &nas{c: c, mac: fmt.Sprintf("02:00:00:00:02:%02X", w)}
-			for i := 0; ctx.Err() == nil; i++ {
-				err := n.live(ctx, a, fmt.Sprintf("%02x%06x", 0x90+w, i), func(s session) {
+			began := time.Now().Add(-playedFrom)
+			for i := 0; !enough.Load() && ctx.Err() == nil && time.Since(began) > playedStep; i++ {
+				began = began.Add(playedStep)
+				err := n.live(ctx, a, fmt.Sprintf("%02x%06x", 0x90+w, i), began, func(s session) {
 					mu.Lock()
 					defer mu.Unlock()
 					acked[s.id] = s
 					records++
 				})
-				if err != nil && ctx.Err() == nil {
+				if err != nil {
 					t.Errorf("worker %d: %v", w, err)
 					return
 				}
@@ -184,7 +204,7 @@ func TestKill9LosesNothing(t *testing.T) {
 		}
 	}
 	pause(ctx, 200*time.Millisecond)
-	stop()
+	enough.Store(true)
 	wg.Wait()
 
 	mu.Lock()
@@ -204,8 +224,14 @@ func TestKill9LosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, where := range []string{"agent", "cloud"} {
-		have := storedSessions(t, filepath.Join(c.Dir(), where, "iwas.db"))
+	want := map[string]used{}
+	for _, s := range acked {
+		u := want[s.account]
+		want[s.account] = used{u.upload + int64(s.upload), u.download + int64(s.download), u.seconds + int64(s.seconds)}
+	}
+	for where, table := range map[string]string{"agent": "usage", "cloud": "pass_usage"} {
+		file := filepath.Join(c.Dir(), where, "iwas.db")
+		have := storedSessions(t, file)
 		missing, doubled := 0, 0
 		for id, want := range acked {
 			got := have[id]
@@ -219,6 +245,12 @@ func TestKill9LosesNothing(t *testing.T) {
 		t.Logf("%s: %d sessions, %d records acknowledged over %d kills; %d missing, %d doubled", where, len(acked), records, kills, missing, doubled)
 		if missing+doubled > 0 {
 			t.Errorf("%s: %d acknowledged sessions missing, %d doubled; want none", where, missing, doubled)
+		}
+		usage := storedUsage(t, file, table)
+		for _, a := range accounts {
+			if got := usage[a.ID]; got != want[a.ID] {
+				t.Errorf("%s: the pass of %s used %+v, its records say %+v", where, a.Username, got, want[a.ID])
+			}
 		}
 	}
 	if records < 500 {
@@ -256,7 +288,7 @@ func traced(t *testing.T, folder string, flags ...string) (responses, unproven i
 	tess := c.Accounts[0]
 	n := &nas{c: c, mac: phone}
 	for i := range 5 {
-		if err := n.live(t.Context(), tess, fmt.Sprintf("a000%04x", i), func(session) {}); err != nil {
+		if err := n.live(t.Context(), tess, fmt.Sprintf("a000%04x", i), time.Now().Add(-playedFrom), func(session) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
