@@ -6,12 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
+	_ "time/tzdata" // the site lives in a zone of its own; small machines have no zone files
 
 	"iwas/agent/aaa"
+	"iwas/agent/radius"
+	"iwas/agent/router"
 	"iwas/agent/statuspage"
+	"iwas/agent/store"
 	"iwas/internal/buildinfo"
+	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
@@ -59,9 +65,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
 	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits}
 	out.Cloud.Revision, out.Cloud.NotInForce = c.Revision, c.NotInForce
-	if c.Site != "" {
-		out.Site = c.Site
-	}
+	out.Site, out.TimeZone = cmp.Or(c.Site, out.Site), c.TimeZone
 	sessions, err := s.db.OpenSessions(ctx)
 	if err != nil {
 		fail(err)
@@ -89,8 +93,58 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		fail(err)
 	}
 	for _, l := range locks {
-		out.Locks = append(out.Locks, statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome})
+		out.Locks = append(out.Locks, statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, AskedAt: l.At, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome})
 	}
+	s.lockFacts(out, locks, sessions)
+}
+
+// lockFacts adds what the reconciler knows of those who must be off.
+func (s *site) lockFacts(out *statuspage.Snapshot, locks []store.LockInfo, sessions []hotspot.Session) {
+	ways, looked := map[hotspot.AccountID][]router.Way{}, true
+	for _, h := range s.enforcer.Health() {
+		looked = looked && (!h.API || h.Reachable && !h.WaysAt.IsZero())
+		for _, w := range h.Ways {
+			ways[w.Account] = append(ways[w.Account], w)
+		}
+	}
+	names := map[hotspot.AccountID]string{}
+	for _, x := range sessions {
+		names[x.Account] = x.Username
+	}
+	waiting := map[hotspot.AccountID]router.Waiting{}
+	list := s.enforcer.Waiting()
+	for _, w := range list {
+		waiting[w.Account] = w
+	}
+	for i, l := range locks {
+		names[l.Account] = l.Username
+		row := &out.Locks[i]
+		if w, ok := waiting[l.Account]; ok && w.Lock && !l.Outcome.Final() {
+			row.Tries, row.Code, row.Problem = w.Tries, w.Code, w.Err
+		}
+		if l.Outcome == hotspot.OutcomeLeaks {
+			row.Code, row.Problem = leakNow(append(ways[l.Account], ways[""]...), looked)
+		}
+	}
+	slices.SortFunc(list, func(a, b router.Waiting) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Account, b.Account))
+	})
+	for _, w := range list {
+		out.Waiting = append(out.Waiting, statuspage.Waiting{Username: names[w.Account], Lock: w.Lock, Since: w.Since, Tries: w.Tries, Code: w.Code, Problem: w.Err})
+	}
+}
+
+// leakNow says what leads past a lock that ended with a leak, as the routers are
+// now: what was found then may be closed since.
+func leakNow(open []router.Way, looked bool) (code, problem string) {
+	switch {
+	case len(open) > 0:
+		c, _ := condition.Lookup(open[0].Code)
+		return open[0].Code, cmp.Or(c.Title, open[0].Text)
+	case looked:
+		return "", "No way round is seen any more. Unlock and lock again to have it proven."
+	}
+	return "", ""
 }
 
 func (s *site) radiusFacts(out *statuspage.Snapshot) {
@@ -112,16 +166,13 @@ func (s *site) radiusFacts(out *statuspage.Snapshot) {
 		for i := range out.Routers {
 			if r := &out.Routers[i]; r.NAS == n.NAS {
 				r.SignsRequests, r.PreviousSecret, r.PreviousUntil = n.SignsRequests, n.Previous, n.PreviousUntil
+				if s.isOne(n.NAS) {
+					r.ProvenAt = n.ProvenAt
+				}
 			}
 		}
 	}
-	for _, k := range st.Sockets {
-		out.RADIUS.Lost += k.Lost
-		out.RADIUS.LostKnown, out.RADIUS.Buffer = k.LostKnown, k.Buffer
-		if k.LostAt.After(out.RADIUS.LostAt) {
-			out.RADIUS.LostAt = k.LostAt
-		}
-	}
+	socketFacts(st.Sockets, &out.RADIUS)
 	if st.BindErr != nil {
 		out.RADIUS.Bound, out.RADIUS.Problem, out.RADIUS.Next = false, st.BindErr.Error(), fault.Hint(st.BindErr)
 	}
@@ -143,6 +194,33 @@ func (s *site) radiusFacts(out *statuspage.Snapshot) {
 	}
 }
 
+// isOne reports whether a NAS is one router, by the one address it may have: of
+// several that share a section one may have the secret and another not.
+func (s *site) isOne(id hotspot.NASID) bool {
+	for _, n := range s.radius.NASes {
+		if n.ID == id {
+			return n.Network.IsSingleIP() && len(n.Also) == 0
+		}
+	}
+	return false
+}
+
+// socketFacts sums up the sockets: what is lost is known if each counts it, and
+// the smallest buffer is full first.
+func socketFacts(sockets []radius.SocketStats, out *statuspage.RADIUS) {
+	out.LostKnown = len(sockets) > 0
+	for _, k := range sockets {
+		out.Lost += k.Lost
+		out.LostKnown = out.LostKnown && k.LostKnown
+		if k.Buffer > 0 && (out.Buffer == 0 || k.Buffer < out.Buffer) {
+			out.Buffer = k.Buffer
+		}
+		if k.LostAt.After(out.LostAt) {
+			out.LostAt = k.LostAt
+		}
+	}
+}
+
 func (s *site) routerFacts(out *statuspage.Snapshot) {
 	for _, h := range s.enforcer.Health() {
 		for i := range out.Routers {
@@ -151,7 +229,11 @@ func (s *site) routerFacts(out *statuspage.Snapshot) {
 				continue
 			}
 			r.Reachable, r.SeenAt, r.Identity, r.Version, r.Board, r.Uptime = h.Reachable, h.SeenAt, h.Identity, h.Version, h.Board, h.Uptime
-			r.Problem, r.Code, r.Next = h.Err, h.Code, h.Hint
+			r.Problem, r.Code, r.Next, r.Silent = h.Err, h.Code, h.Hint, h.Silent
+			r.WaysAt = h.WaysAt
+			for _, w := range h.Ways {
+				r.Ways = append(r.Ways, statuspage.Way{Code: w.Code, Text: w.Text})
+			}
 		}
 	}
 }

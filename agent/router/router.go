@@ -52,6 +52,7 @@ type Enforcer struct {
 	Routers      []Router
 	Store        Store
 	Disconnector Disconnector    // nil: sessions are ended over the API only
+	Locks        Locks           // nil: what is open to one locked account is known to its proof only
 	Changes      Changes         // nil: live sessions keep the terms they began with
 	Changer      Changer         // nil: live sessions are changed by ending them, or not at all
 	Wake         <-chan struct{} // a tick wakes the loop early; it never says what to do

@@ -28,6 +28,7 @@ type nas struct {
 	silent atomic.Bool // the last Disconnect-Request was not answered
 	roll   roll
 	survey survey
+	openTo openTo
 	health report
 }
 

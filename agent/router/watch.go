@@ -23,17 +23,26 @@ type Health struct {
 	Identity, Version, Board string        // /system/identity, /system/resource
 	Uptime                   time.Duration // when they were read
 
-	Silent          bool     // its last Disconnect-Request was not answered (RAD-104)
-	Err, Code, Hint string   // of the last look, when it failed
-	Ways            []string // ways round the HotSpot as "CODE: text", by the newest survey
+	Silent          bool      // its last Disconnect-Request was not answered (RAD-104)
+	Err, Code, Hint string    // of the last look, when it failed
+	Ways            []Way     // round its HotSpot, as seen last
+	WaysAt          time.Time // when that was, for those open to every guest; zero: never
+}
+
+// Way is a way round a router's HotSpot.
+type Way struct {
+	Code    string            // of the catalogue
+	Text    string            // for people: what exactly, and what to do
+	Account hotspot.AccountID // the locked account it is open to; "": every guest
 }
 
 // Waiting is an account that must be off and is not proven off yet.
 type Waiting struct {
 	Account hotspot.AccountID
+	Lock    bool      // it is locked; otherwise its time, its data or its pass is over
 	Since   time.Time // when the site learnt of it
-	Tries   int
-	Code    string
+	Tries   int       // since it was last tried at once: for a new session, or a router that came back
+	Code    string    // of the catalogue: why the last one failed
 	Err     string
 }
 
@@ -52,12 +61,24 @@ func (e *Enforcer) Health() []Health {
 		h := n.health.h
 		n.health.mu.Unlock()
 		h.NAS, h.API, h.Silent = n.NAS, n.Dial != nil, n.silent.Load()
+		h.WaysAt = n.survey.seen()
 		for _, w := range n.survey.ways() {
-			h.Ways = append(h.Ways, w.code+": "+w.text)
+			h.Ways = append(h.Ways, Way{Code: w.code, Text: w.text})
 		}
+		h.Ways = append(h.Ways, n.openTo.ways()...)
 		out = append(out, h)
 	}
 	return out
+}
+
+// seen is when the newest ground was looked at; zero: never.
+func (s *survey) seen() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		return time.Time{}
+	}
+	return s.last.at
 }
 
 // Waiting returns the accounts an attempt at which has failed, for a condition.
@@ -67,8 +88,8 @@ func (e *Enforcer) Waiting() []Waiting {
 	defer e.mu.Unlock()
 	var out []Waiting
 	for id, a := range e.accounts {
-		if a.tries > 0 && a.err != "" {
-			out = append(out, Waiting{Account: id, Since: a.received, Tries: a.tries, Code: a.code, Err: a.err})
+		if a.err != "" {
+			out = append(out, Waiting{Account: id, Lock: a.lock, Since: a.received, Tries: a.tries, Code: a.code, Err: a.err})
 		}
 	}
 	return out
@@ -119,6 +140,9 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 	}
 	if n.survey.older(surveyEvery) {
 		n.survey.begin(e.background, n)
+	}
+	if err := e.lookForNamed(ctx, n); err != nil {
+		return err
 	}
 	// A command connection that died is found out here, not by a lock.
 	return n.command.ready(ctx)

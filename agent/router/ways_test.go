@@ -97,7 +97,7 @@ func TestTrialIsNamed(t *testing.T) {
 	if p := c.proof("nobody"); p.Outcome != hotspot.OutcomeLeaks || p.Code != CodeTrial {
 		t.Errorf("got %+v, want leaks with %s", p, CodeTrial)
 	}
-	if h := c.e.Health()[0]; len(h.Ways) != 1 || !strings.HasPrefix(h.Ways[0], CodeTrial) {
+	if h := c.e.Health()[0]; len(h.Ways) != 1 || h.Ways[0].Code != CodeTrial {
 		t.Errorf("health names %v, want %s", h.Ways, CodeTrial)
 	}
 }

@@ -3,7 +3,9 @@ package statuspage
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"iwas/internal/condition"
@@ -59,7 +61,8 @@ func Found(s Snapshot) []condition.Finding {
 	if len(s.Routers) == 0 {
 		add(codeNoRouter, "", "")
 	}
-	out = append(out, routersFound(s.Routers)...)
+	out = append(out, routersFound(s)...)
+	out = withWaiting(out, s)
 	out = append(out, offendersFound(s)...)
 	if s.RADIUS.Lost > 0 && s.At.Sub(s.RADIUS.LostAt) <= recent && !slices.ContainsFunc(out, func(f condition.Finding) bool { return f.Code == codeFlood }) {
 		add(codeFlood, "", fmt.Sprintf("the system lost %d datagrams before they could be read: its buffer of %s was full", s.RADIUS.Lost, webui.Bytes(hotspot.Octets(s.RADIUS.Buffer))))
@@ -68,8 +71,8 @@ func Found(s Snapshot) []condition.Finding {
 	return append(out, s.Findings...)
 }
 
-func routersFound(routers []Router) (out []condition.Finding) {
-	for _, r := range routers {
+func routersFound(s Snapshot) (out []condition.Finding) {
+	for _, r := range s.Routers {
 		add := func(code, text string) {
 			out = append(out, condition.Finding{Code: code, Subject: string(r.NAS), Text: r.Name + ": " + text})
 		}
@@ -82,18 +85,90 @@ func routersFound(routers []Router) (out []condition.Finding) {
 		if r.PreviousSecret {
 			until := "without end"
 			if !r.PreviousUntil.IsZero() {
-				until = "until " + r.PreviousUntil.Format("2006-01-02 15:04")
+				until = "until " + r.PreviousUntil.In(zoneOf(s)).Format("2006-01-02 15:04 MST")
 			}
 			add(codeOldSecret, "its last packet proved the previous secret, which is accepted "+until)
 		}
 		if r.Silent && !r.API {
 			add(codeSilent, "it did not answer the last Disconnect-Request")
 		}
-		for _, w := range r.Ways {
-			add(w.Code, w.Text)
+		for code, text := range byCode(r.Ways) {
+			add(code, text)
 		}
 	}
 	return out
+}
+
+// byCode yields the ways round a router once for each code.
+func byCode(ways []Way) iter.Seq2[string, string] {
+	return func(yield func(code, text string) bool) {
+		for i, w := range ways {
+			same := func(o Way) bool { return o.Code == w.Code }
+			if slices.ContainsFunc(ways[:i], same) {
+				continue
+			}
+			text := w.Text
+			for _, o := range ways[i+1:] {
+				if same(o) && o.Text != w.Text {
+					text += "; " + o.Text
+				}
+			}
+			if !yield(w.Code, text) {
+				return
+			}
+		}
+	}
+}
+
+// withWaiting adds why guests who must be off are not proven off. Where a router
+// is known to have that trouble, it says who waits for it.
+func withWaiting(out []condition.Finding, s Snapshot) []condition.Finding {
+	var codes []string
+	for _, w := range s.Waiting {
+		if w.Code != "" && !slices.Contains(codes, w.Code) {
+			codes = append(codes, w.Code)
+		}
+	}
+	for _, code := range codes {
+		who, problem := waitingFor(code, s.Waiting)
+		known := slices.IndexFunc(out, func(f condition.Finding) bool { return f.Code == code })
+		switch {
+		case known >= 0:
+			out[known].Text += "; " + who
+		case len(s.Routers) == 1:
+			r := s.Routers[0]
+			out = append(out, condition.Finding{Code: code, Subject: string(r.NAS), Text: fmt.Sprintf("%s: %s: %s", r.Name, who, problem)})
+		default: // on which router is not known
+			out = append(out, condition.Finding{Code: code, Text: fmt.Sprintf("%s: %s", who, problem)})
+		}
+	}
+	return out
+}
+
+const namesShown = 3 // of those who wait; the rest is counted
+
+// waitingFor words who waits for one trouble, and how it was met last.
+func waitingFor(code string, all []Waiting) (who, problem string) {
+	var names []string
+	n, locked := 0, false
+	for _, w := range all {
+		if w.Code != code {
+			continue
+		}
+		n, locked = n+1, locked || w.Lock
+		if w.Username != "" && len(names) < namesShown {
+			names = append(names, w.Username)
+		}
+		problem = cmp.Or(problem, w.Problem)
+	}
+	who = cmp.Or(strings.Join(names, ", "), "a guest not known here")
+	if more := n - max(1, len(names)); more > 0 {
+		who += fmt.Sprintf(" and %d more", more)
+	}
+	if locked {
+		return "the lock of " + who + " is not proven", problem
+	}
+	return who + " must be off, which is not proven", problem
 }
 
 // offendersFound tells the two ways apart in which RADIUS meets silence that
@@ -101,7 +176,7 @@ func routersFound(routers []Router) (out []condition.Finding) {
 func offendersFound(s Snapshot) (out []condition.Finding) {
 	seen := map[condition.Finding]bool{} // without text: the newest of a kind speaks
 	for _, o := range s.RADIUS.Offenders {
-		if s.At.Sub(o.Last) > recent {
+		if s.At.Sub(o.Last) > recent || badSecret(o.Reason) && provenSince(s.Routers, o) {
 			continue
 		}
 		f := condition.Finding{Subject: cmp.Or(string(o.NAS), o.Source)}
@@ -125,6 +200,12 @@ func offendersFound(s Snapshot) (out []condition.Finding) {
 		out = append(out, f)
 	}
 	return out
+}
+
+// provenSince reports whether the router has shown that its secret is right since
+// it was met with silence.
+func provenSince(routers []Router, o Offender) bool {
+	return slices.ContainsFunc(routers, func(r Router) bool { return r.NAS == o.NAS && r.ProvenAt.After(o.Last) })
 }
 
 func times(n uint64) string {

@@ -112,7 +112,7 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 	for _, o := range st.open {
 		out.Conditions = append(out.Conditions, openEntry{o.Code, o.Severity, o.Title, o.Subject, o.Text, o.Next, o.Since, o.ImpactsLogin, "/help/" + o.Code})
 	}
-	out.Routers, out.Sessions, out.Locks, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Rejects)
+	out.Routers, out.Sessions, out.Locks, out.Waiting, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Waiting), list(out.Rejects)
 	out.RADIUS.Addresses, out.RADIUS.Offenders = list(out.RADIUS.Addresses), list(out.RADIUS.Offenders)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

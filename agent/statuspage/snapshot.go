@@ -25,6 +25,7 @@ type Snapshot struct {
 	Outbox   Outbox    `json:"outbox"`
 	Sessions []Session `json:"sessions"`
 	Locks    []Lock    `json:"locks"`
+	Waiting  []Waiting `json:"waiting"`
 	Rejects  []Reject  `json:"rejects"`
 	// Findings are conditions that somebody else found, such as one of the
 	// operating system; those that follow from the fields above are added.
@@ -59,10 +60,12 @@ type Router struct {
 	Problem   string        `json:"problem,omitempty"`
 	Code      string        `json:"code,omitempty"`
 	Next      string        `json:"next,omitempty"`
-	Silent    bool          `json:"silent"`         // its last Disconnect-Request was not answered
-	Ways      []Way         `json:"ways,omitempty"` // that lead past its HotSpot
+	Silent    bool          `json:"silent"`           // its last Disconnect-Request was not answered
+	Ways      []Way         `json:"ways,omitempty"`   // that lead past its HotSpot
+	WaysAt    time.Time     `json:"ways_at,omitzero"` // when they were looked for last
 
 	SignsRequests  bool      `json:"signs_requests"`          // sends Message-Authenticator, and is held to it
+	ProvenAt       time.Time `json:"proven_at,omitzero"`      // a packet last proved the secret; zero too where several routers share the section
 	PreviousSecret bool      `json:"previous_secret"`         // last proved the RADIUS secret before the last change
 	PreviousUntil  time.Time `json:"previous_until,omitzero"` // which is accepted until then; zero: without end
 }
@@ -88,8 +91,8 @@ type RADIUS struct {
 	Dropped    uint64        `json:"dropped"`
 	Lost       uint64        `json:"lost"` // datagrams the system dropped, its buffer being full
 	LostAt     time.Time     `json:"lost_at,omitzero"`
-	LostKnown  bool          `json:"lost_known"`
-	Buffer     int           `json:"buffer_bytes"` // of the system for each socket
+	LostKnown  bool          `json:"lost_known"`   // for every socket
+	Buffer     int           `json:"buffer_bytes"` // of the system for a socket, the smallest; 0: not known
 	Offenders  []Offender    `json:"offenders"`
 }
 
@@ -142,8 +145,19 @@ type Lock struct {
 	ReceivedAt time.Time       `json:"received_at"`
 	Outcome    hotspot.Outcome `json:"outcome,omitempty"` // "": no attempt has ended yet
 	Tries      int             `json:"tries,omitempty"`   // attempts that failed so far
-	Code       string          `json:"code,omitempty"`    // why the last one did
+	Code       string          `json:"code,omitempty"`    // why the last one did, or what leads past the lock now
 	Problem    string          `json:"problem,omitempty"`
+}
+
+// Waiting is a guest who must be off and is not proven off, an attempt having
+// failed. Whoever is locked is among the locks too.
+type Waiting struct {
+	Username string    `json:"username,omitempty"` // "": not known here
+	Lock     bool      `json:"lock"`               // locked; otherwise the time, the data or the pass is over
+	Since    time.Time `json:"since"`              // known here
+	Tries    int       `json:"tries"`
+	Code     string    `json:"code,omitempty"`
+	Problem  string    `json:"problem"`
 }
 
 // Reject is one refused login.

@@ -103,11 +103,12 @@ type LockInfo struct {
 	Outcome    hotspot.Outcome // "" before any attempt ended
 }
 
-// Locks returns the locks in force, the newest first.
+// Locks returns the locks in force: those not proven off first, then the newest.
 func (db *DB) Locks(ctx context.Context, limit int) ([]LockInfo, error) {
 	var out []LockInfo
 	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, COALESCE(a.username, '')
-		FROM lock l LEFT JOIN account a ON a.id = l.account ORDER BY l.received_at DESC LIMIT ?`, []any{limit},
+		FROM lock l LEFT JOIN account a ON a.id = l.account
+		ORDER BY l.outcome IN ('enforced', 'leaks', 'unproven'), l.received_at DESC LIMIT ?`, []any{limit},
 		func(scan func(...any) error) error {
 			var l LockInfo
 			var at, received int64
@@ -129,8 +130,9 @@ type Counts struct {
 	OldestWaits  time.Time // of those; zero when none waits
 	Revision     int64
 	NotInForce   int
-	Bytes        int64 // database and its write-ahead log
-	Site         string
+	Bytes        int64  // database and its write-ahead log
+	Site         string // its name; "" until the cloud has said it
+	TimeZone     string // IANA name of the site's; "" until then
 }
 
 // Counts returns the figures of the status page.
@@ -140,9 +142,10 @@ func (db *DB) Counts(ctx context.Context) (Counts, error) {
 	err := db.query(ctx, "count", `SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM session WHERE state <> 'closed'),
 		m.last_seq - m.acked, COALESCE((SELECT at FROM event WHERE seq = m.acked + 1), 0), m.revision,
 		(SELECT COUNT(*) FROM document WHERE in_force = 0),
-		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.name') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), '') FROM mark m`, nil,
+		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.name') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), ''),
+		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.time_zone') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), '') FROM mark m`, nil,
 		func(scan func(...any) error) error {
-			return scan(&c.Accounts, &c.SessionsOpen, &c.Waiting, &oldest, &c.Revision, &c.NotInForce, &c.Site)
+			return scan(&c.Accounts, &c.SessionsOpen, &c.Waiting, &oldest, &c.Revision, &c.NotInForce, &c.Site, &c.TimeZone)
 		})
 	if err != nil {
 		return c, err

@@ -64,6 +64,33 @@ func (db *DB) lockTargets(ctx context.Context, add func(target) *target) error {
 		})
 }
 
+// Locked returns the newest locks in force, proven or not, at most limit: names
+// and devices that must stay off.
+func (db *DB) Locked(ctx context.Context, limit int) ([]hotspot.Target, error) {
+	var out []hotspot.Target
+	err := db.query(ctx, "read who is locked", "SELECT account, received_at FROM lock ORDER BY received_at DESC LIMIT ?", []any{limit},
+		func(scan func(...any) error) error {
+			t := hotspot.Target{Reason: hotspot.OffLocked, Whole: true}
+			var received int64
+			err := scan(&t.Account, &received)
+			t.ReceivedAt = fromMillis(received)
+			out = append(out, t)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	now := db.o.Now()
+	for i := range out {
+		t := target{Target: out[i]}
+		if err := db.complete(ctx, &t, now); err != nil {
+			return nil, err
+		}
+		out[i] = t.Target
+	}
+	return out, nil
+}
+
 // removedTargets finds open sessions whose account or pass is no more.
 func (db *DB) removedTargets(ctx context.Context, now time.Time, add func(target) *target) error {
 	return db.query(ctx, "read sessions of removed accounts", `SELECT s.account, s.pass, a.id IS NULL FROM session s LEFT JOIN account a ON a.id = s.account
