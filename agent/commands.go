@@ -2,14 +2,11 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
@@ -110,42 +107,6 @@ func enroll(cmd *cobra.Command, o *options, in *bufio.Reader, opts uplink.EnrolO
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), "Then: restart the service, so that it connects (systemctl restart iwas-agent).")
 	return nil
-}
-
-func statusCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "status", Short: "Say how the running service is", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := o.load(cmd)
-			if err != nil {
-				return err
-			}
-			b, err := fetchStatus(cmd.Context(), cfg.Status.Listen)
-			if err != nil {
-				return &exitError{exitNotThere, fmt.Errorf("the service does not answer on %s: %w", cfg.Status.Listen, err)}
-			}
-			if o.json {
-				_, err := cmd.OutOrStdout().Write(b)
-				return err
-			}
-			return printStatus(cmd.OutOrStdout(), b)
-		},
-	}
-}
-
-func fetchStatus(ctx context.Context, addr string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status.json", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	return io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 }
 
 // group is a command that only has commands below it.

@@ -32,6 +32,7 @@ import (
 // site is the running program: every part, and who talks to whom.
 type site struct {
 	cfg     config
+	nases   []radius.NAS // of cfg
 	log     *slog.Logger
 	boot    string
 	started time.Time
@@ -47,19 +48,33 @@ type site struct {
 
 // serve runs the program until ctx ends. A store that will not open does not end
 // it: the status page still serves and says so.
-func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
-	log := newLog(talk)
+func serve(ctx context.Context, cfg config, talk io.Writer) error {
+	s, err := newSite(cfg, newLog(talk))
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// newSite makes the parts that need nothing but the configuration.
+func newSite(cfg config, log *slog.Logger) (*site, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return fault.New(fault.Unavailable, "make the state directory", err)
+		return nil, fault.New(fault.Unavailable, "make the state directory", err)
 	}
 	s := &site{cfg: cfg, log: log, boot: hotspot.NewID(time.Now()), started: time.Now(),
 		radius: &radius.Server{Auth: cfg.RADIUS.Auth, Acct: cfg.RADIUS.Acct, Log: log.With("part", "radius")}}
-	nases, err := cfg.nases()
-	if err != nil {
-		return &exitError{exitBadConfig, err}
+	var err error
+	if s.nases, err = cfg.nases(); err != nil {
+		return nil, &exitError{exitBadConfig, err}
 	}
 	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Log: log.With("part", "status"),
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
+	return s, nil
+}
+
+// run opens the store, wires the parts to each other and runs them until ctx ends.
+func (s *site) run(ctx context.Context) (err error) {
+	cfg, log, nases := s.cfg, s.log, s.nases
 	if err := s.openStore(ctx); err != nil {
 		s.dbErr = err
 		log.Error("the database will not open; nobody can log in until it does", "err", err, "code", fault.Code(err), "next", fault.Hint(err))
@@ -233,13 +248,20 @@ func (s *site) routerSeenAt() time.Time {
 	return seen
 }
 
-// conditions are what the owner should know is wrong here.
+const (
+	conditionsSent = 100             // in a hello, the worst first; the cloud keeps no more
+	conditionsWait = 2 * time.Second // a hello waits for them no longer
+)
+
+// conditions are what the owner should know is wrong here: what the status page
+// shows, in the words of the catalogue.
 func (s *site) conditions() []wire.Condition {
-	var out []wire.Condition
-	for _, h := range s.enforcer.Health() {
-		if h.Code != "" {
-			out = append(out, wire.Condition{Code: h.Code, Severity: "high", Text: string(h.NAS) + ": " + h.Err, Since: h.SeenAt})
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), conditionsWait)
+	defer cancel()
+	open := s.page.Conditions(ctx)
+	out := make([]wire.Condition, 0, len(open))
+	for _, c := range open[:min(len(open), conditionsSent)] {
+		out = append(out, wire.Condition{Code: c.Code, Severity: c.Severity, Text: c.Text, Since: c.Since.UTC()})
 	}
 	return out
 }

@@ -3,11 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 	_ "time/tzdata" // the site lives in a zone of its own; small machines have no zone files
 
@@ -20,7 +16,6 @@ import (
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
-	"iwas/internal/webui"
 )
 
 const (
@@ -197,7 +192,7 @@ func (s *site) radiusFacts(out *statuspage.Snapshot) {
 // isOne reports whether a NAS is one router, by the one address it may have: of
 // several that share a section one may have the secret and another not.
 func (s *site) isOne(id hotspot.NASID) bool {
-	for _, n := range s.radius.NASes {
+	for _, n := range s.nases {
 		if n.ID == id {
 			return n.Network.IsSingleIP() && len(n.Also) == 0
 		}
@@ -246,45 +241,4 @@ func (s *site) cloudFacts(out *statuspage.Snapshot) {
 	out.Cloud.Enrolled, out.Cloud.Connected, out.Cloud.Since, out.Cloud.LastContact = true, u.Connected, u.Since, u.LastContact
 	out.Cloud.OffsetMS, out.Cloud.OffsetKnown = u.ClockOffset.Milliseconds(), u.ClockKnown
 	out.Cloud.Problem, out.Cloud.Code = u.Problem, u.Code
-}
-
-// printStatus is `iwas-agent status` for people: the verdict, then a table.
-func printStatus(w io.Writer, b []byte) error {
-	var s struct {
-		Ready bool   `json:"ready"`
-		Why   string `json:"why"`
-		Next  string `json:"next"`
-		statuspage.Snapshot
-	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("the service answered something else: %w", err)
-	}
-	ago := func(t time.Time) string {
-		if t.IsZero() {
-			return "never"
-		}
-		return webui.Age(s.At.Sub(t))
-	}
-	if s.Ready {
-		fmt.Fprintln(w, "Guests can log in.")
-	} else {
-		fmt.Fprintf(w, "Guests cannot log in: %s\nNext: %s\n", s.Why, s.Next)
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, state, detail string) { fmt.Fprintf(tw, "%s\t%s\t%s\n", name, state, detail) }
-	word := func(ok bool, yes, no string) string {
-		if ok {
-			return yes
-		}
-		return no
-	}
-	line("cloud", word(s.Cloud.Connected, "OK", word(s.Cloud.Enrolled, "AWAY", "NOT ENROLLED")), "last message "+ago(s.Cloud.LastContact)+" "+s.Cloud.Problem)
-	for _, r := range s.Routers {
-		line("router "+r.Name, word(r.Reachable, "OK", word(r.API, "FAIL", "NO API")), "seen "+ago(r.SeenAt)+" "+r.Problem)
-	}
-	line("radius", word(s.RADIUS.Bound, "OK", "FAIL"), fmt.Sprintf("%d accepted, %d rejected, last answer %s", s.RADIUS.Accepts, s.RADIUS.Rejects, ago(s.RADIUS.LastAnswer)))
-	line("database", word(s.Store.Open, "OK", "FAIL"), fmt.Sprintf("%d accounts, %s", s.Store.Accounts, webui.Bytes(hotspot.Octets(s.Store.Bytes))))
-	line("outbox", word(s.Outbox.Waiting == 0, "OK", "WAITING"), fmt.Sprintf("%d facts wait for the cloud", s.Outbox.Waiting))
-	line("sessions", "OK", fmt.Sprintf("%d open", len(s.Sessions)))
-	return tw.Flush()
 }

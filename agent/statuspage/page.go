@@ -47,7 +47,11 @@ func stateBadge(s hotspot.SessionState) webui.Badge {
 func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, page webui.Page) {
 	page.Product = "IWAS status"
 	if page.Now.IsZero() {
-		page.Clock = webui.Clock{Now: time.Now(), Zone: zoneOf(Snapshot{At: time.Now()})}
+		s.mu.Lock()
+		zone := s.last.TimeZone
+		s.mu.Unlock()
+		now := time.Now()
+		page.Clock = webui.Clock{Now: now, Zone: zoneOf(Snapshot{At: now, TimeZone: zone})}
 	}
 	if err := s.pages.Render(w, r, http.StatusOK, name, page); err != nil {
 		s.log().Error("render the status page", "page", name, "err", err)
@@ -80,18 +84,30 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// report is /status.json: the snapshot, the verdict, and what is wrong.
-type report struct {
-	Ready      bool        `json:"ready"`
-	Why        string      `json:"why,omitempty"`
-	Next       string      `json:"next,omitempty"`
-	Verdict    string      `json:"verdict"`
-	Conditions []openEntry `json:"conditions"` // the worst first
+// Report is /status.json: the snapshot, the verdict, and what is wrong.
+type Report struct {
+	Ready       bool        `json:"ready"` // RADIUS is bound and the store works
+	Why         string      `json:"why,omitempty"`
+	Next        string      `json:"next,omitempty"`
+	Guests      Guests      `json:"guests"`
+	Verdict     string      `json:"verdict"`
+	VerdictNext string      `json:"verdict_next,omitempty"`
+	Conditions  []OpenEntry `json:"conditions"` // the worst first
 	Snapshot
 }
 
-// openEntry is an open condition in /status.json.
-type openEntry struct {
+// Guests says whether guests can log in.
+type Guests string
+
+// What the verdict comes to.
+const (
+	GuestsIn   Guests = "in"
+	GuestsSome Guests = "some" // not all of them
+	GuestsOut  Guests = "out"
+)
+
+// OpenEntry is an open condition in /status.json.
+type OpenEntry struct {
 	Code         string             `json:"code"`
 	Severity     condition.Severity `json:"severity"`
 	Title        string             `json:"title"`
@@ -107,10 +123,11 @@ type openEntry struct {
 // would have to know about.
 func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
-	out := report{Verdict: judge(st.Snapshot, st.open).Title, Conditions: []openEntry{}, Snapshot: st.Snapshot}
+	v := judge(st.Snapshot, st.open)
+	out := Report{Guests: guestsOf(v, st.Snapshot), Verdict: v.Title, VerdictNext: v.Detail, Conditions: []OpenEntry{}, Snapshot: st.Snapshot}
 	out.Ready, out.Why, out.Next = st.Ready()
 	for _, o := range st.open {
-		out.Conditions = append(out.Conditions, openEntry{o.Code, o.Severity, o.Title, o.Subject, o.Text, o.Next, o.Since, o.ImpactsLogin, "/help/" + o.Code})
+		out.Conditions = append(out.Conditions, OpenEntry{o.Code, o.Severity, o.Title, o.Subject, o.Text, o.Next, o.Since, o.ImpactsLogin, "/help/" + o.Code})
 	}
 	out.Routers, out.Sessions, out.Locks, out.Waiting, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Waiting), list(out.Rejects)
 	out.RADIUS.Addresses, out.RADIUS.Offenders = list(out.RADIUS.Addresses), list(out.RADIUS.Offenders)

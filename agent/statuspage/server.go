@@ -67,12 +67,16 @@ func (s *Server) init() {
 	})
 }
 
-// look takes a snapshot and puts what it finds on the board.
+// look takes a snapshot and puts what it finds on the board. One that was cut
+// short, because its reader left, says nothing of what is wrong.
 func (s *Server) look(ctx context.Context) state {
 	s.init()
 	snap := s.Snapshot(ctx)
+	if ctx.Err() != nil {
+		return state{snap, s.Board.Open(time.Now())}
+	}
 	s.Board.Replace("status page", Found(snap))
-	st := state{snap, s.Board.Open(snap.At)}
+	st := state{snap, s.Board.Open(time.Now())} // what this look found is of after snap.At
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.taken = st, time.Now()
@@ -91,9 +95,9 @@ func (s *Server) glance(ctx context.Context) state {
 	return s.look(ctx)
 }
 
-// Conditions returns what is wrong now, as the owner is told.
-func (s *Server) Conditions() []hotspot.Condition {
-	s.init()
+// Conditions returns what is wrong now, as the owner is told: what the page shows.
+func (s *Server) Conditions(ctx context.Context) []hotspot.Condition {
+	s.glance(ctx)
 	return s.Board.Report(time.Now())
 }
 

@@ -296,12 +296,14 @@ func TestStreamsAreBounded(t *testing.T) {
 func TestConditionsAreFoundWithoutAPage(t *testing.T) {
 	s := &Server{Snapshot: func(context.Context) Snapshot { return well(func(s *Snapshot) { s.Cloud.NotInForce = 1 }) }}
 	_, stop := serve(t, s)
-	for deadline := time.Now().Add(3 * time.Second); len(s.Conditions()) == 0; time.Sleep(time.Millisecond) {
+	s.init()
+	open := func() []hotspot.Condition { return s.Board.Report(time.Now()) } // s.Conditions looks by itself
+	for deadline := time.Now().Add(3 * time.Second); len(open()) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no condition was found")
 		}
 	}
-	if got := s.Conditions(); got[0].Code != "UPD-101" || got[0].Severity != "medium" || got[0].Text == "" {
+	if got := s.Conditions(t.Context()); got[0].Code != "UPD-101" || got[0].Severity != "medium" || got[0].Text == "" {
 		t.Errorf("got %+v, want UPD-101", got)
 	}
 	if err := stop(); err != nil {

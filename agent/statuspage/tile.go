@@ -97,7 +97,7 @@ func (b board) radiusTile() webui.Tile {
 }
 
 func (b board) clockTile() webui.Tile {
-	t := tile("clock", "Clock", "Agrees", b.At.UTC().Format("15:04"), "UTC")
+	t := tile("clock", "Clock", "Agrees", b.At.In(b.Zone).Format("15:04"), "in "+b.ZoneName())
 	t.Badge, t.Detail = badge(webui.Calm, "Not compared"), "The cloud's clock was not heard yet"
 	if b.Cloud.OffsetKnown {
 		off := time.Duration(b.Cloud.OffsetMS) * time.Millisecond

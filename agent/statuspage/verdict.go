@@ -42,6 +42,18 @@ func judge(s Snapshot, open []condition.Open) webui.Verdict {
 	return say(webui.Good, "Guests can log in", "")
 }
 
+// guestsOf is the verdict as a word for programs.
+func guestsOf(v webui.Verdict, s Snapshot) Guests {
+	ready, _, _ := s.Ready()
+	switch {
+	case !ready || v.Tone == webui.Bad:
+		return GuestsOut
+	case v.Tone == webui.Warn:
+		return GuestsSome
+	}
+	return GuestsIn
+}
+
 // nobody reports whether a condition that hurts logins keeps everybody out: one
 // router with a wrong secret among others that are answered hurts some.
 func nobody(s Snapshot, o condition.Open) bool {

@@ -72,7 +72,7 @@ func alerts(open []condition.Open) []webui.Alert {
 		}
 		if o.Next == "" { // of a newer version: there is no page either
 			a.Href, a.Link, a.Code = "", "", o.Code
-		} else if next := strings.TrimRight(o.Next, "."); !strings.Contains(strings.ToLower(a.Text), strings.ToLower(next)) {
+		} else if !o.SaysNext() {
 			a.Text += " Next: " + o.Next
 		}
 		out = append(out, a)

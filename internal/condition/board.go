@@ -3,6 +3,7 @@ package condition
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,13 +50,27 @@ type Open struct {
 	Since   time.Time
 }
 
-// Hotspot returns the condition as it is reported to the owner.
+// reportBound is how many octets of a condition's text reach the owner; the
+// cloud keeps no more.
+const reportBound = 200
+
+// Hotspot returns the condition as it is reported to the owner: what is wrong
+// and what to do. Where both are too long, what is wrong is cut.
 func (o Open) Hotspot() hotspot.Condition {
-	text := o.Title
-	if o.Text != "" {
-		text = o.Text
+	text := strings.TrimRight(cmp.Or(o.Text, o.Title), ". ")
+	next := ""
+	if o.Next != "" && !o.SaysNext() {
+		next = ". Next: " + o.Next
 	}
-	return hotspot.Condition{Code: o.Code, Severity: string(o.Severity), Text: text, Since: o.Since}
+	if room := max(0, reportBound-len(next)-len("…")); len(text)+len(next) > reportBound {
+		text = strings.ToValidUTF8(text[:min(room, len(text))], "") + "…"
+	}
+	return hotspot.Condition{Code: o.Code, Severity: string(o.Severity), Text: text + next, Since: o.Since}
+}
+
+// SaysNext reports whether the text tells the next step already.
+func (o Open) SaysNext() bool {
+	return strings.Contains(strings.ToLower(o.Text), strings.ToLower(strings.TrimRight(o.Next, ".")))
 }
 
 // Raise opens a condition, or changes the text of an open one; its age stays.

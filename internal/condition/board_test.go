@@ -3,9 +3,11 @@ package condition
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 var t0 = time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
@@ -187,8 +189,25 @@ func TestReportNeedsNoText(t *testing.T) {
 	b, now := clocked()
 	b.Raise("CLD-103", "")
 	got := b.Report(*now)
-	if c, _ := Lookup("CLD-103"); len(got) != 1 || got[0].Text != c.Title || got[0].Severity != "high" || !got[0].Since.Equal(t0) {
+	if c, _ := Lookup("CLD-103"); len(got) != 1 || got[0].Text != c.Title+". Next: "+c.Next || got[0].Severity != "high" || !got[0].Since.Equal(t0) {
 		t.Errorf("got %+v, want the title as text", got)
+	}
+}
+
+// The cloud cuts a text at 200 octets: it must not be the next step that goes.
+func TestReportKeepsTheNextStep(t *testing.T) {
+	c, _ := Lookup("RAD-104")
+	for _, tc := range []struct{ text, want string }{
+		{"Counter: it was deaf.", "Counter: it was deaf. Next: " + c.Next},
+		{strings.Repeat("é", 300), strings.Repeat("é", 53) + "…. Next: " + c.Next},
+		{"do it: " + c.Next, "do it: " + strings.TrimRight(c.Next, ".")},
+	} {
+		b, now := clocked()
+		b.Raise(c.Code, tc.text)
+		got := b.Report(*now)[0].Text
+		if got != tc.want || len(got) > 200 || !utf8.ValidString(got) {
+			t.Errorf("got %q of %d octets, want %q", got, len(got), tc.want)
+		}
 	}
 }
 
