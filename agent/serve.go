@@ -36,6 +36,7 @@ type site struct {
 	log     *slog.Logger
 	boot    string
 	started time.Time
+	poll    time.Duration // between looks at a router; 0 is the enforcer's own
 
 	db       *store.DB
 	dbErr    error // why db is nil
@@ -193,7 +194,7 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	}
 	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Known: known, Learned: s.db.LearnNAS,
 		DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
-	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Locks: s.db, Changes: s.db, Changer: client, Wake: wake, Log: s.log.With("part", "router")}
+	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Locks: s.db, Changes: s.db, Changer: client, Wake: wake, Poll: s.poll, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {

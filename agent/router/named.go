@@ -20,9 +20,9 @@ type Locks interface {
 }
 
 const (
-	namedEvery = 10 * time.Second // two small reads of each router while anybody is locked
-	lockedRead = 200              // locks looked after; more are known to their proofs only
-	namesAtOne = 50               // names in one query
+	namedPolls = 2   // looks at the list from one to the next of these: two small reads while anybody is locked
+	lockedRead = 200 // locks looked after; more are known to their proofs only
+	namesAtOne = 50  // names in one query
 )
 
 // openTo keeps the ways round the HotSpot that are open to one locked account:
@@ -43,7 +43,7 @@ func (n *openTo) ways() []Way {
 // when it is time to.
 func (e *Enforcer) lookForNamed(ctx context.Context, n *nas) error {
 	n.openTo.mu.Lock()
-	due := time.Since(n.openTo.at) >= namedEvery
+	due := time.Since(n.openTo.at) >= namedPolls*e.Poll
 	n.openTo.mu.Unlock()
 	if e.Locks == nil || !due {
 		return nil
