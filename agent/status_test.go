@@ -24,6 +24,7 @@ import (
 	"iwas/internal/routeros"
 	"iwas/internal/routersim"
 	"iwas/internal/secret"
+	"iwas/internal/webui/webuitest"
 	"iwas/internal/wire"
 )
 
@@ -530,6 +531,37 @@ func TestRADIUSThatIsMetWithSilenceIsShown(t *testing.T) {
 			t.Errorf("iwas-agent status: exit code %d, %q; want %d", code, out, exitFindings)
 		}
 	})
+}
+
+// The page of a bad day, made by the whole program: it must be legible.
+func TestThePageOfABadDayIsLegible(t *testing.T) {
+	t.Parallel()
+	w := watchSite(t, shape{late: true, setUp: func(s *routersim.Sim) {
+		commandOn(t, s, "/ip/firewall/filter/add", "=chain=forward", "=action=fasttrack-connection", "=connection-state=established,related")
+		commandOn(t, s, "/ipv6/address/add", "=address=2001:db8:1234:5678:9abc:def0:1:1/64", "=interface=vlan20-guest")
+		commandOn(t, s, "/ip/hotspot/user/add", "=name=user1", "=password=x")
+		loginBy("http-chap,trial")(t, s)
+	}})
+	w.online(phone, "user0")
+	if _, err := w.sim.Use(phone, 1_000_000, 50_000_000, 2); err != nil {
+		t.Fatal(err)
+	}
+	w.knobs(func(k *routersim.Knobs) { k.Leaky = true })
+	w.lock("a1")
+	w.row("user1", func(l statuspage.Lock) bool { return l.Outcome == hotspot.OutcomeLeaks })
+	w.lock("a0")
+	w.row("user0", func(l statuspage.Lock) bool { return l.Tries > 1 })
+	for _, code := range []string{"HSP-201", "HSP-202", "HSP-204", "HSP-205", "HSP-206"} {
+		w.shows(code)
+	}
+	tab := webuitest.Start(t).Open(t, w.url, nil)
+	defer tab.Close()
+	tab.Visit(t, "/")
+	for _, v := range webuitest.Views {
+		tab.Inspect(t, "bad-day", v)
+	}
+	code, out, _ := w.status()
+	t.Logf("iwas-agent status: exit code %d\n%s", code, out)
 }
 
 func TestTimesAreTheSites(t *testing.T) {

@@ -86,7 +86,7 @@ func (n *nas) lookFor(ctx context.Context, locked []hotspot.Target) ([]Way, erro
 	}
 	for _, user := range users {
 		open = append(open, Way{Code: CodeLocalUser, Account: names[user].Account,
-			Text: fmt.Sprintf("it has a user %q of its own (/ip/hotspot/user), which it asks before RADIUS, and that guest is locked: remove it there", user)})
+			Text: fmt.Sprintf("%q is locked, and it has a user of that name of its own (/ip/hotspot/user), which it asks before RADIUS", user)})
 	}
 	// Not n.bindings.read: a lock that asks meanwhile would share a read that waits here.
 	rows, err := n.watcher.do(ctx, nil, n.bindings.words...)
@@ -97,7 +97,7 @@ func (n *nas) lookFor(ctx context.Context, locked []hotspot.Target) ([]Way, erro
 		b := parseBinding(r)
 		if t, ours := devices[b.mac]; ours && b.open {
 			open = append(open, Way{Code: CodeBinding, Account: t.Account,
-				Text: fmt.Sprintf("an ip-binding of type bypassed lets the device %s of %s, who is locked, through without a login: remove it", b.mac.Masked(), calledOf(t))})
+				Text: fmt.Sprintf("an ip-binding of type bypassed lets the device %s of %s, who is locked, through without a login", b.mac.Masked(), calledOf(t))})
 		}
 	}
 	return open, nil

@@ -16,7 +16,7 @@ import (
 
 // funcs are the words of the page's own templates.
 var funcs = template.FuncMap{
-	"outcome": outcomeBadge,
+	"lock":    lockBadge,
 	"state":   stateBadge,
 	"times":   times,
 	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
@@ -32,6 +32,14 @@ func outcomeBadge(o hotspot.Outcome) webui.Badge {
 		return webui.Badge{Tone: webui.Warn, Text: "Acknowledged, not proven"}
 	}
 	return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Being enforced"}
+}
+
+// lockBadge is the outcome, or that attempts at it fail.
+func lockBadge(l Lock) webui.Badge {
+	if !l.Outcome.Final() && l.Problem != "" {
+		return webui.Badge{Tone: webui.Warn, Text: "Not proven yet, tried again"}
+	}
+	return outcomeBadge(l.Outcome)
 }
 
 func stateBadge(s hotspot.SessionState) webui.Badge {

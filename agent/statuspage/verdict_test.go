@@ -1,6 +1,7 @@
 package statuspage
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -218,5 +219,97 @@ func TestDevicesThatOnlyAppearedAreCountedNotListed(t *testing.T) {
 	b := newBoard(s, nil)
 	if len(b.Rejects) != 1 || b.Rejects[0].Username != "ada" || b.Appeared != 2 || len(s.Rejects) != 3 {
 		t.Errorf("got %d listed, %d counted, %d of the snapshot left; want 1, 2 and 3", len(b.Rejects), b.Appeared, len(s.Rejects))
+	}
+}
+
+func TestTheNextStepStandsByItself(t *testing.T) {
+	const next = "Do this."
+	for _, tc := range []struct{ text, what, next string }{
+		{"Counter: it is so: do this.", "Counter: it is so.", next},
+		{"Counter: it is so; Do this.", "Counter: it is so.", next},
+		{"Counter: do this, or that.", "Counter: do this, or that.", ""},
+		{"Do this.", "Do this.", ""},
+		{"so", "so", ""},
+	} {
+		if what, step := apart(tc.text, next); what != tc.what || step != tc.next {
+			t.Errorf("%q: got %q and %q, want %q and %q", tc.text, what, step, tc.what, tc.next)
+		}
+	}
+}
+
+func TestWhoWaitsIsNamed(t *testing.T) {
+	waits := func(name, code string, lock bool) Waiting {
+		return Waiting{Username: name, Lock: lock, Code: code, Problem: "it said no", Tries: 3}
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*Snapshot)
+		want   []string // subject and text
+	}{
+		{"one lock", func(s *Snapshot) { s.Waiting = []Waiting{waits("omar", "HSP-206", true)} }, []string{"cafe1|Counter: the lock of omar is not proven: it said no"}},
+		{"one whose time is over", func(s *Snapshot) { s.Waiting = []Waiting{waits("omar", "HSP-206", false)} }, []string{"cafe1|Counter: omar must be off, which is not proven: it said no"}},
+		{"many", func(s *Snapshot) {
+			for _, n := range []string{"a", "b", "c", "d", ""} {
+				s.Waiting = append(s.Waiting, waits(n, "HSP-206", true))
+			}
+		}, []string{"cafe1|Counter: the lock of a, b, c and 2 more is not proven: it said no"}},
+		{"nobody known", func(s *Snapshot) { s.Waiting = []Waiting{waits("", "HSP-206", true), waits("", "HSP-206", true)} },
+			[]string{"cafe1|Counter: the lock of a guest not known here and 1 more is not proven: it said no"}},
+		{"of a router that is known to be away", func(s *Snapshot) {
+			s.Routers[0].Problem, s.Routers[0].Code = "no route", "RTR-101"
+			s.Waiting = []Waiting{waits("omar", "RTR-101", true)}
+		}, []string{"cafe1|Counter: no route; the lock of omar is not proven"}},
+		{"of which router is not known", func(s *Snapshot) {
+			s.Routers = append(s.Routers, Router{NAS: "cafe2", Name: "Yard", API: true, Reachable: true})
+			s.Waiting = []Waiting{waits("omar", "HSP-206", true)}
+		}, []string{"|the lock of omar is not proven: it said no"}},
+		{"without a code", func(s *Snapshot) { s.Waiting = []Waiting{waits("omar", "", true)} }, nil},
+	} {
+		var got []string
+		for _, f := range Found(well(tc.change)) {
+			got = append(got, f.Subject+"|"+f.Text)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestWaysOfOneCodeAreOneCondition(t *testing.T) {
+	found := Found(well(func(s *Snapshot) { s.Routers[0].Ways = []Way{{"HSP-205", "omar"}, {"HSP-201", "fast"}, {"HSP-205", "tess"}, {"HSP-205", "omar"}} }))
+	if len(found) != 2 || found[0].Text != "Counter: omar; tess" || found[1].Text != "Counter: fast" {
+		t.Errorf("got %+v, want both guests in one condition", found)
+	}
+}
+
+// A router that has shown the right secret since is no longer said to have a wrong one.
+func TestAWrongSecretIsOverOnceProven(t *testing.T) {
+	for _, tc := range []struct {
+		proven time.Duration // before the moment of the page
+		want   int
+	}{{time.Second, 0}, {time.Minute, 1}} {
+		s := well(func(s *Snapshot) {
+			s.RADIUS.Offenders = offender("bad_authenticator", 10*time.Second)
+			s.Routers[0].ProvenAt = t0.Add(-tc.proven)
+		})
+		if got := Found(s); len(got) != tc.want {
+			t.Errorf("proven %v ago, wrong 10 s ago: got %+v, want %d", tc.proven, got, tc.want)
+		}
+	}
+}
+
+// A reader who leaves cuts the snapshot short; that says nothing of the database.
+func TestASnapshotCutShortRaisesNothing(t *testing.T) {
+	s := &Server{Snapshot: func(ctx context.Context) Snapshot {
+		if ctx.Err() != nil {
+			return well(func(s *Snapshot) { s.Store = Store{Problem: "context canceled"} })
+		}
+		return well(nil)
+	}}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	s.look(gone)
+	if got := s.Board.Report(time.Now()); len(got) != 0 {
+		t.Errorf("got %+v, want nothing", got)
 	}
 }

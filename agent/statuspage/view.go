@@ -38,7 +38,7 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b := board{Snapshot: s, Clock: webui.Clock{Now: s.At, Zone: zoneOf(s)}}
 	b.Verdict = judge(s, open)
 	b.Verdict.Age = b.Ago(b.At)
-	b.Alerts = alerts(open)
+	b.Alerts = b.alerts(open)
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
 	b.Facts = facts(s)
 	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
@@ -63,21 +63,36 @@ func zoneOf(s Snapshot) *time.Location {
 var severityTones = map[condition.Severity]webui.Tone{condition.High: webui.Bad, condition.Medium: webui.Warn, condition.Low: webui.Info}
 
 // alerts are the open conditions with their next steps.
-func alerts(open []condition.Open) []webui.Alert {
+func (b board) alerts(open []condition.Open) []webui.Alert {
 	out := make([]webui.Alert, 0, len(open))
 	for _, o := range open {
-		a := webui.Alert{Tone: severityTones[o.Severity], Title: o.Title, Text: o.Cause, Href: "/help/" + o.Code, Link: "Help on " + o.Code}
+		a := webui.Alert{Tone: severityTones[o.Severity], Title: o.Title, Text: o.Cause, Next: o.Next, Href: "/help/" + o.Code, Link: "Help on " + o.Code, Age: b.Ago(o.Since)}
 		if o.Text != "" {
 			a.Text = capital(o.Text) + "."
 		}
+		if o.SaysNext() {
+			a.Text, a.Next = apart(a.Text, o.Next)
+		}
 		if o.Next == "" { // of a newer version: there is no page either
 			a.Href, a.Link, a.Code = "", "", o.Code
-		} else if !o.SaysNext() {
-			a.Text += " Next: " + o.Next
 		}
 		out = append(out, a)
 	}
 	return out
+}
+
+// apart takes the next step off the end of a text that has it; where it stands
+// elsewhere in the text, that has to do.
+func apart(text, next string) (string, string) {
+	at := len(text) - len(next)
+	if at < 0 || !strings.EqualFold(text[at:], next) {
+		return text, ""
+	}
+	what := strings.TrimRight(text[:at], " :,;.")
+	if what == "" {
+		return text, ""
+	}
+	return what + ".", next
 }
 
 func capital(s string) string {

@@ -52,10 +52,12 @@ type Badge struct {
 type Alert struct {
 	Tone  Tone
 	Title string
-	Text  string // what happened and what to do next
+	Text  string // what happened, and what to do unless Next says it
+	Next  string // the next step; "" where Text has it
 	Code  string // of the catalogue, for whoever asks for help
 	Href  string // where to do it; with Link
 	Link  string
+	Age   template.HTML // Clock.Ago of since when, after "Found"; "" is of this moment
 }
 
 // Verdict is the bar that answers "is all well?" in one sentence. Template
