@@ -16,10 +16,10 @@ import (
 
 // funcs are the words of the page's own templates.
 var funcs = template.FuncMap{
-	"lock":    lockBadge,
-	"state":   stateBadge,
-	"times":   times,
-	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
+	"lock":  lockBadge,
+	"state": stateBadge,
+	"times": times,
+	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 
 func outcomeBadge(o hotspot.Outcome) webui.Badge {

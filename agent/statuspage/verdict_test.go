@@ -276,7 +276,9 @@ func TestWhoWaitsIsNamed(t *testing.T) {
 }
 
 func TestWaysOfOneCodeAreOneCondition(t *testing.T) {
-	found := Found(well(func(s *Snapshot) { s.Routers[0].Ways = []Way{{"HSP-205", "omar"}, {"HSP-201", "fast"}, {"HSP-205", "tess"}, {"HSP-205", "omar"}} }))
+	found := Found(well(func(s *Snapshot) {
+		s.Routers[0].Ways = []Way{{"HSP-205", "omar"}, {"HSP-201", "fast"}, {"HSP-205", "tess"}, {"HSP-205", "omar"}}
+	}))
 	if len(found) != 2 || found[0].Text != "Counter: omar; tess" || found[1].Text != "Counter: fast" {
 		t.Errorf("got %+v, want both guests in one condition", found)
 	}
