@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -152,6 +153,10 @@ func TestARotationAgainstTheSimulatedRouter(t *testing.T) {
 		t.Errorf("the guest is online %v, %v; want off", g.Online, err)
 	}
 
+	// The Stop is made with the secret of its session: it must not come after the
+	// login that follows.
+	stopped := func(c Count) bool { return c.Kind == "accounting" && c.Result == hotspot.Stop.String() }
+	until(t, "a Stop", func() bool { return slices.ContainsFunc(s.Stats().Counts, stopped) })
 	entries, _, err := sim.Command("iwas", "radius", "print", nil, nil)
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("the /radius entries: %v, %v", entries, err)

@@ -152,8 +152,8 @@ func (tab *Tab) Received() int64 {
 // Text returns what the first element of the selector reads.
 func (tab *Tab) Text(t testing.TB, selector string) string {
 	t.Helper()
-	var text string
-	tab.Do(t, "read "+selector, chromedp.Text(selector, &text, chromedp.ByQuery))
+	var text string // found and read in one step: a live page replaces its elements
+	tab.Do(t, "read "+selector, chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).innerText", selector), &text))
 	return strings.TrimSpace(text)
 }
 
