@@ -137,7 +137,7 @@ func leakNow(open []router.Way, looked bool) (code, problem string) {
 		c, _ := condition.Lookup(open[0].Code)
 		return open[0].Code, cmp.Or(c.Title, open[0].Text)
 	case looked:
-		return "", "No way round is seen any more. Unlock and lock again to have it proven."
+		return "", "No way round is seen any more. It is being proven anew."
 	}
 	return "", ""
 }

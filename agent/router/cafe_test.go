@@ -49,6 +49,7 @@ type cafe struct {
 	sessions map[hotspot.SessionID]hotspot.Session
 	targets  map[hotspot.AccountID]hotspot.Target
 	proofs   []hotspot.Proof
+	locks    map[hotspot.AccountID]hotspot.Target // that ended
 	proven   chan hotspot.Proof
 	listed   []hotspot.ActiveEntry
 }
@@ -232,6 +233,18 @@ func (c *cafe) Targets(context.Context) ([]hotspot.Target, error) {
 	return out, nil
 }
 
+// Doubt implements Store.
+func (c *cafe) Doubt(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.proofs {
+		if t, locked := c.locks[p.Account]; locked && p.Outcome == hotspot.OutcomeLeaks && c.refuse[t.Usernames[0]] {
+			c.targets[p.Account] = t
+		}
+	}
+	return nil
+}
+
 // Prove implements Store.
 func (c *cafe) Prove(_ context.Context, p hotspot.Proof) error {
 	c.mu.Lock()
@@ -244,6 +257,10 @@ func (c *cafe) Prove(_ context.Context, p hotspot.Proof) error {
 				c.sessions[id] = s
 			}
 		}
+		if c.locks == nil {
+			c.locks = map[hotspot.AccountID]hotspot.Target{}
+		}
+		c.locks[p.Account] = c.targets[p.Account]
 		delete(c.targets, p.Account)
 	}
 	c.proven <- p

@@ -62,8 +62,13 @@ func (e *Enforcer) lookForNamed(ctx context.Context, n *nas) error {
 		}
 	}
 	n.openTo.mu.Lock()
-	defer n.openTo.mu.Unlock()
+	were := n.openTo.open
 	n.openTo.at, n.openTo.open = time.Now(), open
+	n.openTo.mu.Unlock()
+	same := func(a, b Way) bool { return a.Code == b.Code && a.Account == b.Account }
+	if slices.ContainsFunc(were, func(w Way) bool { return !slices.ContainsFunc(open, func(o Way) bool { return same(o, w) }) }) {
+		e.wayClosed()
+	}
 	return nil
 }
 

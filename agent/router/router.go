@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -23,6 +24,8 @@ type Store interface {
 	Targets(ctx context.Context) ([]hotspot.Target, error)
 	// Prove keeps how an attempt ended. The same proof may come again.
 	Prove(ctx context.Context, p hotspot.Proof) error
+	// Doubt has every lock that ended as less than enforced be a target again.
+	Doubt(ctx context.Context) error
 	// ObserveActive takes a router's own list of guests, read at the given time.
 	ObserveActive(ctx context.Context, nas hotspot.NASID, entries []hotspot.ActiveEntry, at time.Time) error
 }
@@ -64,6 +67,7 @@ type Enforcer struct {
 	nases   []*nas
 	changer changer
 
+	doubt atomic.Bool   // locks that ended as less than enforced may be enforced now
 	nudge chan struct{} // capacity one: something here changed, look at the targets again
 	// errands are begun by logins and worked on while Serve runs.
 	errands chan errand
@@ -127,8 +131,11 @@ func (e *Enforcer) init() {
 		e.errands = make(chan errand, errandsBound)
 		e.accounts = map[hotspot.AccountID]*account{}
 		for _, r := range e.Routers {
-			e.nases = append(e.nases, newNAS(r))
+			n := newNAS(r)
+			n.survey.closed = e.wayClosed
+			e.nases = append(e.nases, n)
 		}
+		e.doubt.Store(true) // what became of a router while nobody looked is not known
 	})
 }
 
@@ -152,6 +159,12 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 		n.watcher.close()
 	}
 	return ctx.Err()
+}
+
+// wayClosed notes that something which led past a HotSpot no longer does.
+func (e *Enforcer) wayClosed() {
+	e.doubt.Store(true)
+	e.poke()
 }
 
 // poke wakes the loop.

@@ -25,6 +25,8 @@ type ground struct {
 // survey keeps the newest ground of a NAS and one look for the next, on the
 // watching connection, so that it never delays a lock's own commands.
 type survey struct {
+	closed func() // told when a way round that was open is no more
+
 	mu      sync.Mutex
 	last    *ground
 	running *look
@@ -61,12 +63,22 @@ func (s *survey) begin(background func(func(context.Context)), n *nas) *look {
 		defer s.mu.Unlock()
 		k.g, k.err = g, err
 		if err == nil {
+			if s.last != nil && lacks(g.ways, s.last.ways) && s.closed != nil {
+				defer s.closed()
+			}
 			s.last = g
 		}
 		s.running = nil
 		close(k.done)
 	})
 	return k
+}
+
+// lacks reports whether one of the ways that were is not among those that are.
+func lacks(are, were []way) bool {
+	return slices.ContainsFunc(were, func(w way) bool {
+		return !slices.ContainsFunc(are, func(a way) bool { return a.code == w.code })
+	})
 }
 
 // result waits for the look. When it fails, or takes too long, the last good one

@@ -66,6 +66,36 @@ func TestWaysRoundAreNamed(t *testing.T) {
 	}
 }
 
+// A lock that ended with a leak is proven once the leak is closed, and not before.
+func TestALeakThatIsClosedEndsTheLockEnforced(t *testing.T) {
+	c := open(t, nil)
+	c.arrive(1, 3)
+	const menu = "/ip/hotspot/walled-garden/ip"
+	c.command(menu+"/add", "=action=accept")
+	c.settle()
+	c.lock(nameOf(1))
+	if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeLeaks {
+		t.Fatalf("got %s %q, want leaks", p.Outcome, p.Code)
+	}
+	n := c.e.nases[0]
+	look := func() { // the next one, now
+		time.Sleep(surveyFresh + 100*time.Millisecond)
+		<-n.survey.begin(func(do func(context.Context)) { go do(t.Context()) }, n).done
+	}
+	look()
+	select {
+	case p := <-c.proven:
+		t.Errorf("with the leak open: got another proof %+v", p)
+	case <-time.After(300 * time.Millisecond):
+	}
+	rows := c.command(menu + "/print")
+	c.command(menu+"/remove", "=.id="+rows[len(rows)-1][".id"])
+	look()
+	if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeEnforced || p.Code != "" {
+		t.Errorf("the leak is closed: got %s %q, want enforced", p.Outcome, p.Code)
+	}
+}
+
 // settle makes sure that a lock uses no look begun before now.
 func (c *cafe) settle() {
 	c.t.Helper()

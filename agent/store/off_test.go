@@ -349,3 +349,25 @@ func TestAKickEndsWhatWasOpenThenOnly(t *testing.T) {
 		t.Errorf("open %+v, want the session that began after the kick", open)
 	}
 }
+
+// TestDoubtedLocksAreProvenAnew: less than enforced is not for ever.
+func TestDoubtedLocksAreProvenAnew(t *testing.T) {
+	for outcome, again := range map[hotspot.Outcome]bool{hotspot.OutcomeEnforced: false, hotspot.OutcomeLeaks: true, hotspot.OutcomeUnproven: true} {
+		s := cafe(t)
+		s.cloud.lock("a-bob")
+		s.apply()
+		s.prove(s.target(), outcome)
+		if got := s.targets(); len(got) != 0 {
+			t.Fatalf("%s: targets %+v, want none", outcome, got)
+		}
+		s.must(s.Doubt(t.Context()))
+		if got := s.targets(); (len(got) == 1) != again {
+			t.Errorf("%s, doubted: targets %+v, want one %v", outcome, got, again)
+		} else if again {
+			s.prove(got[0], hotspot.OutcomeEnforced)
+			if got := s.proofs(); len(got) == 0 || got[len(got)-1] != hotspot.OutcomeEnforced {
+				t.Errorf("%s: proofs %v, want the last enforced", outcome, got)
+			}
+		}
+	}
+}

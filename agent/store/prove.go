@@ -38,6 +38,15 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 	})
 }
 
+// Doubt has every lock that ended as less than enforced be proven anew: a way
+// round the HotSpot was closed, or this program begins.
+func (db *DB) Doubt(ctx context.Context) error {
+	return db.do(ctx, func(t *tx) error {
+		_, err := t.exec("doubt locks", "UPDATE lock SET outcome = '' WHERE outcome IN (?, ?)", string(hotspot.OutcomeLeaks), string(hotspot.OutcomeUnproven))
+		return err
+	})
+}
+
 // closes reports whether an outcome was read back from the router.
 func closes(o hotspot.Outcome) bool { return o == hotspot.OutcomeEnforced || o == hotspot.OutcomeLeaks }
 
