@@ -153,6 +153,69 @@ func TestProofCountsOnlyForItsOwnLock(t *testing.T) {
 	})
 }
 
+// TestLocksNotProvenAreCounted: asked for, pending and waiting ones are open;
+// proven, acknowledged, leaking and lifted ones, and those of another site, are
+// not.
+func TestLocksNotProvenAreCounted(t *testing.T) {
+	onBoth(t, func(w *world) {
+		other := w.newSite("Harbour")
+		open := func() int { w.Helper(); return w.siteStatus().LocksOpen }
+		lock := func(id hotspot.AccountID) int64 {
+			w.Helper()
+			must(w.TB, w.db.Lock(w.Context(), w.owner, id, ""))
+			return w.last().state.To
+		}
+		prove := func(id hotspot.AccountID, rev int64, o hotspot.Outcome) {
+			w.Helper()
+			w.pass(time.Second)
+			_, err := w.db.ApplyProofs(w.Context(), w.agent, []wire.LockProof{proof(id, rev, o, w.now())})
+			must(w.TB, err)
+		}
+		outcomes := []hotspot.Outcome{hotspot.OutcomeEnforced, hotspot.OutcomeLeaks, hotspot.OutcomeUnproven}
+		var ids []hotspot.AccountID
+		for i := range len(outcomes) {
+			ids = append(ids, w.user(fmt.Sprintf("guest%d", i)))
+		}
+		if got := open(); got != 0 {
+			w.Errorf("nobody is locked: got %d open", got)
+		}
+		var revs []int64
+		for i, id := range ids {
+			revs = append(revs, lock(id))
+			if got := open(); got != i+1 {
+				w.Errorf("got %d open after %d locks", got, i+1)
+			}
+		}
+		prove(ids[0], revs[0], hotspot.OutcomePending)
+		if got := open(); got != len(ids) {
+			w.Errorf("one is pending: got %d open, want %d", got, len(ids))
+		}
+		for i, o := range outcomes {
+			prove(ids[i], revs[i], o)
+			if got, want := open(), len(ids)-1-i; got != want {
+				w.Errorf("after %s: got %d open, want %d", o, got, want)
+			}
+		}
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, ids[0], ""))
+		lock(ids[0])
+		if got := open(); got != 1 {
+			w.Errorf("locked anew: got %d open, want 1", got)
+		}
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, ids[0], ""))
+		if got := open(); got != 0 {
+			w.Errorf("lifted before any proof: got %d open, want none", got)
+		}
+		lock(ids[0])
+		sites, err := w.db.Sites(w.Context(), w.owner.Organization)
+		must(w.TB, err)
+		for _, s := range sites {
+			if want := map[hotspot.SiteID]int{w.site.ID: 1, other.ID: 0}[s.Site.ID]; s.LocksOpen != want {
+				w.Errorf("%s: got %d open, want %d", s.Site.Name, s.LocksOpen, want)
+			}
+		}
+	})
+}
+
 func TestLockingTwiceIsOneLock(t *testing.T) {
 	onBoth(t, func(w *world) {
 		id := w.user("amal")

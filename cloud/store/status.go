@@ -179,7 +179,8 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 			CASE WHEN st.lineage = s.lineage THEN st.applied ELSE 0 END,
 			COALESCE(st.router_seen_at, 0), COALESCE(st.clock_offset_ms, 0), COALESCE(st.last_seq, 0), COALESCE(m.through, 0),
 			COALESCE(st.conditions, '[]'),
-			(SELECT COUNT(*) FROM session x WHERE x.site = s.id AND x.state IN ('live', 'suspect'))
+			(SELECT COUNT(*) FROM session x WHERE x.site = s.id AND x.state IN ('live', 'suspect')),
+			(SELECT COUNT(*) FROM account_lock l WHERE l.site = s.id AND l.lifted_at = 0 AND l.outcome IN ('', 'pending'))
 		FROM site s LEFT JOIN site_status st ON st.site = s.id LEFT JOIN event_mark m ON m.site = s.id AND m.epoch = st.epoch
 		WHERE s.organization = $1 AND ($2 = '' OR s.id = $2) ORDER BY s.name, s.id`, []any{string(org), string(only)},
 		func(scan func(...any) error) error {
@@ -187,7 +188,7 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 			var heard, router, offset, last, through int64
 			var conditions string
 			if err := scan(&s.Site.ID, &s.Site.Organization, &s.Site.Name, &s.Site.TimeZone, &s.Site.Currency, &s.Site.Language, &s.Revision,
-				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &s.SessionsOpen); err != nil {
+				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &s.SessionsOpen, &s.LocksOpen); err != nil {
 				return err
 			}
 			s.HeardAt, s.RouterSeenAt, s.ClockOffset, s.Backlog = at(heard), at(router), duration(offset), max(0, last-through)
