@@ -79,7 +79,7 @@ func TestTheConsoleCountsTheLocksNotProven(t *testing.T) {
 	}{
 		{"the lock is asked for", func() {}, 1},
 		{"the site has proven it", func() {
-			_, err := f.db.ApplyProofs(t.Context(), f.box.agent, []wire.LockProof{{Account: account, Revision: revision, Reason: hotspot.OffLocked,
+			_, err := f.db.ApplyProofs(t.Context(), f.box.agent, "e1", []wire.LockProof{{Account: account, Revision: revision, Reason: hotspot.OffLocked,
 				Outcome: hotspot.OutcomeEnforced, At: time.Now()}})
 			f.must(err)
 		}, 0},
@@ -92,5 +92,48 @@ func TestTheConsoleCountsTheLocksNotProven(t *testing.T) {
 		if !strings.Contains(f.get("/sites/"+string(f.site.ID)), text) {
 			t.Errorf("%s: the site's page does not show %q", step.does, text)
 		}
+	}
+}
+
+// TestAReopenedLockIsSaidAsItIs: on the page, in the list of guests, and in the
+// API, while it is open again and not a moment longer.
+func TestAReopenedLockIsSaidAsItIs(t *testing.T) {
+	f := newFront(t)
+	account, revision := f.lockedGuest()
+	off := time.Now().UTC().Truncate(time.Millisecond)
+	say := func(o hotspot.Outcome, seq int64) {
+		f.must(f.db.RecordHello(t.Context(), f.box.agent, wire.Hello{V: wire.Version, Boot: "b1", Epoch: "e1", At: time.Now()}, time.Now()))
+		_, err := f.db.ApplyProofs(t.Context(), f.box.agent, "e1", []wire.LockProof{{Account: account, Revision: revision, Reason: hotspot.OffLocked,
+			Outcome: o, ReceivedAt: off, At: off.Add(time.Duration(seq) * time.Second), Seq: seq, Code: map[bool]string{true: "HSP-101"}[!o.Final()]}})
+		f.must(err)
+	}
+	lock := func() map[string]any { return f.api("/api/v1/accounts/" + string(account))["lock"].(map[string]any) }
+	say(hotspot.OutcomeEnforced, 1)
+	if l := lock(); l["state"] != "enforced" || l["reopened"] != nil {
+		t.Errorf("proven: got %v", l)
+	}
+	say(hotspot.OutcomePending, 2)
+	r, _ := lock()["reopened"].(map[string]any)
+	if l := lock(); l["state"] != "received" || l["code"] != "HSP-101" || r["was"] != "enforced" || r["was_at"] != off.Add(time.Second).Format(time.RFC3339Nano) || r["since"] != off.Add(2*time.Second).Format(time.RFC3339Nano) {
+		t.Errorf("open again: got %v", l)
+	}
+	page := f.get("/guests/" + string(account))
+	for _, text := range []string{"No longer proven off", "The guest was proven off at", "HSP-101", "may be online"} {
+		if !strings.Contains(page, text) {
+			t.Errorf("open again: the guest's page does not say %q", text)
+		}
+	}
+	if strings.Contains(page, "Locked, proven off") || strings.Contains(page, "slow to answer") {
+		t.Error("open again: the guest's page says what is not so")
+	}
+	if list := f.get("/sites/" + string(f.site.ID)); !strings.Contains(list, "No longer proven") || !strings.Contains(list, "<b>1</b> <span>on the way or waiting") {
+		t.Error("open again: the site's page does not say so")
+	}
+	say(hotspot.OutcomeEnforced, 3)
+	if l := lock(); l["state"] != "enforced" || l["reopened"] != nil {
+		t.Errorf("proven anew: got %v", l)
+	}
+	if page := f.get("/guests/" + string(account)); strings.Contains(page, "No longer proven") {
+		t.Error("proven anew: the guest's page still says that it is not")
 	}
 }

@@ -37,16 +37,20 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 	if err != nil {
 		return h, err
 	}
-	err = db.query(ctx, "read proofs", "SELECT body FROM event WHERE kind = 'lock.proof' AND seq > ? ORDER BY seq DESC LIMIT 200", []any{h.AckedSeq},
+	// Only of the epoch named above: after a fork the numbers are others.
+	err = db.query(ctx, "read proofs", `SELECT seq, body FROM event WHERE kind = 'lock.proof' AND seq > ? AND (SELECT epoch FROM mark WHERE id = 1) = ?
+		ORDER BY seq DESC LIMIT 200`, []any{h.AckedSeq, h.Epoch},
 		func(scan func(...any) error) error {
+			var seq int64
 			var body []byte
 			var p wire.LockProof
-			if err := scan(&body); err != nil {
+			if err := scan(&seq, &body); err != nil {
 				return err
 			}
 			if err := json.Unmarshal(body, &p); err != nil {
 				return fault.New(fault.Damaged, "store: proof", err)
 			}
+			p.Seq = seq
 			h.Proofs = append(h.Proofs, p)
 			return nil
 		})

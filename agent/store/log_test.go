@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -297,6 +298,11 @@ func TestStandingCarriesWhatWaits(t *testing.T) {
 	s.must(err)
 	if len(h.Proofs) != 1 || h.Proofs[0].Outcome != hotspot.OutcomeEnforced || h.Proofs[0].Method != "disconnect" || !h.Proofs[0].ReceivedAt.Equal(noon) {
 		t.Errorf("proofs %+v", h.Proofs)
+	}
+	b, err := s.Events(t.Context(), h.Proofs[0].Seq-1, 1, 1<<20)
+	s.must(err)
+	if b.Epoch != h.Epoch || len(b.Events) != 1 || b.Events[0].Kind != wire.EventLockProof || strings.Contains(string(b.Events[0].Body), "seq") {
+		t.Errorf("the proof names event %d, which is %+v; want its own, without a number inside", h.Proofs[0].Seq, b.Events)
 	}
 	if h.Sessions != 0 || h.Revision != s.cloud.rev || h.Hash != s.cloud.hash() || h.Lineage != "l1" || h.Epoch == "" {
 		t.Errorf("standing %+v", h)

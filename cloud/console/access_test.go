@@ -144,8 +144,8 @@ func TestTheAPIDoesWhatItSays(t *testing.T) {
 		t.Errorf("first page of guests: got %d, next %v", len(items(page)), page["next"])
 	}
 	rest := call("GET", "/api/v1/sites/main/accounts?limit=200&after="+url.QueryEscape(page["next"].(string)), "", 200)
-	if len(items(rest)) != 6 || rest["next"] != nil {
-		t.Errorf("rest of the guests: got %d, next %v; want 6 and none", len(items(rest)), rest["next"])
+	if len(items(rest)) != 7 || rest["next"] != nil {
+		t.Errorf("rest of the guests: got %d, next %v; want 7 and none", len(items(rest)), rest["next"])
 	}
 	if found := items(call("GET", "/api/v1/sites/main/accounts?q=mar", "", 200)); len(found) != 1 {
 		t.Errorf("search: got %d, want 1", len(found))
@@ -165,8 +165,8 @@ func TestTheAPIDoesWhatItSays(t *testing.T) {
 		t.Errorf("guest: got %v", guest)
 	}
 	call("GET", "/api/v1/accounts/theirs", "", 404)
-	if n := len(items(call("GET", "/api/v1/sites/main/sessions", "", 200))); n != 4 {
-		t.Errorf("sessions: got %d, want 4", n)
+	if n := len(items(call("GET", "/api/v1/sites/main/sessions", "", 200))); n != 5 {
+		t.Errorf("sessions: got %d, want 5", n)
 	}
 	f.calls = nil
 	lock := call("POST", "/api/v1/accounts/mara/lock", `{"reason":"not paid"}`, 200)["lock"].(map[string]any)

@@ -141,8 +141,15 @@ type apiLock struct {
 	At        *time.Time    `json:"at,omitempty"`
 	Method    string        `json:"method,omitempty" doc:"How it was proven: disconnect, api, nothing_to_do, reject_only."`
 	Code      string        `json:"code,omitempty" doc:"Condition that keeps it from being proven."`
+	Reopened  *apiReopened  `json:"reopened,omitempty" doc:"Only while a lock that had ended is open again: the site found the guest back, or could not read the router later."`
 	Steps     []apiLockStep `json:"steps" doc:"The reached ones of requested, sent, received and the outcome, in this order."`
 	SiteSteps []apiLockStep `json:"site_steps" doc:"What the site did between received and the outcome."`
+}
+
+type apiReopened struct {
+	Was   string     `json:"was" enum:"enforced,leaks,acknowledged" doc:"How the lock had ended."`
+	WasAt *time.Time `json:"was_at,omitempty" doc:"When it had, by the site's clock."`
+	Since *time.Time `json:"since,omitempty" doc:"Since when that no longer holds, by the site's clock."`
 }
 
 type apiLockStep struct {
@@ -162,6 +169,9 @@ func toAPILock(l hotspot.LockStatus) apiLock {
 	a := apiLock{Locked: state != hotspot.LockNone, State: string(state), Method: l.Method, Code: l.Code}
 	if l.Lock != nil && a.Locked {
 		a.Reason, a.By, a.At = l.Lock.Reason, l.Lock.By, moment(l.Lock.At)
+	}
+	if r := l.Reopened; r != nil {
+		a.Reopened = &apiReopened{string(r.Was), moment(r.WasAt), moment(r.Since)}
 	}
 	main, site := splitSteps(l)
 	a.Steps, a.SiteSteps = toAPISteps(main), toAPISteps(site)

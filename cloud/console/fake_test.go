@@ -125,6 +125,17 @@ func lockAt(state hotspot.LockState) hotspot.LockStatus {
 	return l
 }
 
+// lockReopened makes a lock that had been proven and is open again.
+func lockReopened(state hotspot.LockState) hotspot.LockStatus {
+	l := lockAt(hotspot.LockEnforced)
+	l.State, l.Code = state, "HSP-101"
+	read := &l.Steps[len(l.Steps)-2]
+	read.OK, read.At, read.Detail = false, noon.Add(-20*time.Second), "AC:DE:48:··:··:·· is on the list again"
+	l.Reopened = &hotspot.Reopened{Was: hotspot.LockEnforced, WasAt: l.Steps[len(l.Steps)-1].At, Since: noon.Add(-20 * time.Second)}
+	l.Steps = l.Steps[:len(l.Steps)-1]
+	return l
+}
+
 func guestsOf(plans []hotspot.Plan) []hotspot.Guest {
 	pass := func(p hotspot.Plan, used time.Duration, up, down hotspot.Octets) *hotspot.Pass {
 		v := &hotspot.Pass{ID: "pass", Plan: p.ID, PlanName: p.Name, Limits: p.Limits, Usage: hotspot.Usage{Time: used, Upload: up, Download: down}}
@@ -155,6 +166,8 @@ func guestsOf(plans []hotspot.Plan) []hotspot.Guest {
 		g("unproven", "main", hotspot.User, "tom", "", pass(plans[1], time.Hour, 10_000, 70_000_000), lockAt(hotspot.LockUnproven)),
 		g("tv", "main", hotspot.Device, "AC:DE:48:00:99:01", "Screen over the counter", pass(plans[2], 100*time.Hour, 900_000, 70_000_000_000), none, session("AC:DE:48:00:99:01", hotspot.Live, 900_000, 3_000_000_000)),
 		g("waiting", "harbour", hotspot.User, "rafa", "", pass(plans[1], time.Hour, 10_000, 70_000_000), lockAt(hotspot.LockWaiting)),
+		g("reopened", "main", hotspot.User, "ada", "", pass(plans[1], time.Hour, 10_000, 70_000_000), lockReopened(hotspot.LockReceived), session("AC:DE:48:00:11:24", hotspot.Live, 5_000, 9_000_000)),
+		g("reopened-lost", "harbour", hotspot.User, "pia", "", pass(plans[1], time.Hour, 10_000, 70_000_000), lockReopened(hotspot.LockWaiting)),
 		g("theirs", "rival", hotspot.User, "secret-guest", "", pass(plans[0], 0, 0, 0), none),
 	}
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -110,6 +111,10 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 	if !v.At.IsZero() && c.Now.Sub(v.At) > slowAfter {
 		slow = " The site is slow to answer; we keep trying. The guest may still be online."
 	}
+	if l.Reopened != nil && !settled(l.State) {
+		set(webui.Bad, "triangle-alert", "No longer proven", "No longer proven off", reopenedWords(l, site, c))
+		return
+	}
 	switch l.State {
 	case hotspot.LockRequested:
 		set(webui.Warn, "clock", "Locking…", "Locking…", "The lock is stored and on its way to the site."+slow)
@@ -138,6 +143,18 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 	default:
 		set(webui.Warn, "triangle-alert", "Lock state unknown", "Lock state unknown", "This console does not know the state "+string(l.State)+".")
 	}
+}
+
+// reopenedWords say how a lock had ended, since when that no longer holds, and
+// what happens now.
+func reopenedWords(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) string {
+	was := map[hotspot.LockState]string{hotspot.LockEnforced: "proven off", hotspot.LockLeaks: "off at the HotSpot", hotspot.LockUnproven: "acknowledged by the router"}
+	text := fmt.Sprintf("The guest was %s at %s. At %s, both by the site's clock, the site found the guest back or could not read the router.",
+		orElse(was[l.Reopened.Was], "off"), c.Plain(l.Reopened.WasAt), c.Plain(l.Reopened.Since))
+	if l.State != hotspot.LockWaiting {
+		return text + " It keeps cutting the guest off; the guest may be online."
+	}
+	return text + " " + site.Site.Name + " was last heard " + webui.Age(c.Now.Sub(site.HeardAt)) + " and goes on by itself; whether the guest is off is known when it is back."
 }
 
 // reachedAt is when a step was reached, zero if it was not.
@@ -181,6 +198,8 @@ func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
 			d.State, waiting = "now", true
 			if l.State == hotspot.LockWaiting {
 				d.Note = "Waits for the site"
+			} else if l.Reopened != nil && name == "enforced" {
+				d.Note = "It had been, and is tried again"
 			}
 		}
 		if reached {

@@ -58,6 +58,7 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		"site-never": {"/sites/fresh", "Old Town"}, "site-nobody": {"/sites/main?q=zebra", "Main Street"},
 		"guest-online": {"/guests/mara", "mara"}, "guest-enforced": {"/guests/enforced", "sam"}, "guest-sent": {"/guests/sent", "noor"},
 		"guest-waiting": {"/guests/waiting", "rafa"}, "guest-leaks": {"/guests/leaks", "lea"},
+		"guest-reopened": {"/guests/reopened", "ada"}, "guest-reopened-lost": {"/guests/reopened-lost", "pia"},
 		"add-guest": {"/sites/main/guests/new?kind=user", "Add a guest"}, "plans": {"/plans", "Plans"},
 		"add-site": {"/sites/new", "Add a site"}, "box": {"/sites/main/box", "Box"}, "missing": {"/nowhere", "Not found"},
 	}

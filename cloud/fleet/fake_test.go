@@ -171,7 +171,7 @@ func (s *fakeStore) RecordPresence(_ context.Context, _ hotspot.AgentID, p wire.
 	return true, nil
 }
 
-func (s *fakeStore) ApplyProofs(_ context.Context, _ hotspot.AgentID, proofs []wire.LockProof) (bool, error) {
+func (s *fakeStore) ApplyProofs(_ context.Context, _ hotspot.AgentID, _ string, proofs []wire.LockProof) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.proofs += len(proofs)

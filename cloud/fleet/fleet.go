@@ -62,8 +62,9 @@ type Reports interface {
 	RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hello, at time.Time) error
 	// RecordPresence reports whether the presence counts: an older will does not.
 	RecordPresence(ctx context.Context, agent hotspot.AgentID, p wire.Presence, at time.Time) (counts bool, err error)
-	// ApplyProofs reports whether any proof was news.
-	ApplyProofs(ctx context.Context, agent hotspot.AgentID, proofs []wire.LockProof) (news bool, err error)
+	// ApplyProofs takes in the proofs of a hello of the epoch and reports whether
+	// any was news.
+	ApplyProofs(ctx context.Context, agent hotspot.AgentID, epoch string, proofs []wire.LockProof) (news bool, err error)
 	// Mark returns through which event a log is stored.
 	Mark(ctx context.Context, site hotspot.SiteID, epoch string) (through int64, err error)
 	// NobodyOnline says that no agent can be connected now.

@@ -80,7 +80,7 @@ func (f *Fleet) hello(ctx context.Context, a hotspot.Agent, r *remote, m message
 		return err
 	}
 	if len(h.Proofs) > 0 {
-		if _, err := f.o.Store.ApplyProofs(ctx, a.ID, h.Proofs); err != nil {
+		if _, err := f.o.Store.ApplyProofs(ctx, a.ID, h.Epoch, h.Proofs); err != nil {
 			return err
 		}
 	}

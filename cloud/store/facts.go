@@ -53,7 +53,7 @@ func (f *facts) apply(first int64, events []wire.Event) error {
 				continue // stored under another number, before a fork
 			}
 			delete(fresh, e.ID) // a twin in the same batch counts once
-			err = f.one(e)
+			err = f.one(first+int64(i), e)
 		} else {
 			err = unreadablef("the id is not a name of at most %d characters", maxEventID)
 		}
@@ -74,8 +74,8 @@ func (f *facts) apply(first int64, events []wire.Event) error {
 	return f.writeUsage()
 }
 
-// one applies a single event.
-func (f *facts) one(e wire.Event) error {
+// one applies a single event, of the sequence number.
+func (f *facts) one(seq int64, e wire.Event) error {
 	if !storable(e.Body) {
 		return unreadablef("the body is not text without NUL")
 	}
@@ -87,7 +87,10 @@ func (f *facts) one(e wire.Event) error {
 	case wire.EventLockReceived:
 		return with(e, func(b wire.LockReceived) error { return f.t.received(f.site, b.Account, b.Revision, ms(e.At)) })
 	case wire.EventLockProof:
-		return with(e, func(b wire.LockProof) error { _, err := f.t.applyProof(f.site, b); return err })
+		return with(e, func(b wire.LockProof) error {
+			_, err := f.t.applyProof(f.site, b, place{f.agent, f.epoch, seq})
+			return err
+		})
 	case wire.EventLockKept:
 		return with(e, f.lockKept)
 	case wire.EventAdjusted:

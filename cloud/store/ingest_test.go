@@ -234,7 +234,7 @@ func TestLockEventsOfASite(t *testing.T) {
 			w.Errorf("got %+v, want received by the site's clock", s)
 		}
 		p := proof(id, rev, hotspot.OutcomeEnforced, at.Add(time.Second))
-		if _, err := w.db.ApplyProofs(w.Context(), w.agent, []wire.LockProof{p}); err != nil {
+		if _, err := w.db.ApplyProofs(w.Context(), w.agent, "epoch1", []wire.LockProof{p}); err != nil {
 			w.Fatal(err)
 		}
 		before := w.guest(id).Lock
@@ -278,7 +278,7 @@ func TestWhoMayNotSendEvents(t *testing.T) {
 			if _, err := w.db.RecordPresence(w.Context(), agent, wire.Presence{State: hotspot.Online}, w.now()); !fault.Is(err, fault.Denied) {
 				w.Errorf("%s: presence: got %v, want denied", name, err)
 			}
-			if _, err := w.db.ApplyProofs(w.Context(), agent, nil); !fault.Is(err, fault.Denied) {
+			if _, err := w.db.ApplyProofs(w.Context(), agent, "epoch1", nil); !fault.Is(err, fault.Denied) {
 				w.Errorf("%s: proofs: got %v, want denied", name, err)
 			}
 		}

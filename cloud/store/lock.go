@@ -101,6 +101,8 @@ type lockRow struct {
 	received time.Time // site's clock
 	outcome  hotspot.Outcome
 	proof    wire.LockProof // zero before any
+	ended    hotspot.Outcome
+	endedAt  time.Time // site's clock; of ended, the newest final outcome, "" before any
 	presence hotspot.Presence
 }
 
@@ -123,6 +125,9 @@ func (r lockRow) status() hotspot.LockStatus {
 		s.Steps = append(s.Steps, hotspot.LockStep{Name: p.Name, Machine: "site", At: p.At, OK: p.OK, Detail: p.Detail,
 			Took: time.Duration(p.TookMS * float64(time.Millisecond))})
 	}
+	if r.outcome == hotspot.OutcomePending && r.ended.Final() {
+		s.Reopened = &hotspot.Reopened{Was: finalStates[r.ended], WasAt: r.endedAt, Since: r.proof.At}
+	}
 	if r.outcome.Final() {
 		s.Steps = append(s.Steps, hotspot.LockStep{Name: string(s.State), Machine: "site", At: r.proof.At, OK: r.outcome == hotspot.OutcomeEnforced,
 			Took: tookSince(r.received, r.proof.At), Detail: r.proof.Code})
@@ -130,14 +135,12 @@ func (r lockRow) status() hotspot.LockStatus {
 	return s
 }
 
+var finalStates = map[hotspot.Outcome]hotspot.LockState{hotspot.OutcomeEnforced: hotspot.LockEnforced, hotspot.OutcomeLeaks: hotspot.LockLeaks,
+	hotspot.OutcomeUnproven: hotspot.LockUnproven}
+
 func (r lockRow) state() hotspot.LockState {
-	switch r.outcome {
-	case hotspot.OutcomeEnforced:
-		return hotspot.LockEnforced
-	case hotspot.OutcomeLeaks:
-		return hotspot.LockLeaks
-	case hotspot.OutcomeUnproven:
-		return hotspot.LockUnproven
+	if s := finalStates[r.outcome]; s != "" {
+		return s
 	}
 	switch {
 	case r.presence != hotspot.Online: // also one it had received: what became of it is not known

@@ -103,6 +103,16 @@ type LockStatus struct {
 	Steps  []LockStep
 	Method string
 	Code   string
+	// Reopened is set while a lock that had ended is open again.
+	Reopened *Reopened
+}
+
+// Reopened is how a lock had ended that is no longer proven: the site found the
+// guest back, or could not read the router later. Times are by the site's clock.
+type Reopened struct {
+	Was   LockState // enforced, leaks or acknowledged
+	WasAt time.Time
+	Since time.Time // of what opened it again
 }
 
 // Guest is one account as the console shows it.

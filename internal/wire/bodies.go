@@ -184,6 +184,10 @@ type LockProof struct {
 	ReceivedAt time.Time         `json:"received_at"`
 	At         time.Time         `json:"at"`
 	Steps      []LockStep        `json:"steps,omitempty"`
+	// Seq is the number of its event in Hello.Epoch, by which proofs of one lock
+	// are ordered. Absent in the event itself, which has it by its place, and from
+	// agents before 2026-11-28: theirs are ordered by At, the newest first.
+	Seq int64 `json:"seq,omitempty"`
 }
 
 // LockStep is one step of a proof. Times are of the site's clock.

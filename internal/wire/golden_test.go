@@ -34,6 +34,8 @@ func golden() map[string]any {
 	proof := LockProof{Account: "acc1", Revision: 42, Reason: hotspot.OffLocked, Outcome: hotspot.OutcomeEnforced, Method: "disconnect", Code: "HSP-102", Sessions: 1,
 		ReceivedAt: goldenTime, At: goldenTime.Add(20 * time.Millisecond),
 		Steps: []LockStep{{Name: "disconnect", At: goldenTime, TookMS: 3.5, OK: true, Detail: "Disconnect-ACK in 3 ms"}}}
+	again := proof
+	again.Outcome, again.Code, again.Seq = hotspot.OutcomePending, "HSP-103", 112
 	limits := LimitsBody{TimeS: 3600, Clock: hotspot.Metered, ValidityS: 86400, Rate: "2M/10M", Upload: 1, Download: 2, Total: 3, Devices: 2, IdleS: 300, AddressLists: []string{"paid"}}
 	evenings := LimitsBody{Rate: "2M/10M 4M/20M 1M/5M 10/10 5 512k/1M", Total: 5_000_000_000, Hours: []string{"mon-fri 18:00-24:00", "sat,sun 10:00-02:00"},
 		SlowRate: "256k/512k", DeviceSwap: hotspot.SwapMove}
@@ -79,6 +81,8 @@ func golden() map[string]any {
 		"hello": &Hello{V: 1, Version: "1.0.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 100, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
 			NotInForce: []DocRef{{Kind: DocPlan, ID: "plan9"}}, At: goldenTime, ClockTrusted: true, RouterSeenAt: goldenTime,
 			Conditions: []Condition{{Code: "RTR-101", Severity: "high", Text: "router does not answer", Since: goldenTime}}, Sessions: 3, Proofs: []LockProof{proof}},
+		"hello-reopened": &Hello{V: 1, Version: "1.1.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 111, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
+			At: goldenTime, ClockTrusted: true, Proofs: []LockProof{again}},
 		"presence":    &Presence{V: 1, State: hotspot.Stopped, Boot: "boot1", Conn: 7, Reason: "update", At: goldenTime},
 		"state-delta": &State{V: 1, Lineage: "lin1", From: 41, To: 42, Docs: docs, Gone: []DocRef{{Kind: DocLock, ID: "acc2"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
 		"state-limits": &State{V: 1, Lineage: "lin1", From: 42, To: 43, Docs: []Doc{
