@@ -137,3 +137,57 @@ func TestAReopenedLockIsSaidAsItIs(t *testing.T) {
 		t.Error("proven anew: the guest's page still says that it is not")
 	}
 }
+
+// TestEveryFigureSaysHowOldItIs: a site whose clock is a day off and that is in
+// contact; the figures are as old as the records, on the pages and in the API.
+func TestEveryFigureSaysHowOldItIs(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"ahead": 26 * time.Hour, "behind": -26 * time.Hour} {
+		f := newFront(t)
+		g, _, err := f.fleet.CreateAccount(t.Context(), f.owner, hotspot.NewAccount{Site: f.site.ID, Kind: hotspot.User, Username: "amal", Plan: f.plan.ID})
+		f.must(err)
+		site := func(ago time.Duration) time.Time { return time.Now().Add(ahead - ago).UTC() }
+		began := time.Now().Add(-time.Hour)
+		f.must(f.db.RecordHello(t.Context(), f.box.agent, wire.Hello{V: wire.Version, Boot: "b1", Epoch: "e1", LastSeq: 1, At: site(0), RouterSeenAt: site(3 * time.Hour)}, time.Now()))
+		if page := f.get("/guests/" + string(g.Account.ID)); !strings.Contains(page, "nothing recorded yet") {
+			t.Errorf("%s: the page does not say that nothing is recorded", name)
+		}
+		usage := wire.UsageBody{Pass: g.Pass.ID, Account: g.Account.ID, FirstUsed: site(time.Hour), TimeMS: 60_000}
+		f.box.event(wire.EventSessionUsage, wire.SessionBody{ID: "s1", Account: g.Account.ID, Pass: g.Pass.ID, NAS: "r1", StartedAt: site(time.Hour), HeardAt: site(20 * time.Minute),
+			TimeMS: 60_000, Upload: 5, State: hotspot.Live, PassUsage: &usage})
+		_, err = f.db.Ingest(t.Context(), f.box.agent, wire.Batch{V: wire.Version, Epoch: "e1", First: 1, At: site(0), Events: f.box.events})
+		f.must(err)
+
+		near := func(what string, got any, want time.Duration) {
+			t.Helper()
+			if s, ok := got.(float64); !ok || s < want.Seconds()-0.1 || s > want.Seconds()+30 {
+				t.Errorf("%s: %s is %v s, want about %v", name, what, got, want.Seconds())
+			}
+		}
+		account := f.api("/api/v1/accounts/" + string(g.Account.ID))
+		near("the age of the last contact", account["data_age_s"], 0)
+		near("the age of what the pass used", account["pass"].(map[string]any)["data_age_s"], 20*time.Minute)
+		session := account["sessions"].([]any)[0].(map[string]any)
+		near("the age of the session", session["data_age_s"], 20*time.Minute)
+		for _, as := range []any{session["as_of"], account["pass"].(map[string]any)["as_of"]} {
+			if at, err := time.Parse(time.RFC3339, as.(string)); err != nil || at.After(time.Now()) {
+				t.Errorf("%s: as of %v (%v), which is to come", name, as, err)
+			}
+		}
+		near("the router's silence", f.api("/api/v1/sites/" + string(f.site.ID))["router_age_s"], 3*time.Hour)
+		page := f.get("/guests/" + string(g.Account.ID))
+		for _, text := range []string{">20 min ago</time>, from accounting", "by accounting, <time", "site heard <time"} {
+			if !strings.Contains(page, text) {
+				t.Errorf("%s: the guest's page does not say %q", name, text)
+			}
+		}
+		if s := began.UTC(); !strings.Contains(page, s.Format("15:04")) && !strings.Contains(page, s.Add(time.Minute).Format("15:04")) {
+			t.Errorf("%s: the guest's page does not say that the session began at %s by our clock", name, s.Format("15:04"))
+		}
+		list := f.get("/sites/" + string(f.site.ID))
+		for _, text := range []string{"data-label=\"As of\"><time", ">20 min ago</time>", "answered <time", ">3 h ago</time>"} {
+			if !strings.Contains(list, text) {
+				t.Errorf("%s: the site's page does not say %q", name, text)
+			}
+		}
+	}
+}

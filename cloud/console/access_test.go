@@ -230,6 +230,88 @@ func TestTheDescriptionNamesEveryOperation(t *testing.T) {
 	}
 }
 
+// shape is what the description says of a value.
+type shape struct {
+	Ref         string           `json:"$ref"`
+	Description string           `json:"description"`
+	Properties  map[string]shape `json:"properties"`
+	Items       *shape           `json:"items"`
+}
+
+// TestTheDescriptionNamesEveryField: whatever an answer carries is described, at
+// every depth, and the fields that tell an age or an end say what they mean.
+func TestTheDescriptionNamesEveryField(t *testing.T) {
+	srv, _, _, _ := start(t, hotspot.Owner)
+	_, text, _ := ask(t, srv, "GET", "/api/openapi.json", "", nil)
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]struct {
+				Content map[string]struct {
+					Schema shape `json:"schema"`
+				} `json:"content"`
+			} `json:"responses"`
+		} `json:"paths"`
+		Components struct {
+			Schemas map[string]shape `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	explained := map[string]bool{"data_age_s": false, "as_of": false, "reopened": false, "was": false, "was_at": false, "since": false, "router_age_s": false, "locks_open": false, "clock_offset_s": false}
+	var compare func(where string, v any, s shape)
+	compare = func(where string, v any, s shape) {
+		if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
+			s = doc.Components.Schemas[name]
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			for key, inner := range v {
+				p, known := s.Properties[key]
+				if !known {
+					t.Errorf("%s.%s is not described", where, key)
+					continue
+				}
+				if _, must := explained[key]; must {
+					explained[key] = true
+					if p.Description == "" && p.Ref == "" {
+						t.Errorf("%s.%s is not explained", where, key)
+					}
+				}
+				compare(where+"."+key, inner, p)
+			}
+		case []any:
+			for _, inner := range v {
+				if s.Items == nil {
+					t.Errorf("%s holds items that are not described", where)
+					return
+				}
+				compare(where, inner, *s.Items)
+			}
+		}
+	}
+	for pattern := range routes {
+		if !strings.HasPrefix(pattern, "GET /api/") {
+			continue
+		}
+		_, described, _ := strings.Cut(pattern, " ")
+		for _, account := range []string{"mara", "reopened"} {
+			_, path := concrete(pattern)
+			status, body, _ := ask(t, srv, "GET", strings.ReplaceAll(path, "mara", account), "", bearer(hotspot.Owner, "cafe"))
+			var v any
+			if err := json.Unmarshal([]byte(body), &v); err != nil || status != http.StatusOK {
+				t.Fatalf("%s: got %d, %v", path, status, err)
+			}
+			compare(path, v, doc.Paths[described]["get"].Responses["200"].Content["application/json"].Schema)
+		}
+	}
+	for key, seen := range explained {
+		if !seen {
+			t.Errorf("no answer carries %s: this test proves nothing of it", key)
+		}
+	}
+}
+
 // TestWrongPasswordsCostTimeAndAreCounted: five are free, then each has to wait;
 // the right one within the wait is not even looked at.
 func TestWrongPasswordsCostTimeAndAreCounted(t *testing.T) {

@@ -101,7 +101,7 @@ func callerOf(ctx context.Context) hotspot.Operator {
 func (s *Server) api(mux *http.ServeMux) {
 	huma.NewError = newProblem // huma has no other place for it
 	c := huma.DefaultConfig("IWAS", buildinfo.Version())
-	c.Info.Description = "Sites, guests, plans and the lock of IWAS. Figures carry their age: data_age_s is how long ago the site reported them. " +
+	c.Info.Description = "Sites, guests, plans and the lock of IWAS. Figures carry their age: data_age_s is how long ago the site recorded them, whatever its clock shows. " +
 		"Upload is what guests sent, download what they received."
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "/api/openapi", "", "", nil
 	c.RejectUnknownQueryParameters = true

@@ -108,7 +108,8 @@ func (s *Server) apiSessions(ctx context.Context, op hotspot.Operator, in *sessi
 		return list[apiSession]{}, err
 	}
 	sessions, err := s.Store.Sessions(ctx, op.Organization, hotspot.SiteID(in.Site), in.Open, in.Limit)
-	return listOf(sessions, "", func(v hotspot.Session) apiSession { return toAPISession(v, masked(op)) }), err
+	now := s.now()
+	return listOf(sessions, "", func(v hotspot.Session) apiSession { return toAPISession(v, now, masked(op)) }), err
 }
 
 type createPlanInput struct {

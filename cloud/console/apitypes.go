@@ -25,6 +25,15 @@ func since(t, now time.Time) *float64 {
 	return &age
 }
 
+// asOf is when a figure was recorded, by our clock, never after now: the clock of
+// another replica may be a little ahead.
+func asOf(t, now time.Time) time.Time {
+	if t.After(now) {
+		return now
+	}
+	return t
+}
+
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // millis is a duration in milliseconds, to the microsecond.
@@ -43,6 +52,8 @@ type apiSite struct {
 	Revision     int64          `json:"revision" doc:"Number of the latest wanted state."`
 	Applied      int64          `json:"applied" doc:"Number of the wanted state that the site holds."`
 	RouterSeenAt *time.Time     `json:"router_seen_at,omitempty" doc:"Last answer of the router, by the site's clock."`
+	RouterAgeS   *float64       `json:"router_age_s,omitempty" doc:"Seconds since router_seen_at, whatever the site's clock shows; absent if never."`
+	ClockOffsetS float64        `json:"clock_offset_s" doc:"The site's clock minus the cloud's, seconds, as of heard_at."`
 	Backlog      int64          `json:"backlog" doc:"Events that the site has and the cloud does not."`
 	SessionsOpen int            `json:"sessions_open"`
 	LocksOpen    int            `json:"locks_open" doc:"Locks asked for and not yet proven."`
@@ -59,7 +70,7 @@ type apiCondition struct {
 func toAPISite(st hotspot.SiteStatus, now time.Time) apiSite {
 	a := apiSite{ID: string(st.Site.ID), Name: st.Site.Name, TimeZone: st.Site.TimeZone, Currency: st.Site.Currency, Language: st.Site.Language,
 		Presence: string(st.Presence), HeardAt: moment(st.HeardAt), DataAgeS: since(st.HeardAt, now), AgentVersion: st.AgentVersion,
-		Revision: st.Revision, Applied: st.Applied, RouterSeenAt: moment(st.RouterSeenAt), Backlog: st.Backlog,
+		Revision: st.Revision, Applied: st.Applied, RouterSeenAt: moment(st.RouterSeenAt), RouterAgeS: since(routerSeen(st), now), ClockOffsetS: math.Round(st.ClockOffset.Seconds()*10) / 10, Backlog: st.Backlog,
 		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}}
 	if a.Presence == "" {
 		a.Presence = string(hotspot.Never)
@@ -80,7 +91,7 @@ type apiAccount struct {
 	Pass     *apiPass     `json:"pass,omitempty"`
 	Lock     apiLock      `json:"lock"`
 	Sessions []apiSession `json:"sessions" doc:"Open sessions."`
-	DataAgeS *float64     `json:"data_age_s,omitempty" doc:"Seconds since the site reported usage and sessions; absent if never."`
+	DataAgeS *float64     `json:"data_age_s,omitempty" doc:"Seconds since the site was last heard; absent if never. Pass and sessions carry the age of their own figures."`
 	AtSite   bool         `json:"at_site" doc:"The site holds the pass as it is here; false: a change is on its way."`
 	Password string       `json:"password,omitempty" doc:"Only in the answer that created a user."`
 	Code     string       `json:"code,omitempty" doc:"Only in the answer that created a voucher."`
@@ -96,6 +107,8 @@ type apiPass struct {
 	TimeUsedS  int64      `json:"time_used_s" doc:"Seconds online."`
 	Upload     uint64     `json:"upload" doc:"Bytes the guest sent."`
 	Download   uint64     `json:"download" doc:"Bytes the guest received."`
+	AsOf       *time.Time `json:"as_of,omitempty" doc:"When the site recorded what is used, from RADIUS accounting, by the cloud's clock; absent: nothing is recorded."`
+	DataAgeS   *float64   `json:"data_age_s,omitempty" doc:"Seconds since as_of."`
 	FirstUsed  *time.Time `json:"first_used,omitempty"`
 	ValidFrom  *time.Time `json:"valid_from,omitempty"`
 	ValidUntil *time.Time `json:"valid_until,omitempty"`
@@ -195,9 +208,11 @@ type apiSession struct {
 	MAC           string     `json:"mac,omitempty"`
 	PrivateMAC    bool       `json:"private_mac" doc:"The device changes its address; it can come back as new."`
 	IP            string     `json:"ip,omitempty"`
-	State         string     `json:"state" enum:"reserved,live,suspect,closed"`
-	StartedAt     *time.Time `json:"started_at,omitempty"`
+	State         string     `json:"state" enum:"reserved,live,suspect,closed" doc:"live: accounting says that it is open; suspect: only accounting from before its router restarted does. Sessions that only a router's own list knows do not reach the cloud."`
+	StartedAt     *time.Time `json:"started_at,omitempty" doc:"By the site's clock."`
 	HeardAt       *time.Time `json:"heard_at,omitempty" doc:"Last accounting record, by the site's clock."`
+	AsOf          *time.Time `json:"as_of,omitempty" doc:"When the figures were recorded: heard_at by the cloud's clock."`
+	DataAgeS      *float64   `json:"data_age_s,omitempty" doc:"Seconds since as_of."`
 	EndedAt       *time.Time `json:"ended_at,omitempty"`
 	TimeS         int64      `json:"time_s" doc:"Acct-Session-Time as last received."`
 	Upload        uint64     `json:"upload" doc:"Bytes the guest sent."`
@@ -215,10 +230,10 @@ type apiChange struct {
 	At      *time.Time `json:"at,omitempty" doc:"By the site's clock."`
 }
 
-func toAPISession(s hotspot.Session, hide bool) apiSession {
+func toAPISession(s hotspot.Session, now time.Time, hide bool) apiSession {
 	a := apiSession{ID: string(s.ID), Account: string(s.Account), Username: s.Username, NAS: string(s.NAS), AcctSessionID: string(s.AcctSessionID),
 		MAC: s.MAC.String(), PrivateMAC: !s.MAC.IsZero() && s.MAC.Private(), State: string(s.State), StartedAt: moment(s.StartedAt),
-		HeardAt: moment(s.HeardAt), EndedAt: moment(s.EndedAt), TimeS: seconds(s.Time), Upload: uint64(s.Upload), Download: uint64(s.Download), Cause: s.Cause}
+		HeardAt: moment(s.HeardAt), AsOf: moment(asOf(s.AsOf, now)), DataAgeS: since(s.AsOf, now), EndedAt: moment(s.EndedAt), TimeS: seconds(s.Time), Upload: uint64(s.Upload), Download: uint64(s.Download), Cause: s.Cause}
 	if s.IP.IsValid() {
 		a.IP = s.IP.String()
 	}
@@ -243,12 +258,12 @@ func toAPIAccount(g hotspot.Guest, now time.Time, hide bool) apiAccount {
 		a.Username, a.Note = mask(a.Username), ""
 	}
 	for _, s := range g.Sessions {
-		a.Sessions = append(a.Sessions, toAPISession(s, hide))
+		a.Sessions = append(a.Sessions, toAPISession(s, now, hide))
 	}
 	if p := g.Pass; p != nil {
 		a.Plan = &apiPlanName{string(p.Plan), p.PlanName}
 		a.Pass = &apiPass{TimeUsedS: seconds(p.Usage.Time), Upload: uint64(p.Usage.Upload), Download: uint64(p.Usage.Download),
-			FirstUsed: moment(p.Usage.FirstUsed), ValidFrom: moment(p.ValidFrom), ValidUntil: moment(p.ValidUntil), Limits: toAPILimits(p.Limits)}
+			AsOf: moment(asOf(g.UsageAsOf, now)), DataAgeS: since(g.UsageAsOf, now), FirstUsed: moment(p.Usage.FirstUsed), ValidFrom: moment(p.ValidFrom), ValidUntil: moment(p.ValidUntil), Limits: toAPILimits(p.Limits)}
 		if left, limited := timeLeft(p, now); limited {
 			whole := seconds(left)
 			a.Pass.TimeLeftS = &whole

@@ -147,12 +147,12 @@ func guestsOf(plans []hotspot.Plan) []hotspot.Guest {
 	session := func(mac string, state hotspot.SessionState, up, down hotspot.Octets) hotspot.Session {
 		m, _ := hotspot.ParseMAC(mac)
 		return hotspot.Session{ID: hotspot.SessionID("s" + mac), NAS: "router", AcctSessionID: "80000001", Username: "mara", MAC: m,
-			IP: netip.MustParseAddr("10.5.50.21"), State: state, StartedAt: noon.Add(-31 * time.Minute), HeardAt: noon.Add(-40 * time.Second),
+			IP: netip.MustParseAddr("10.5.50.21"), State: state, StartedAt: noon.Add(-31 * time.Minute), HeardAt: noon.Add(-40 * time.Second), AsOf: noon.Add(-40 * time.Second),
 			Time: 30 * time.Minute, Upload: up, Download: down}
 	}
 	g := func(id, site string, kind hotspot.AccountKind, name, note string, p *hotspot.Pass, l hotspot.LockStatus, ss ...hotspot.Session) hotspot.Guest {
 		return hotspot.Guest{Site: hotspot.SiteID(site), Account: hotspot.Account{ID: hotspot.AccountID(id), Kind: kind, Username: name, Note: note},
-			Pass: p, Lock: l, Sessions: ss, SeenAt: noon.Add(-12 * time.Second)}
+			Pass: p, Lock: l, Sessions: ss, SeenAt: noon.Add(-12 * time.Second), UsageAsOf: usedAsOf(p)}
 	}
 	none := hotspot.LockStatus{State: hotspot.LockNone}
 	return []hotspot.Guest{
@@ -170,6 +170,14 @@ func guestsOf(plans []hotspot.Plan) []hotspot.Guest {
 		g("reopened-lost", "harbour", hotspot.User, "pia", "", pass(plans[1], time.Hour, 10_000, 70_000_000), lockReopened(hotspot.LockWaiting)),
 		g("theirs", "rival", hotspot.User, "secret-guest", "", pass(plans[0], 0, 0, 0), none),
 	}
+}
+
+// usedAsOf is when what a pass has used was recorded: not at all while unused.
+func usedAsOf(p *hotspot.Pass) time.Time {
+	if p.Usage.Time == 0 {
+		return time.Time{}
+	}
+	return noon.Add(-40 * time.Second)
 }
 
 func (f *fakeCloud) now() time.Time { return noon }

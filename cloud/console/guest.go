@@ -60,7 +60,7 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 	c := s.clock(st.Site.TimeZone)
 	b := guestBody{Clock: c, Status: st, Verdict: siteVerdict(st, c), ID: g.Account.ID, Hide: masked(op),
 		Row: viewGuest(g, st, c, masked(op)), Kind: kindNames[g.Account.Kind], SeenAt: g.SeenAt, Pass: g.Pass,
-		MayLock: may(op, lockGuests), NeedsWhy: op.Role == hotspot.Cashier, Reasons: reasons, Sessions: viewSessions(g.Sessions, masked(op))}
+		MayLock: may(op, lockGuests), NeedsWhy: op.Role == hotspot.Cashier, Reasons: reasons, Sessions: viewSessions(g.Sessions, c, masked(op))}
 	b.Lock = b.Row.Lock
 	for _, v := range b.Sessions {
 		b.Private = b.Private || v.Private

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -83,6 +84,9 @@ type siteBody struct {
 	After             string
 	Sell, Boxes, Hide bool
 }
+
+// RouterSeen is when the router last answered, by our clock.
+func (b siteBody) RouterSeen() time.Time { return routerSeen(b.Status) }
 
 // NextHref leads to the next page of guests.
 func (b siteBody) NextHref() string {

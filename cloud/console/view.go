@@ -73,6 +73,15 @@ func orElse(s, other string) string {
 	return other
 }
 
+// routerSeen is when the site's router last answered, by our clock: the site's
+// may be far off. It cannot be after the site told it.
+func routerSeen(st hotspot.SiteStatus) time.Time {
+	if st.RouterSeenAt.IsZero() {
+		return st.RouterSeenAt
+	}
+	return asOf(st.RouterSeenAt.Add(-st.ClockOffset), st.HeardAt)
+}
+
 // timeLeft returns what is left of a pass's time as last reported, and false
 // when its time has no limit.
 func timeLeft(p *hotspot.Pass, now time.Time) (time.Duration, bool) {
@@ -107,6 +116,7 @@ type guestRow struct {
 	Href, Icon, Name, Note string
 	Plan, Left             string
 	Upload, Download       string
+	AsOf                   time.Time // of what is left and used; zero: nothing is recorded
 	Online                 int
 	State                  webui.Badge
 	Lock                   lockView
@@ -130,7 +140,7 @@ func viewGuest(g hotspot.Guest, site hotspot.SiteStatus, c webui.Clock, hide boo
 		}
 	}
 	if g.Pass != nil {
-		row.Plan = g.Pass.PlanName
+		row.Plan, row.AsOf = g.Pass.PlanName, asOf(g.UsageAsOf, c.Now)
 		row.Upload, row.Download = g.Pass.Usage.Upload.String(), g.Pass.Usage.Download.String()
 		row.Left = "no limit"
 		if left, limited := timeLeft(g.Pass, c.Now); limited {
@@ -194,25 +204,29 @@ func guestState(g hotspot.Guest, c webui.Clock) webui.Badge {
 
 // sessionView is one session as a page shows it.
 type sessionView struct {
-	MAC, IP, NAS, Since, Heard string
-	Private                    bool
-	Started, HeardAt           time.Time
-	Time                       string
-	Upload, Download           string
-	State                      webui.Badge
-	Speed, SpeedNote           string // what it runs at, and what is to be said of that
+	MAC, IP, NAS     string
+	Private          bool
+	Started, AsOf    time.Time // by our clock
+	Time             string
+	Upload, Download string
+	State            webui.Badge
+	Source           string // who says that it is open
+	Speed, SpeedNote string // what it runs at, and what is to be said of that
 }
 
-func viewSessions(sessions []hotspot.Session, hide bool) []sessionView {
+func viewSessions(sessions []hotspot.Session, c webui.Clock, hide bool) []sessionView {
 	var out []sessionView
 	for _, s := range sessions {
 		if !s.IsOpen() {
 			continue
 		}
 		v := sessionView{MAC: s.MAC.String(), NAS: string(s.NAS), Private: s.MAC.Private() && !s.MAC.IsZero(),
-			Started: s.StartedAt, HeardAt: s.HeardAt, Time: webui.Duration(s.Time),
+			Started: s.StartedAt, AsOf: asOf(s.AsOf, c.Now), Source: "by accounting", Time: webui.Duration(s.Time),
 			Upload: s.Upload.String(), Download: s.Download.String(),
 			State: webui.Badge{Tone: webui.Good, Icon: "wifi", Text: "Online"}}
+		if !s.AsOf.IsZero() && !s.HeardAt.IsZero() { // the two moments of the site are apart as its clock says
+			v.Started = v.AsOf.Add(-s.HeardAt.Sub(s.StartedAt))
+		}
 		if s.IP.IsValid() {
 			v.IP = s.IP.String()
 		}
@@ -224,6 +238,7 @@ func viewSessions(sessions []hotspot.Session, hide bool) []sessionView {
 		}
 		if s.State == hotspot.Suspect {
 			v.State = webui.Badge{Tone: webui.Warn, Icon: "wifi", Text: "Unsure"}
+			v.Source = "by accounting only, from before its router restarted"
 		}
 		out = append(out, v)
 	}

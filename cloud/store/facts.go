@@ -20,17 +20,54 @@ type facts struct {
 	site     hotspot.SiteID
 	agent    hotspot.AgentID
 	epoch    string
-	dead     int // events set aside
+	offset   int64 // site's clock minus ours, milliseconds
+	dead     int   // events set aside
 	sessions map[hotspot.SessionID]wire.SessionBody
 	order    []hotspot.SessionID
-	usage    map[hotspot.PassID]wire.UsageBody
+	usage    map[hotspot.PassID]usage
 	passes   []hotspot.PassID // keys of usage in order
 	changes  []wire.SessionChanged
 }
 
+// usage is what a pass has used, and when that was recorded, by the site's clock.
+type usage struct {
+	wire.UsageBody
+	at time.Time
+}
+
+// asOf is when something was recorded at the site, by our clock, in
+// milliseconds; 0 when that is not known. A record is never of the future.
+func (f *facts) asOf(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(1, min(ms(at)-f.offset, ms(f.t.now)))
+}
+
+// offset is how far the site's clock is ahead of ours, in milliseconds, as a
+// batch and the last hello tell. Each tells too little by the time it was under
+// way, and a batch that waited for us by a lot: so the larger counts, and a
+// figure is made out older than it is rather than fresher.
+func (t *tx) offset(site hotspot.SiteID, agent hotspot.AgentID, sent time.Time) (int64, error) {
+	var hello int64
+	said, err := t.one(`SELECT clock_offset_ms FROM site_status WHERE site = $1 AND agent = $2 AND version <> ''`, []any{string(site), string(agent)}, &hello)
+	switch batch := ms(sent) - ms(t.now); {
+	case err != nil:
+		return 0, err
+	case sent.IsZero() && !said:
+		return 0, nil
+	case sent.IsZero():
+		return hello, nil
+	case !said:
+		return batch, nil
+	default:
+		return max(batch, hello), nil
+	}
+}
+
 func newFacts(t *tx, site hotspot.SiteID, agent hotspot.AgentID, epoch string) *facts {
 	return &facts{t: t, site: site, agent: agent, epoch: epoch,
-		sessions: map[hotspot.SessionID]wire.SessionBody{}, usage: map[hotspot.PassID]wire.UsageBody{}}
+		sessions: map[hotspot.SessionID]wire.SessionBody{}, usage: map[hotspot.PassID]usage{}}
 }
 
 // unreadable is an event or proof whose content this build cannot take. It is
@@ -83,7 +120,7 @@ func (f *facts) one(seq int64, e wire.Event) error {
 	case wire.EventSessionStarted, wire.EventSessionUsage, wire.EventSessionStopped:
 		return with(e, f.session)
 	case wire.EventPassFirstUsed, wire.EventPassUsage:
-		return with(e, f.passUsage)
+		return with(e, func(b wire.UsageBody) error { return f.passUsage(b, e.At) })
 	case wire.EventLockReceived:
 		return with(e, func(b wire.LockReceived) error { return f.t.received(f.site, b.Account, b.Revision, ms(e.At)) })
 	case wire.EventLockProof:
@@ -102,7 +139,7 @@ func (f *facts) one(seq int64, e wire.Event) error {
 			return f.t.exec(`UPDATE agent SET version = $2 WHERE id = $1`, string(f.agent), text200(b.Version))
 		})
 	case wire.EventNASRestarted:
-		return with(e, func(wire.NASRestarted) error { return nil }) // kept with its body
+		return with(e, func(b wire.NASRestarted) error { return f.nasRestarted(b, e.At) })
 	case wire.EventCommandResult:
 		return with(e, func(wire.CommandResult) error { return nil }) // kept with its body
 	case wire.EventGap, wire.EventVoid:
@@ -135,7 +172,7 @@ func (f *facts) session(b wire.SessionBody) error {
 		return unreadablef("session state %q is not known", string(b.State))
 	}
 	if u := b.PassUsage; u != nil {
-		if err := f.passUsage(*u); err != nil {
+		if err := f.passUsage(*u, b.HeardAt); err != nil {
 			return err
 		}
 	}
@@ -151,7 +188,19 @@ func (f *facts) session(b wire.SessionBody) error {
 	return nil
 }
 
-func (f *facts) passUsage(b wire.UsageBody) error {
+// nasRestarted doubts what was open at a NAS that restarted: only accounting from
+// before says so. The next record of a session, or its end, settles it.
+func (f *facts) nasRestarted(b wire.NASRestarted, at time.Time) error {
+	for id, s := range f.sessions {
+		if s.NAS == b.NAS && s.State == hotspot.Live && !s.HeardAt.After(at) {
+			s.State = hotspot.Suspect
+			f.sessions[id] = s
+		}
+	}
+	return f.t.exec(`UPDATE session SET state = 'suspect' WHERE site = $1 AND nas = $2 AND state = 'live' AND heard_at <= $3`, string(f.site), string(b.NAS), ms(at))
+}
+
+func (f *facts) passUsage(b wire.UsageBody, at time.Time) error {
 	if !name(string(b.Pass), maxEventID) || b.TimeMS < 0 {
 		return unreadablef("usage without a pass, or negative")
 	}
@@ -163,11 +212,11 @@ func (f *facts) passUsage(b wire.UsageBody) error {
 		b.FirstUsed = was.FirstUsed
 	}
 	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
-	f.usage[b.Pass] = b
+	f.usage[b.Pass] = usage{b, at}
 	return nil
 }
 
-// chunk bounds the parameters of one statement: 100 rows of at most 19.
+// chunk bounds the parameters of one statement: 100 rows of at most 20.
 const chunk = 100
 
 func (f *facts) writeSessions() error {
@@ -175,18 +224,19 @@ func (f *facts) writeSessions() error {
 		n := min(chunk, len(f.order))
 		var args []any
 		for _, id := range f.order[:n] {
-			args = append(args, sessionRow(f.site, f.sessions[id])...)
+			args = append(args, f.sessionRow(f.sessions[id])...)
 		}
 		f.order = f.order[n:]
 		err := f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
-				started_at, heard_at, ended_at, time_ms, upload, download, cause, rate)
-			VALUES `+f.t.tuples(n, 19)+`
+				started_at, heard_at, ended_at, time_ms, upload, download, cause, rate, as_of)
+			VALUES `+f.t.tuples(n, 20)+`
 			ON CONFLICT (site, id) DO UPDATE SET
 				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
 				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
 				state = excluded.state, started_at = excluded.started_at, ended_at = excluded.ended_at, cause = excluded.cause,
 				rate = CASE WHEN excluded.rate <> '' THEN excluded.rate ELSE session.rate END,
 				heard_at = CASE WHEN excluded.heard_at > session.heard_at THEN excluded.heard_at ELSE session.heard_at END,
+				as_of = CASE WHEN excluded.as_of > session.as_of THEN excluded.as_of ELSE session.as_of END,
 				time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
 				upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
 				download = CASE WHEN excluded.download > session.download THEN excluded.download ELSE session.download END`, args...)
@@ -197,7 +247,7 @@ func (f *facts) writeSessions() error {
 	return nil
 }
 
-func sessionRow(site hotspot.SiteID, b wire.SessionBody) []any {
+func (f *facts) sessionRow(b wire.SessionBody) []any {
 	mac := ""
 	if m, ok := hotspot.ParseMAC(b.MAC); ok {
 		mac = macText(m)
@@ -216,8 +266,8 @@ func sessionRow(site hotspot.SiteID, b wire.SessionBody) []any {
 	if b.State == hotspot.Closed && ended.IsZero() {
 		ended = b.HeardAt
 	}
-	return []any{string(site), string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
-		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause, rate}
+	return []any{string(f.site), string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
+		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause, rate, f.asOf(b.HeardAt)}
 }
 
 // macText is an address as stored: twelve lower-case digits, so that a part of
@@ -232,12 +282,13 @@ func (f *facts) writeUsage() error {
 		var args []any
 		for _, id := range f.passes[:n] {
 			u := f.usage[id]
-			args = append(args, string(f.site), string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download))
+			args = append(args, string(f.site), string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download), f.asOf(u.at))
 		}
 		f.passes = f.passes[n:]
-		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download) VALUES `+f.t.tuples(n, 7)+`
+		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download, as_of) VALUES `+f.t.tuples(n, 8)+`
 			ON CONFLICT (site, pass) DO UPDATE SET account = excluded.account,
 				first_used_at = CASE WHEN excluded.first_used_at > 0 THEN excluded.first_used_at ELSE pass_usage.first_used_at END,
+				as_of = CASE WHEN excluded.as_of > pass_usage.as_of THEN excluded.as_of ELSE pass_usage.as_of END,
 				time_ms = CASE WHEN excluded.time_ms > pass_usage.time_ms THEN excluded.time_ms ELSE pass_usage.time_ms END,
 				upload = CASE WHEN excluded.upload > pass_usage.upload THEN excluded.upload ELSE pass_usage.upload END,
 				download = CASE WHEN excluded.download > pass_usage.download THEN excluded.download ELSE pass_usage.download END`, args...)

@@ -134,14 +134,14 @@ func (t *tx) complete(site hotspot.SiteID, guests []hotspot.Guest) error {
 // fillPasses gives each account its newest pass, with the site's usage.
 func (t *tx) fillPasses(index map[hotspot.AccountID]*hotspot.Guest, in string, args []any) error {
 	return t.each(`SELECT p.id, p.account, p.plan, p.plan_name, p.limits, p.valid_from, p.valid_until,
-			COALESCE(u.first_used_at, 0), COALESCE(u.time_ms, 0), COALESCE(u.upload, 0), COALESCE(u.download, 0),
+			COALESCE(u.first_used_at, 0), COALESCE(u.time_ms, 0), COALESCE(u.upload, 0), COALESCE(u.download, 0), COALESCE(u.as_of, 0),
 			COALESCE((SELECT d.rev FROM document d WHERE d.site = p.site AND d.kind = 'pass' AND d.id = p.id), 0)
 		FROM pass p LEFT JOIN pass_usage u ON u.site = p.site AND u.pass = p.id
 		WHERE p.site = $1 AND p.account IN `+in+` ORDER BY p.id`, args, func(scan func(...any) error) error {
 		var p hotspot.Pass
 		var limits string
-		var from, until, first, used, upload, download, rev int64
-		if err := scan(&p.ID, &p.Account, &p.Plan, &p.PlanName, &limits, &from, &until, &first, &used, &upload, &download, &rev); err != nil {
+		var from, until, first, used, upload, download, asOf, rev int64
+		if err := scan(&p.ID, &p.Account, &p.Plan, &p.PlanName, &limits, &from, &until, &first, &used, &upload, &download, &asOf, &rev); err != nil {
 			return err
 		}
 		var err error
@@ -151,7 +151,7 @@ func (t *tx) fillPasses(index map[hotspot.AccountID]*hotspot.Guest, in string, a
 		p.ValidFrom, p.ValidUntil = at(from), at(until)
 		p.Usage = hotspot.Usage{FirstUsed: at(first), Time: duration(used), Upload: hotspot.Octets(upload), Download: hotspot.Octets(download)}
 		if g := index[p.Account]; g != nil {
-			g.Pass, g.PassRevision = &p, rev
+			g.Pass, g.PassRevision, g.UsageAsOf = &p, rev, at(asOf)
 		}
 		return nil
 	})
@@ -203,13 +203,13 @@ func (db *DB) Sessions(ctx context.Context, org hotspot.OrganizationID, site hot
 }
 
 const sessionColumns = `id, permit, account, pass, nas, acct_session_id, username, mac, ip, state, started_at, heard_at, ended_at, time_ms, upload, download, cause,
-	rate, change_wanted, change_outcome, change_code, change_detail, changed_at`
+	rate, change_wanted, change_outcome, change_code, change_detail, changed_at, as_of`
 
 func scanSession(scan func(...any) error) (s hotspot.Session, err error) {
 	var mac, ip, rate, wanted, outcome, code, detail string
-	var started, heard, ended, used, upload, download, changed int64
+	var started, heard, ended, used, upload, download, changed, asOf int64
 	err = scan(&s.ID, &s.Permit, &s.Account, &s.Pass, &s.NAS, &s.AcctSessionID, &s.Username, &mac, &ip, &s.State,
-		&started, &heard, &ended, &used, &upload, &download, &s.Cause, &rate, &wanted, &outcome, &code, &detail, &changed)
+		&started, &heard, &ended, &used, &upload, &download, &s.Cause, &rate, &wanted, &outcome, &code, &detail, &changed, &asOf)
 	if err != nil {
 		return s, err
 	}
@@ -219,7 +219,7 @@ func scanSession(scan func(...any) error) (s hotspot.Session, err error) {
 			return s, fault.New(fault.Damaged, "address of session "+string(s.ID), err)
 		}
 	}
-	s.StartedAt, s.HeardAt, s.EndedAt = at(started), at(heard), at(ended)
+	s.StartedAt, s.HeardAt, s.EndedAt, s.AsOf = at(started), at(heard), at(ended), at(asOf)
 	s.Time, s.Upload, s.Download = duration(used), hotspot.Octets(upload), hotspot.Octets(download)
 	return s, changeOf(&s, rate, wanted, outcome, code, detail, changed)
 }

@@ -60,6 +60,9 @@ func (db *DB) Ingest(ctx context.Context, agent hotspot.AgentID, b wire.Batch) (
 		}
 		if len(fresh) > 0 {
 			f := newFacts(t, site, agent, b.Epoch)
+			if f.offset, err = t.offset(site, agent, b.At); err != nil {
+				return err
+			}
 			if m, err = f.store(m, fresh); err != nil {
 				return err
 			}

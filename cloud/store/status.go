@@ -83,7 +83,8 @@ func (t *tx) holds(site hotspot.SiteID, h wire.Hello) error {
 func (t *tx) statusRow(site hotspot.SiteID, agent hotspot.AgentID) error {
 	return t.exec(`INSERT INTO site_status (site, agent, presence, reason, boot, conn, heard_at, version, lineage, applied, hash, epoch, last_seq,
 			router_seen_at, clock_offset_ms, conditions) VALUES ($1, $2, 'never', '', '', 0, 0, '', '', 0, '', '', 0, 0, 0, '[]')
-		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0 WHERE site_status.agent <> excluded.agent`,
+		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0
+			WHERE site_status.agent <> excluded.agent`,
 		string(site), string(agent))
 }
 

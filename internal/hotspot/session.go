@@ -83,7 +83,8 @@ type Session struct {
 	Server        string
 	State         SessionState
 	StartedAt     time.Time
-	HeardAt       time.Time // last accounting record, by our clock
+	HeardAt       time.Time // last accounting record, by the site's clock
+	AsOf          time.Time // the same by the cloud's clock; known in the cloud only
 	EndedAt       time.Time
 	Time          time.Duration // Acct-Session-Time as last received
 	Upload        Octets

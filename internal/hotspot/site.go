@@ -121,8 +121,11 @@ type Guest struct {
 	Account  Account
 	Pass     *Pass
 	Lock     LockStatus
-	Sessions []Session // open ones
-	SeenAt   time.Time // age of Usage and Sessions: when the site last reported, by the cloud's clock
+	Sessions []Session // open ones, each with the age of its own figures
+	SeenAt   time.Time // last message of the site, by the cloud's clock; zero: never
+	// UsageAsOf is when the site last recorded Pass.Usage, by the cloud's clock;
+	// zero: nothing was recorded, or it is not known when.
+	UsageAsOf time.Time
 	// PassRevision is the site's revision that carried the pass as it is now;
 	// Applied the one the site holds. Below it, a change is still on its way.
 	PassRevision, Applied int64
