@@ -30,7 +30,8 @@ func newFront(t *testing.T) front {
 	t.Cleanup(func() { b.must(b.db.Close()) })
 	hash := func(s string) []byte { sum := sha256.Sum256([]byte(s)); return sum[:] }
 	b.must(b.db.CreateToken(t.Context(), b.owner, hash(frontToken), "test"))
-	b.must(b.db.CreateOperatorSession(t.Context(), b.owner.ID, hash(frontSession), time.Now().Add(time.Hour)))
+	_, err := b.db.CreateOperatorSession(t.Context(), b.owner.ID, hash(frontSession), time.Now().Add(time.Hour))
+	b.must(err)
 	s := &console.Server{Store: b.db, Fleet: b.fleet, PublicURL: "http://console.example"}
 	return front{b, s.Handler()}
 }

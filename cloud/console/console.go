@@ -26,7 +26,12 @@ type Operators interface {
 	OperatorByEmail(ctx context.Context, email string) (hotspot.Operator, string, error)
 	OperatorBySession(ctx context.Context, tokenHash []byte) (hotspot.Operator, error)
 	OperatorByToken(ctx context.Context, tokenHash []byte) (hotspot.Operator, error)
-	CreateOperatorSession(ctx context.Context, operatorID string, tokenHash []byte, expires time.Time) error
+	// CreateOperatorSession returns the wrong passwords given since the person
+	// last signed in, and begins to count anew.
+	CreateOperatorSession(ctx context.Context, operatorID string, tokenHash []byte, expires time.Time) (hotspot.FailedSignIns, error)
+	// NoteFailedSignIn counts a wrong password, from a masked network address. It
+	// answers the same whether the e-mail address is somebody's or not.
+	NoteFailedSignIn(ctx context.Context, email, from string) error
 	DeleteOperatorSession(ctx context.Context, tokenHash []byte) error
 }
 

@@ -27,6 +27,7 @@ type fakeCloud struct {
 	hash      string                      // of everybody's password
 	sessions  map[string]string           // token hash to e-mail
 	tokens    map[string]string
+	failed    map[string]hotspot.FailedSignIns // by e-mail
 	sites     []hotspot.SiteStatus
 	plans     []hotspot.Plan
 	guests    []hotspot.Guest
@@ -214,14 +215,26 @@ func (f *fakeCloud) OperatorByToken(_ context.Context, hash []byte) (hotspot.Ope
 	return f.by(f.tokens, hash)
 }
 
-func (f *fakeCloud) CreateOperatorSession(_ context.Context, id string, hash []byte, _ time.Time) error {
+func (f *fakeCloud) CreateOperatorSession(_ context.Context, id string, hash []byte, _ time.Time) (failed hotspot.FailedSignIns, _ error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for email, op := range f.operators {
 		if op.ID == id {
 			f.sessions[hex.EncodeToString(hash)] = email
+			failed = f.failed[email]
+			delete(f.failed, email)
 		}
 	}
+	return failed, nil
+}
+
+func (f *fakeCloud) NoteFailedSignIn(_ context.Context, email, from string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = map[string]hotspot.FailedSignIns{}
+	}
+	f.failed[email] = hotspot.FailedSignIns{Count: f.failed[email].Count + 1, LastAt: noon, LastFrom: from}
 	return nil
 }
 

@@ -20,7 +20,7 @@ func start(t testing.TB, role hotspot.Role) (*httptest.Server, *Server, *fakeClo
 	srv := httptest.NewServer(s.Handler())
 	t.Cleanup(srv.Close)
 	token := "session-of-" + string(role)
-	if err := f.CreateOperatorSession(t.Context(), operator(role, "cafe").ID, tokenHash(token), noon); err != nil {
+	if _, err := f.CreateOperatorSession(t.Context(), operator(role, "cafe").ID, tokenHash(token), noon); err != nil {
 		t.Fatal(err)
 	}
 	return srv, s, f, map[string]string{"iwas_session": token}

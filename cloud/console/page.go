@@ -73,6 +73,9 @@ func shell(op hotspot.Operator, title, place string) webui.Page {
 
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, p webui.Page) {
 	p.Product = product
+	if p.Person != "" && p.Alert == nil {
+		p.Alert = s.told(w, r)
+	}
 	if err := s.pages.Render(w, r, status, name, p); err != nil {
 		s.Log.Error("console: cannot show page", "page", name, "err", err)
 		webui.Plain(w, http.StatusInternalServerError, "Something went wrong on our side.", "It has been logged. Go back and try again.")

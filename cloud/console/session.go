@@ -26,21 +26,28 @@ func tokenHash(token string) []byte {
 	return sum[:]
 }
 
-// cookieName carries the __Host- prefix where TLS allows it: then no
-// neighbouring subdomain can plant a session.
-func (s *Server) cookieName() string {
+// hostName is a cookie's name with the __Host- prefix where TLS allows it: then
+// no neighbouring subdomain can plant one.
+func (s *Server) hostName(name string) string {
 	if s.secure() {
-		return "__Host-iwas_session"
+		return "__Host-" + name
 	}
-	return "iwas_session"
+	return name
 }
 
-func (s *Server) setCookie(w http.ResponseWriter, value string, age time.Duration) {
-	c := &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteLaxMode}
+// setHostCookie sets a cookie for the whole site; an age of 0 takes it away.
+func (s *Server) setHostCookie(w http.ResponseWriter, name, value string, age time.Duration) {
+	c := &http.Cookie{Name: s.hostName(name), Value: value, Path: "/", HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteLaxMode}
 	if c.MaxAge = int(age / time.Second); age <= 0 {
 		c.MaxAge = -1
 	}
 	http.SetCookie(w, c)
+}
+
+func (s *Server) cookieName() string { return s.hostName("iwas_session") }
+
+func (s *Server) setCookie(w http.ResponseWriter, value string, age time.Duration) {
+	s.setHostCookie(w, "iwas_session", value, age)
 }
 
 // errSignedOut is answered to whoever shows no valid proof of who they are.
@@ -98,12 +105,18 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 // signIn checks e-mail and password. Wrong ones cost time (argon2id), are
-// counted per address and per account, and after five wait longer each time.
+// counted per address and per account, and after five wait longer each time. A
+// browser that the person has signed in with before has a count of its own:
+// strangers who try the account do not make it wait.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	email, password := strings.TrimSpace(r.PostFormValue("email")), r.PostFormValue("password")
 	body := signInBody{Email: email, Next: r.PostFormValue("next")}
 	addr := s.Proxies.RemoteAddr(r)
-	if wait := s.throttle.Try(addr, email); wait > 0 {
+	account := email
+	if known := s.knownBrowser(r, email); known != "" {
+		account = known
+	}
+	if wait := s.throttle.Try(addr, account); wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		w.Header().Set("Retry-After", fmt.Sprint(seconds))
 		s.Log.Warn("console: sign-in refused: too many tries", "addr", addr, "wait_s", seconds)
@@ -111,10 +124,13 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 			Text: fmt.Sprintf("Wait %s, then try again.", webui.Duration(wait+time.Second))})
 		return
 	}
-	op, err := s.checkPassword(r.Context(), email, password)
+	op, hash, err := s.checkPassword(r.Context(), email, password)
 	switch {
 	case fault.Is(err, fault.Forged):
 		s.Log.Warn("console: sign-in refused: wrong e-mail or password", "addr", addr)
+		if err := s.Store.NoteFailedSignIn(r.Context(), email, maskAddress(addr)); err != nil {
+			s.Log.Error("console: wrong password not counted", "err", err)
+		}
 		s.showSignIn(w, r, http.StatusUnauthorized, body, &webui.Alert{Tone: webui.Bad, Title: "E-mail or password is wrong",
 			Text: "Check both and try again. After five tries each further one has to wait."})
 		return
@@ -122,32 +138,39 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, nil, err)
 		return
 	}
-	s.throttle.Passed(addr, email)
+	s.throttle.Passed(addr, account)
 	raw := make([]byte, 32)
 	rand.Read(raw)
 	token := base64.RawURLEncoding.EncodeToString(raw)
-	if err := s.Store.CreateOperatorSession(r.Context(), op.ID, tokenHash(token), s.now().Add(sessionLife)); err != nil {
+	failed, err := s.Store.CreateOperatorSession(r.Context(), op.ID, tokenHash(token), s.now().Add(sessionLife))
+	if err != nil {
 		s.fail(w, r, nil, err)
 		return
 	}
 	s.Log.Info("console: signed in", "operator", op.ID, "addr", addr)
 	s.setCookie(w, token, sessionLife)
+	s.rememberBrowser(w, op, hash)
+	if failed.Count > 0 {
+		s.tell(w, failed)
+	}
 	http.Redirect(w, r, webui.LocalPath(body.Next), http.StatusSeeOther)
 }
 
-func (s *Server) checkPassword(ctx context.Context, email, password string) (hotspot.Operator, error) {
+// checkPassword returns whose e-mail and password these are, with the hash of the
+// password.
+func (s *Server) checkPassword(ctx context.Context, email, password string) (hotspot.Operator, string, error) {
 	op, hash, err := s.Store.OperatorByEmail(ctx, email)
 	if err != nil && !fault.Is(err, fault.NotFound) {
-		return hotspot.Operator{}, err
+		return hotspot.Operator{}, "", err
 	}
 	ok, err := webui.CheckPassword(ctx, hash, password)
 	if err != nil {
-		return hotspot.Operator{}, err
+		return hotspot.Operator{}, "", err
 	}
 	if !ok {
-		return hotspot.Operator{}, fault.New(fault.Forged, "console: check password", nil)
+		return hotspot.Operator{}, "", fault.New(fault.Forged, "console: check password", nil)
 	}
-	return op, nil
+	return op, hash, nil
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request, _ hotspot.Operator) error {

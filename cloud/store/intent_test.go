@@ -231,14 +231,16 @@ func TestOperatorsSessionsAndTokens(t *testing.T) {
 		_, _, err = w.db.OperatorByEmail(ctx, "nobody@example.org")
 		wantKind(w.TB, err, fault.NotFound)
 
-		must(w.TB, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie"), w.now().Add(time.Hour)))
+		_, err = w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie"), w.now().Add(time.Hour))
+		must(w.TB, err)
 		if got, err := w.db.OperatorBySession(ctx, []byte("cookie")); err != nil || got != o {
 			w.Errorf("got %+v (%v), want the owner", got, err)
 		}
 		w.pass(time.Hour)
 		_, err = w.db.OperatorBySession(ctx, []byte("cookie"))
 		wantKind(w.TB, err, fault.NotFound)
-		must(w.TB, w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie2"), w.now().Add(time.Hour)))
+		_, err = w.db.CreateOperatorSession(ctx, o.ID, []byte("cookie2"), w.now().Add(time.Hour))
+		must(w.TB, err)
 		must(w.TB, w.db.DeleteOperatorSession(ctx, []byte("cookie2")))
 		_, err = w.db.OperatorBySession(ctx, []byte("cookie2"))
 		wantKind(w.TB, err, fault.NotFound)

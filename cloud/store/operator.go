@@ -33,16 +33,40 @@ func (db *DB) OperatorByEmail(ctx context.Context, email string) (o hotspot.Oper
 
 func normalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
 
+// NoteFailedSignIn counts a wrong password for the person of an e-mail address,
+// from a masked network address. For an address nobody has it does the same work
+// and keeps no name, so that neither its time nor its size tells who is here.
+func (db *DB) NoteFailedSignIn(ctx context.Context, email, from string) error {
+	return db.write(ctx, "note failed sign-in", func(t *tx) error {
+		var operator string
+		if _, err := t.one(`SELECT id FROM operator WHERE email = $1 AND disabled_at = 0`, []any{normalEmail(email)}, &operator); err != nil {
+			return err
+		}
+		return t.exec(`INSERT INTO sign_in_failure (operator, failed, last_at, last_from) VALUES ($1, 1, $2, $3)
+			ON CONFLICT (operator) DO UPDATE SET failed = sign_in_failure.failed + 1, last_at = excluded.last_at, last_from = excluded.last_from`,
+			operator, ms(t.now), text200(from))
+	})
+}
+
 // CreateOperatorSession remembers a signed-in browser by the SHA-256 of its
-// token.
-func (db *DB) CreateOperatorSession(ctx context.Context, operatorID string, tokenHash []byte, expires time.Time) error {
-	return db.write(ctx, "create operator session", func(t *tx) error {
+// token. It returns the wrong passwords given since the person last signed in,
+// and begins to count anew.
+func (db *DB) CreateOperatorSession(ctx context.Context, operatorID string, tokenHash []byte, expires time.Time) (failed hotspot.FailedSignIns, err error) {
+	err = db.write(ctx, "create operator session", func(t *tx) error {
+		failed = hotspot.FailedSignIns{}
+		var last int64
+		if _, err := t.one(`DELETE FROM sign_in_failure WHERE operator = $1 RETURNING failed, last_at, last_from`,
+			[]any{operatorID}, &failed.Count, &last, &failed.LastFrom); err != nil {
+			return err
+		}
+		failed.LastAt = at(last)
 		if err := t.exec(`DELETE FROM operator_session WHERE expires_at <= $1`, ms(t.now)); err != nil {
 			return err
 		}
 		return t.exec(`INSERT INTO operator_session (token_hash, operator, created_at, expires_at) VALUES ($1, $2, $3, $4)`,
 			hex.EncodeToString(tokenHash), operatorID, ms(t.now), ms(expires))
 	})
+	return failed, err
 }
 
 // OperatorBySession returns who signed in with the token; kind NotFound when

@@ -27,6 +27,8 @@ type world struct {
 	agent hotspot.AgentID
 	key   *secret.Key // the agent's sealing key
 
+	guests *secret.Key // opens the guests' passwords
+
 	mu     sync.Mutex
 	clock  time.Time
 	mine   []committedState // what OnCommit announced
@@ -51,9 +53,8 @@ func newWorld(t testing.TB, url string) *world {
 	t.Helper()
 	key, err := secret.NewKey()
 	must(t, err)
-	w := &world{TB: t, url: url, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	w.db, err = store.Open(t.Context(), store.Options{URL: url, Key: key, Now: w.now})
-	must(t, err)
+	w := &world{TB: t, url: url, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), guests: key}
+	w.open()
 	t.Cleanup(func() { must(t, w.db.Close()) })
 	w.db.OnCommit(func(site hotspot.SiteID, agent hotspot.AgentID, s wire.State) {
 		w.mu.Lock()
@@ -62,6 +63,20 @@ func newWorld(t testing.TB, url string) *world {
 	})
 	w.populate("Owner@Example.org")
 	return w
+}
+
+func (w *world) open() {
+	w.Helper()
+	var err error
+	w.db, err = store.Open(w.Context(), store.Options{URL: w.url, Key: w.guests, Now: w.now})
+	must(w.TB, err)
+}
+
+// reopen closes the store and opens it again, as a restart does.
+func (w *world) reopen() {
+	w.Helper()
+	must(w.TB, w.db.Close())
+	w.open()
 }
 
 // populate makes an organization of its own, as if the store were empty.

@@ -37,6 +37,14 @@ type Operator struct {
 	Role         Role
 }
 
+// FailedSignIns are the wrong passwords given for a person since they last signed
+// in.
+type FailedSignIns struct {
+	Count    int64
+	LastAt   time.Time
+	LastFrom string // network address, masked; "" is not known
+}
+
 // Presence is what is known of an agent's link.
 type Presence string
 

@@ -2,6 +2,7 @@ package webui
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,26 @@ func TestGuessingSlowsDownButLocksNobodyOutForLong(t *testing.T) {
 	th.Passed("10.0.0.1", "owner@cafe.example")
 	if wait := th.Try("10.0.0.1", "owner@cafe.example"); wait != 0 {
 		t.Errorf("after the right password the wait is %v, want none", wait)
+	}
+}
+
+// TestAnIPv6NetworkIsOneAddress: whoever has one address of 64 bits has all.
+func TestAnIPv6NetworkIsOneAddress(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	th := &Throttle{Now: func() time.Time { return now }}
+	for i := range 6 {
+		th.Try(fmt.Sprintf("2001:db8:1:2::%x", i), fmt.Sprint("guess", i))
+	}
+	if wait := th.Try("2001:db8:1:2:ffff::9", "someone@cafe.example"); wait <= 0 {
+		t.Error("the seventh address of the network needs no wait")
+	}
+	if wait := th.Try("2001:db8:1:3::1", "someone@cafe.example"); wait != 0 {
+		t.Errorf("the next network waits %v, want none", wait)
+	}
+	for i := range 6 {
+		if wait := th.Try(fmt.Sprintf("::ffff:198.51.100.%d", i), fmt.Sprint("other", i)); wait != 0 {
+			t.Errorf("IPv4 address %d waits %v for its neighbours", i, wait)
+		}
 	}
 }
 

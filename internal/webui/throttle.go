@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +40,17 @@ func (t *Throttle) now() time.Time {
 	return time.Now()
 }
 
-func addressKey(addr string) string { return "a:" + addr }
+// addressKey counts an IPv6 network of 64 bits as one: whoever has one address of
+// it has all.
+func addressKey(addr string) string {
+	if a, err := netip.ParseAddr(addr); err == nil && a.Unmap().Is6() {
+		if n, err := a.WithZone("").Prefix(64); err == nil {
+			addr = n.String()
+		}
+	}
+	return "a:" + addr
+}
+
 func accountKey(name string) string {
 	return "n:" + strings.ToLower(strings.TrimSpace(name))
 }
