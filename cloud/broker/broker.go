@@ -15,7 +15,6 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"golang.org/x/time/rate"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -46,15 +45,15 @@ type Options struct {
 	// Allowed reports whether an agent may connect now. It is asked at every
 	// connect, so it must be quick; after a revocation call Kick too.
 	Allowed func(hotspot.AgentID) bool
-	// Log gets connects, refusals (at most one line a second) and losses; nil
-	// discards.
+	// Log gets connects, losses and refusals, these within the bounds of
+	// refusals; nil discards.
 	Log *slog.Logger
 }
 
 // Broker is one embedded broker.
 type Broker struct {
 	o       Options
-	refused *rate.Limiter // of log lines about refusals
+	refused refusals
 
 	mu       sync.Mutex
 	listener net.Listener       // guarded by mu; nil once Serve has closed it
@@ -77,7 +76,7 @@ func New(o Options) (*Broker, error) {
 	o.TLS = o.TLS.Clone()
 	o.TLS.MinVersion = tls.VersionTLS13
 	o.TLS.ClientAuth = tls.RequireAndVerifyClientCert
-	b := &Broker{o: o, refused: rate.NewLimiter(1, 10), serving: make(chan struct{}), peers: map[*peer]struct{}{}}
+	b := &Broker{o: o, serving: make(chan struct{}), peers: map[*peer]struct{}{}}
 	if err := b.listen(o.Listen); err != nil {
 		return nil, err
 	}
@@ -239,11 +238,12 @@ func (b *Broker) Online() map[hotspot.AgentID]int {
 // logRefusal says who was refused what. The text of a topic comes from
 // outside, so it is cut; slog quotes it.
 func (b *Broker) logRefusal(what string, p *peer, topic string) {
-	if !b.refused.Allow() {
+	hidden, ok := b.refused.allow(p.clientOf(), time.Now())
+	if !ok {
 		return
 	}
 	if len(topic) > 120 {
 		topic = topic[:120] + "…"
 	}
-	b.o.Log.Warn("broker: refused", "what", what, "agent", p.agent, "topic", topic, "remote", p.RemoteAddr().String())
+	b.o.Log.Warn("broker: refused", "what", what, "agent", p.agent, "topic", topic, "remote", p.RemoteAddr().String(), "not_logged", hidden)
 }

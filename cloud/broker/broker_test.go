@@ -123,6 +123,14 @@ func TestRefusalsAreLoggedWithAgentAndTopicAndALimit(t *testing.T) {
 	if log.count("payload-not-for-logs") != 0 {
 		t.Error("a payload stands in the log")
 	}
+	// The noise of one hides nobody else.
+	other := f.connectAgent(t, agentB, agentOptions{})
+	publish(t, other, wire.Topic(agentA, wire.UpEvents), "forged")
+	publish(t, other, wire.Topic(agentB, wire.UpHello), "mark of another")
+	expect(t, c, wire.Topic(agentB, wire.UpHello), "mark of another")
+	if !log.contains("broker: refused", "publish", "agent="+string(agentB), wire.Topic(agentA, wire.UpEvents)) {
+		t.Error("another agent's refusal is hidden behind the noise of the first")
+	}
 }
 
 func TestOnlyASmallPresenceIsRetained(t *testing.T) {

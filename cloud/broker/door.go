@@ -96,9 +96,7 @@ func (d *door) admit(conn net.Conn, establish listeners.EstablishFn) {
 	defer seated()
 	p, err := d.handshake(conn)
 	if err != nil {
-		if d.ctx.Err() == nil && d.broker.refused.Allow() {
-			d.broker.o.Log.Warn("broker: refused", "what", "TLS", "remote", conn.RemoteAddr().String(), "err", err)
-		}
+		d.logRefusal(conn, err)
 		return
 	}
 	p.seated = seated
@@ -108,6 +106,16 @@ func (d *door) admit(conn net.Conn, establish listeners.EstablishFn) {
 	defer p.Close()
 	if err := establish(doorID, p); err != nil {
 		d.broker.o.Log.Debug("broker: connection ended", "agent", p.agent, "err", err)
+	}
+}
+
+// logRefusal says who did not come through TLS.
+func (d *door) logRefusal(conn net.Conn, err error) {
+	if d.ctx.Err() != nil {
+		return
+	}
+	if hidden, ok := d.broker.refused.allow(addressOf(conn.RemoteAddr()), time.Now()); ok {
+		d.broker.o.Log.Warn("broker: refused", "what", "TLS", "remote", conn.RemoteAddr().String(), "err", err, "not_logged", hidden)
 	}
 }
 
