@@ -445,7 +445,7 @@ func TestALockThatIsStuckIsShown(t *testing.T) {
 			func(k *routersim.Knobs) { k.CoASilent = true }, func(k *routersim.Knobs) { k.CoASilent = false }, hotspot.OutcomeUnproven, false},
 		{"a router without API that refuses", "RAD-105", shape{deaf: true},
 			func(k *routersim.Knobs) { k.NAKCause, k.DropRequests = 501, 1 }, func(k *routersim.Knobs) { k.NAKCause = 503 }, hotspot.OutcomePending, true}, // no Stop will ever come
-		{"a router without API that acknowledges and ignores", "RAD-109", shape{deaf: true},
+		{"a router without API that acknowledges and ignores", "RAD-114", shape{deaf: true},
 			func(k *routersim.Knobs) { k.CoAIgnore = true }, func(k *routersim.Knobs) { k.CoAIgnore = false }, hotspot.OutcomeUnproven, false},
 		{"a router that lets the guest out all the same", "HSP-206", shape{},
 			func(k *routersim.Knobs) { k.Leaky = true }, func(k *routersim.Knobs) { k.Leaky = false }, hotspot.OutcomeEnforced, false},
@@ -483,7 +483,7 @@ func TestALockThatIsStuckIsShown(t *testing.T) {
 			w.knobs(tc.better)
 			w.gone(tc.code)
 			if tc.after == hotspot.OutcomePending {
-				w.shows("RAD-109", "user0")
+				w.shows("RAD-114", "user0")
 				return
 			}
 			if row := w.row("user0", func(l statuspage.Lock) bool { return l.Outcome.Final() }); row.Outcome != tc.after || row.Problem != "" {

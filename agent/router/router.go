@@ -91,7 +91,7 @@ const (
 	CodeGarden    = "HSP-208" // the walled garden is open to the internet
 	CodeNoAnswer  = "RAD-104" // Disconnect-Request stays unanswered, and there is no API
 	CodeNotEnded  = "RAD-105" // the NAS refuses Disconnect-Request, and there is no API
-	CodeNoStop    = "RAD-109" // the NAS says that it ended a session, and its accounting goes on; there is no API
+	CodeNoStop    = "RAD-114" // the NAS says that it ended a session, and its accounting goes on; there is no API
 )
 
 const (

@@ -53,7 +53,7 @@ var radius = []Condition{
 		Next:  "Set the new secret in /radius on the router before the overlap ends.",
 	},
 	{
-		Code: "RAD-109", Severity: Medium,
+		Code: "RAD-114", Severity: Medium,
 		Title: "A session was ended and its accounting did not stop",
 		Cause: "The router answered Disconnect-Request, no accounting Stop came, and there is no API to look: the guest may still be online.",
 		Next:  "See on the router whether the guest is in /ip/hotspot/active, and that /ip/hotspot/profile has radius-accounting=yes.",
