@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -140,6 +141,39 @@ func Host(text string) (string, error) {
 	}
 	host, _, err := net.SplitHostPort(where.address)
 	return host, err
+}
+
+// Door is where a router's address leads.
+type Door struct {
+	Host, Port string
+	Service    string // its name in /ip/service
+	TLS, REST  bool
+}
+
+// DoorOf reads a router's address.
+func DoorOf(text string) (Door, error) {
+	where, err := parseURL(text)
+	if err != nil {
+		return Door{}, err
+	}
+	host, port, err := net.SplitHostPort(where.address)
+	return Door{host, port, where.service, where.tls, where.rest}, err
+}
+
+// Reach opens a connection to a router's address and closes it again: nothing is
+// said over it. It returns our end's address, which is what the router sees of us.
+func Reach(ctx context.Context, text string) (netip.Addr, error) {
+	where, err := parseURL(text)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	conn, err := dialer().DialContext(ctx, "tcp", where.address)
+	if err != nil {
+		return netip.Addr{}, explain("connect to "+text, where, err)
+	}
+	defer conn.Close()
+	at, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	return at.Addr().Unmap(), err
 }
 
 // parseURL reads scheme://host[:port].

@@ -109,6 +109,31 @@ func (p *Pace) wait(ctx context.Context) error {
 	}
 }
 
+// Drain returns when no call is left that its caller gave up: a program that
+// ends before would cut it short. Calls are bounded by the router's own minute.
+func (p *Pace) Drain(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		late, ended := p.late, p.ended
+		p.mu.Unlock()
+		if late == 0 {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Late reports how many such calls there are.
+func (p *Pace) Late() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.late
+}
+
 // dialREST makes a client for the router's REST door and proves who we are.
 func dialREST(ctx context.Context, o Options, where place, pin string) (Conn, error) {
 	d := dialer()
