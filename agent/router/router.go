@@ -94,6 +94,34 @@ const (
 	CodeNoStop    = "RAD-114" // the NAS says that it ended a session, and its accounting goes on; there is no API
 )
 
+// Codes of the rows of a check.
+const (
+	CodeNoName          = "NET-104" // the router's name is not found
+	CodeClocks          = "CLK-102" // its clock and ours differ
+	CodeTooOld          = "RTR-107" // RouterOS is older than supported
+	CodeNoAPI           = "RTR-110" // none is configured
+	CodeCertificateEnds = "RTR-113" // the certificate runs out
+	CodeOpenService     = "RTR-114" // its API service lets in everybody
+	CodeFewSessions     = "RTR-115" // it allows too few sessions
+	CodeSlow            = "RTR-116" // no answer within the time of a probe
+	CodeOddAnswer       = "RTR-117" // an answer that is not one to the question
+	CodeListRead        = "RTR-118" // address-lists cannot be read
+	CodeListWrite       = "RTR-119" // nor written
+	CodeNoHotSpot       = "HSP-101" // no server is in force
+	CodeNotRADIUS       = "HSP-209" // the HotSpot does not ask RADIUS
+	CodeNoUsage         = "HSP-210" // or does not report usage as asked
+	CodeNoPage          = "HSP-211" // nobody can type a name and a password
+	CodeOwnLimits       = "HSP-212" // the user profile has limits of its own
+	CodeLicense         = "HSP-213" // the license allows few guests
+	CodeSecret          = "RAD-103" // the secrets differ
+	CodeOldSecret       = "RAD-108" // the router uses the previous secret
+	CodeNoEntry         = "RAD-109" // /radius does not name this box
+	CodeEntry           = "RAD-110" // its entry does not fit this box
+	CodeUnsigned        = "RAD-111" // answers need no signature
+	CodeUnanswered      = "RAD-112" // the router's requests are not answered
+	CodeBlindACK        = "RAD-113" // it acknowledges what it cannot have done
+)
+
 const (
 	tick          = time.Second            // the longest a wish goes unseen
 	maxAtOnce     = 32                     // accounts being put off at once; the others wait for one to end

@@ -17,6 +17,12 @@ var box = []Condition{
 		Next:  "Let the router serve time, and start time synchronization on this box.",
 	},
 	{
+		Code: "CLK-102", Severity: Medium,
+		Title: "The router's clock and this box's differ",
+		Cause: "One of the two has no battery and found no time server, or its time zone was set by hand.",
+		Next:  "Let both ask a time server: the router by /system/ntp/client, this box by its system.",
+	},
+	{
 		Code: "NET-101", Severity: Medium, Delay: 30 * time.Second,
 		Title: "This box has no way to the internet",
 		Cause: "There is no default route: the cable is out, or DHCP gave no gateway.",
@@ -33,5 +39,11 @@ var box = []Condition{
 		Title: "Something between this box and the internet answers in the cloud's place",
 		Cause: "A login page or a proxy intercepts connections: often this box was plugged into the guest network.",
 		Next:  "Move this box out of the guest network, or let it pass with an ip-binding.",
+	},
+	{
+		Code: "NET-104", Severity: High,
+		Title: "The router's name cannot be looked up",
+		Cause: "The name in the router's address is not known to the DNS server of this box, or that server does not answer.",
+		Next:  "Write the router's address instead of its name into url under [nas.router].",
 	},
 }

@@ -53,6 +53,36 @@ var radius = []Condition{
 		Next:  "Set the new secret in /radius on the router before the overlap ends.",
 	},
 	{
+		Code: "RAD-109", Severity: High, DependsOn: []string{"HSP-209"}, ImpactsLogin: true,
+		Title: "The router has no RADIUS entry for this box",
+		Cause: "/radius on the router has no enabled entry for service hotspot with this box's address, so nobody is asked, or somebody else.",
+		Next:  "Add the entry on the router, with the secret kept here.",
+	},
+	{
+		Code: "RAD-110", Severity: Medium, DependsOn: []string{"RAD-109"},
+		Title: "The router's RADIUS entry does not fit this box",
+		Cause: "Its ports, its protocol or its timeout are not those of this box, or another server is asked first.",
+		Next:  "Set the entry as the row says.",
+	},
+	{
+		Code: "RAD-111", Severity: Medium, DependsOn: []string{"RTR-107", "RAD-109"},
+		Title: "The router takes unsigned answers to logins",
+		Cause: "require-message-auth is off in its RADIUS entry, or RouterOS is older than 7.15, so an Access-Accept can be forged on the way.",
+		Next:  "Set require-message-auth=yes-for-request-resp in the entry.",
+	},
+	{
+		Code: "RAD-112", Severity: Medium, DependsOn: []string{"RAD-103", "RAD-109"},
+		Title: "The router's RADIUS requests go unanswered",
+		Cause: "Its own counters show timeouts: the service was stopped, a firewall drops UDP 1812 and 1813, or the secret differs.",
+		Next:  "See whether this box hears the requests at all, then reset the counters and look again.",
+	},
+	{
+		Code: "RAD-113", Severity: Low,
+		Title: "The router acknowledges what it cannot have done",
+		Cause: "A Disconnect-Request for a session that cannot exist was acknowledged, so an acknowledgement of this router proves nothing; something else may answer in its place.",
+		Next:  "Keep the API configured, so that every lock is read back.",
+	},
+	{
 		Code: "RAD-114", Severity: Medium,
 		Title: "A session was ended and its accounting did not stop",
 		Cause: "The router answered Disconnect-Request, no accounting Stop came, and there is no API to look: the guest may still be online.",
