@@ -29,6 +29,8 @@ type Check struct {
 	RADIUS   Witness
 	Now      func() time.Time
 	Progress func(done, of int) // called as rows come in; may be nil
+
+	wrap func(routeros.Conn) routeros.Conn // of tests; nil wraps nothing
 }
 
 // Box is what the router should know of this box.
@@ -60,6 +62,7 @@ const (
 	probeTime  = 3 * time.Second  // of each probe
 	checkTime  = 12 * time.Second // of all: a router that hangs on everything included
 	checkLanes = 5                // connections to the router at once
+	restLanes  = 3                // over REST: some versions keep a row of /user/active for each for ever (facts.md §2)
 )
 
 // point is one row of a check; its place in points is its place in the table,
@@ -75,6 +78,7 @@ var points = []point{
 	{"radius-incoming", "Incoming RADIUS"}, {"disconnect", "Disconnect-Request"},
 	{"fasttrack", "Fasttrack past the HotSpot"}, {"ipv6", "IPv6 past the HotSpot"}, {"bindings", "Bypassed bindings"}, {"trial", "Trial logins"},
 	{"address-list-read", "Reading address-lists"}, {"address-list-write", "Writing address-lists"},
+	{"debug-log", "Debug log of RADIUS"},
 }
 
 // job is what one probe asks; it fills one row or several that come of one look.
@@ -98,6 +102,7 @@ var jobs = []job{
 	{[]string{"license"}, (*asker).license},
 	{[]string{"fasttrack", "ipv6", "trial"}, (*asker).ways},
 	{[]string{"bindings"}, (*asker).bindings},
+	{[]string{"debug-log"}, (*asker).debugLog},
 	{[]string{"address-list-read", "address-list-write"}, (*asker).addressList},
 	{[]string{"radius", "radius-counters"}, (*asker).radius},
 }
@@ -212,7 +217,11 @@ func (c Check) ask(ctx context.Context, first routeros.Conn, s *sheet, seen *gli
 	}
 	close(queue)
 	var lanes sync.WaitGroup
-	for i := range checkLanes {
+	n := checkLanes
+	if d, err := routeros.DoorOf(c.API.URL); err == nil && d.REST {
+		n = restLanes
+	}
+	for i := range n {
 		l := newLink(func(ctx context.Context) (routeros.Conn, error) { return c.dial(ctx) })
 		if i == 0 {
 			l.conn = first
@@ -239,16 +248,29 @@ func (l *link) open(ctx context.Context) error {
 	return l.connect(ctx)
 }
 
+// forgive lets the next command dial at once: the pause after a failed dial would
+// let one lane burn through all the jobs that are left.
+func (l *link) forgive() {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	l.retryAt = time.Time{}
+}
+
 func (c Check) dial(ctx context.Context) (routeros.Conn, error) {
 	o := c.API
 	o.Timeout, o.RunTimeout = probeTime, probeTime
-	return routeros.Dial(ctx, o)
+	conn, err := routeros.Dial(ctx, o)
+	if err == nil && c.wrap != nil {
+		conn = c.wrap(conn)
+	}
+	return conn, err
 }
 
 // one runs a job within its time and fills the rows it did not fill itself.
 func (c Check) one(ctx context.Context, j job, l *link, s *sheet, seen *glimpse) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
+	l.forgive()
 	a := &asker{Check: c, l: l, s: s, seen: seen, begun: time.Now()}
 	err := j.do(a, ctx)
 	if err == nil {

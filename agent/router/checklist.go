@@ -21,6 +21,9 @@ const (
 // away. The two are told apart: either may fail alone.
 func (a *asker) addressList(ctx context.Context) error {
 	left, err := a.print(ctx, addressLists, ".id,address", "?list="+checkList)
+	if late(err) {
+		return err
+	}
 	if err != nil {
 		a.setList("address-list-read", CodeListRead, err)
 		a.set(condition.CheckRow{Probe: "address-list-write", State: condition.Skipped, Seen: "needs to be read back"})
@@ -79,6 +82,6 @@ func (a *asker) writeEntry(ctx context.Context) error {
 	if !there {
 		return oddAnswer{addressLists, "the entry that was just added is not there"}
 	}
-	_, err = remove(ctx, a.l, addressLists, []string{id})
+	_, err = remove(ctx, a.l, addressLists, []string{id}, false)
 	return err
 }

@@ -3,8 +3,11 @@
 // (design.md §6). It also watches each router: its list of guests, its health,
 // and its ways round the HotSpot.
 //
+// A Check looks at all of the connection at once, for people.
+//
 // It never decides who must be off (its Store says so), never speaks RADIUS
-// (its Disconnector does), and never changes a router's configuration.
+// (its Disconnector does), and never changes a router's configuration, but for
+// a debug log that a person asks for, and that ends by itself.
 package router
 
 import (
@@ -107,6 +110,7 @@ const (
 	CodeOddAnswer       = "RTR-117" // an answer that is not one to the question
 	CodeListRead        = "RTR-118" // address-lists cannot be read
 	CodeListWrite       = "RTR-119" // nor written
+	CodeDebugLog        = "RTR-120" // RADIUS is logged, and nothing ends it
 	CodeNoHotSpot       = "HSP-101" // no server is in force
 	CodeNotRADIUS       = "HSP-209" // the HotSpot does not ask RADIUS
 	CodeNoUsage         = "HSP-210" // or does not report usage as asked

@@ -124,6 +124,12 @@ var router = []Condition{
 		Next:  "Give the group the policy write, and read what RouterOS answered.",
 	},
 	{
+		Code: "RTR-120", Severity: Low, DependsOn: behindDoor,
+		Title: "The router logs every RADIUS packet without end",
+		Cause: "A debug log was asked for on a router whose device-mode forbids the scheduler, and whoever was to end it was stopped.",
+		Next:  "Remove the rule on the router.",
+	},
+	{
 		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",

@@ -204,6 +204,9 @@ func (a *apiSession) handle(sentence []string) bool {
 	}
 	s := a.s
 	s.charge()
+	if !s.stall(c.path, nil) {
+		return false
+	}
 	rows, ret, err := s.Command(a.user, c.path, c.verb, c.args, c.query)
 	if err != nil {
 		a.trap(c, err)
@@ -240,6 +243,28 @@ func (s *Sim) charge() {
 	s.mu.Unlock()
 	if costly {
 		s.throttle.wait()
+	}
+}
+
+// stall keeps a command waiting as the knob says, and reports whether its caller
+// is still there. gone is closed when the caller leaves; nil is never.
+func (s *Sim) stall(path string, gone <-chan struct{}) bool {
+	s.mu.Lock()
+	d, at, boot := s.knobs.Stall, s.knobs.StallAt, s.boot
+	s.mu.Unlock()
+	if d == 0 || at != "" && at != path {
+		return true
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-boot.Done():
+		return false
+	case <-gone:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.counters.Aborted++
+		return false
 	}
 }
 

@@ -26,6 +26,9 @@ func (s *Sim) Command(user, path, verb string, args map[string]string, query []s
 		return s.printMenu(m, user, args, query)
 	case "add":
 		ret, err = s.add(m, args)
+		if r := m.find(ret); err == nil && path == "system/scheduler" {
+			r.props["owner"] = user
+		}
 	case "set", "enable", "disable", "comment":
 		err = s.set(m, verb, args)
 	case "remove":
@@ -80,7 +83,11 @@ func (s *Sim) printMenu(m *menu, user string, args map[string]string, query []st
 	}
 	hidden := m.secret != "" && (m.path == "user" || !s.allowed(user, "sensitive")) // nobody reads a user's password
 	var out []view
-	for _, v := range m.print() {
+	from := m
+	if s.knobs.MixUp != "" && m.path == s.knobs.MixUp {
+		from = s.menus["system/identity"]
+	}
+	for _, v := range from.print() {
 		if hidden {
 			delete(v, m.secret)
 		}

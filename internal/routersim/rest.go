@@ -58,6 +58,10 @@ func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 		menuPath, last = path[:i], path[i+1:]
 	}
 	s.charge()
+	if !s.stall(menuPath, r.Context().Done()) {
+		cut(w)
+		return
+	}
 	s.restMethod(w, r.Method, user, restCall{menu: menuPath, last: last, args: args, query: query, proplist: proplist})
 }
 

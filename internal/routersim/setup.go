@@ -67,6 +67,12 @@ func (s *Sim) makeSystem() {
 	s.computed("system/resource", s.resource, nil).single = true
 	s.computed("system/clock", s.clock, nil).single = true
 	s.stored("log")
+	logging := s.stored("system/logging", keys("topics=info action=memory default=true"), keys("topics=error action=memory default=true"),
+		keys("topics=warning action=memory default=true"), keys("topics=critical action=echo default=true"))
+	for _, r := range logging.rows {
+		r.served = true // RouterOS keeps its own rules
+	}
+	s.stored("system/scheduler")
 }
 
 func (s *Sim) makeNetwork() {
@@ -163,6 +169,19 @@ func (s *Sim) resource() []view {
 }
 
 func (s *Sim) clock() []view {
-	date, clock, _ := strings.Cut(s.stamp(time.Now()), " ")
+	date, clock, _ := strings.Cut(s.stamp(time.Now().Add(s.knobs.ClockAhead)), " ")
 	return []view{{"time": clock, "date": date, "time-zone-name": "UTC", "time-zone-autodetect": "false", "gmt-offset": "+00:00", "dst-active": "false"}}
+}
+
+// Give sets a property of a row as nobody can over the API: what a person at the
+// router changes (device-mode), or what the box is (its license). name is "" in
+// menus of one row.
+func (s *Sim) Give(menu, name, key, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.menus[menu].rows {
+		if name == "" || r.get("name") == name {
+			r.props[key] = value
+		}
+	}
 }

@@ -115,7 +115,10 @@ func (s *Sim) shapes() map[string]shape {
 		"user": {needs: []string{"name", "group"}, once: []string{"name"}, taken: "user with the same name already exists",
 			fresh:  keys("address= disabled=false expired=false inactivity-policy=none inactivity-timeout=10m"),
 			values: map[string]string{"disabled": yesNo, "group": "<@user/group>", "address": "list <ip>"}},
-		"user/group": {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, fresh: keys("policy= skin=default"), finish: finishPolicy, leave: s.leaveGroup},
+		"user/group":     {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, fresh: keys("policy= skin=default"), finish: finishPolicy, leave: s.leaveGroup},
+		"system/logging": {fresh: keys("action=memory disabled=false invalid=false prefix= topics=info"), values: map[string]string{"disabled": yesNo, "action": "disk echo memory remote"}},
+		"system/scheduler": {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, finish: s.finishScheduler, fresh: keys("disabled=false interval=0s on-event= policy= run-count=0"),
+			values: map[string]string{"disabled": yesNo, "interval": "<time>"}},
 		"ip/service": {values: map[string]string{"disabled": yesNo, "port": port, "max-sessions": "<1..1000>", "address": "list <ip>"}},
 	}
 }

@@ -70,6 +70,10 @@ type Knobs struct {
 	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
 	OneID           string        `json:"one_id"`           // to remove several items at once is "refused", or "ignored"
 	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
+	Stall           time.Duration `json:"stall"`            // commands wait this long before they are run
+	StallAt         string        `json:"stall_at"`         // only those of this menu, such as "system/clock"; "" is every command after the login
+	MixUp           string        `json:"mix_up"`           // reads of this menu give another's rows, as REST may after a start (facts.md §2)
+	ClockAhead      time.Duration `json:"clock_ahead"`      // of the router's clock, before the right one
 	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
 }
 
@@ -127,6 +131,7 @@ type Counters struct {
 	CoAACKs    int `json:"coa_acks"`
 	CoANAKs    int `json:"coa_naks"`
 	Commands   int `json:"api_commands"`
+	Aborted    int `json:"rest_aborted"` // REST calls whose caller left before the answer
 }
 
 // Start runs a router until ctx ends or Close is called. A port that is taken is
@@ -401,6 +406,10 @@ func (s *Sim) tick() {
 				}
 			}
 		}
+		scripts := s.due(now)
 		s.mu.Unlock()
+		for _, p := range scripts {
+			s.runScript(p)
+		}
 	}
 }

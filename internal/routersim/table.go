@@ -22,6 +22,8 @@ type row struct {
 	props   map[string]string
 	until   time.Time // of a timed address-list entry; zero is for ever
 	served  bool      // made by the router: a client cannot change it
+	due     time.Time // of a scheduler: its next run; zero is never
+	runs    int       // of a scheduler
 }
 
 func (r *row) get(key string) string { return r.props[key] }
