@@ -26,7 +26,7 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2
 	exitNotThere  = 3 // the daemon does not run, or this box is not enrolled
-	exitFindings  = 4 // it runs, and guests cannot log in
+	exitFindings  = 4 // a check found failures, or guests cannot log in
 	exitBadConfig = 78
 )
 

@@ -19,8 +19,8 @@ import (
 
 // routerCommand is all that a technician does about a router from the terminal.
 func routerCommand(o *options) *cobra.Command {
-	return group("router", "Add, trust and show the routers of this site",
-		routerScriptCommand(o), routerAddCommand(o), routerTrustCommand(o), routerShowCommand(o))
+	return group("router", "Add, trust, show and check the routers of this site",
+		routerScriptCommand(o), routerAddCommand(o), routerTrustCommand(o), routerShowCommand(o), routerCheckCommand(o))
 }
 
 // yesFlags are how a person's yes is given.

@@ -45,6 +45,8 @@ type site struct {
 	uplink   *uplink.Uplink // nil when not enrolled
 	identity uplink.Identity
 	page     *statuspage.Server
+	checks   *checks
+	paces    map[string]*routeros.Pace // by router: what asks it over REST waits for each other
 }
 
 // serve runs the program until ctx ends. A store that will not open does not end
@@ -68,7 +70,13 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	if s.nases, err = cfg.nases(); err != nil {
 		return nil, &exitError{exitBadConfig, err}
 	}
-	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Log: log.With("part", "status"),
+	s.paces = map[string]*routeros.Pace{}
+	for _, n := range cfg.NAS {
+		s.paces[n.ID] = new(routeros.Pace)
+	}
+	s.checks = (&checks{cfg: cfg, client: &radius.Client{NASes: s.nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Log: log.With("part", "radius")},
+		pace: func(id string) *routeros.Pace { return s.paces[id] }, heard: s.heard, bell: func() { s.page.Notify() }}).init()
+	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Check: s.checks.Start, Log: log.With("part", "status"),
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	return s, nil
 }
@@ -87,6 +95,7 @@ func (s *site) run(ctx context.Context) (err error) {
 	// sockets first, then what reacts, the page last.
 	page := supervisor("page", log)
 	page.Add(task{"status page", s.page.Serve})
+	page.Add(task{"checks", s.checks.Serve})
 	back := supervisor("back", log)
 	front := supervisor("front", log)
 	if s.db != nil {
@@ -202,7 +211,7 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 			if err != nil {
 				return fmt.Errorf("nas %s: %w", n.ID, err)
 			}
-			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, Pace: new(routeros.Pace)}
+			opts := routeros.Options{URL: n.Router.URL, User: n.Router.User, Password: password, Pace: s.paces[n.ID]}
 			r.Dial = func(ctx context.Context) (routeros.Conn, error) {
 				pin, err := s.cfg.fingerprint(n) // read each time: a person may have trusted another meanwhile
 				if err != nil {

@@ -29,6 +29,9 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 	out.Store.DiskFree = diskFree(s.cfg.StateDir)
 	for _, n := range s.cfg.NAS {
 		out.Routers = append(out.Routers, statuspage.Router{NAS: hotspot.NASID(n.ID), Name: nameOf(n), API: n.Router.URL != ""})
+		if k, ok := s.checks.Last(hotspot.NASID(n.ID)); ok {
+			out.Routers[len(out.Routers)-1].Check = &k
+		}
 	}
 	if s.db == nil {
 		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
@@ -214,6 +217,16 @@ func socketFacts(sockets []radius.SocketStats, out *statuspage.RADIUS) {
 			out.LostAt = k.LostAt
 		}
 	}
+}
+
+// heard is the part of a snapshot that tells of packets.
+func (s *site) heard(context.Context) (statuspage.Snapshot, error) {
+	out := statuspage.Snapshot{At: time.Now()}
+	for _, n := range s.cfg.NAS {
+		out.Routers = append(out.Routers, statuspage.Router{NAS: hotspot.NASID(n.ID)})
+	}
+	s.radiusFacts(&out)
+	return out, nil
 }
 
 func (s *site) routerFacts(out *statuspage.Snapshot) {

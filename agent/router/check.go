@@ -55,7 +55,7 @@ type Heard struct {
 	Previous    bool      // and that was the secret before the last change
 	BadSecret   string    // what met silence because of the secret, for people; "" is nothing
 	BadSecretAt time.Time
-	Unknown     []netip.Addr // strangers that asked lately: one of them may be this router
+	Strangers   []netip.Addr // that asked lately and are no router of ours: one may be this one
 }
 
 const (

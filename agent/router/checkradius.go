@@ -232,6 +232,9 @@ func (c Check) secret(s *sheet, seen *glimpse, h whatHeard) {
 		row.State, row.Code, row.Command, row.Seen = condition.Fail, CodeSecret, set, "read back from the router: it is another one than here"
 	case h.err == nil && h.BadSecret != "":
 		row.State, row.Code, row.Command, row.Seen = condition.Fail, CodeSecret, set, h.BadSecret
+	case h.err == nil && len(h.Strangers) > 0:
+		row.State, row.Code, row.Command = condition.Warn, CodeStranger, "/radius/print detail"
+		row.Seen = "not yet seen: no packet came from this router, but from " + h.Strangers[0].String() + ", which is no router here"
 	case matches:
 		row.Seen = "matches: read back from the router, it is the one kept here"
 	default:

@@ -117,6 +117,7 @@ const (
 	CodeNoPage          = "HSP-211" // nobody can type a name and a password
 	CodeOwnLimits       = "HSP-212" // the user profile has limits of its own
 	CodeLicense         = "HSP-213" // the license allows few guests
+	CodeStranger        = "RAD-102" // requests come from an address that is no router of ours
 	CodeSecret          = "RAD-103" // the secrets differ
 	CodeOldSecret       = "RAD-108" // the router uses the previous secret
 	CodeNoEntry         = "RAD-109" // /radius does not name this box

@@ -17,6 +17,7 @@ import (
 // funcs are the words of the page's own templates.
 var funcs = template.FuncMap{
 	"lock":  lockBadge,
+	"mark":  markBadge,
 	"state": stateBadge,
 	"times": times,
 	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
@@ -74,7 +75,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "offenders", "locks", "rejects", "sessions", "facts"}
+var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "facts"}
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {

@@ -1,6 +1,7 @@
 // Package statuspage is the local page for a technician beside the router: what
-// works, what does not, why, and what to do next. It only reads: it never
-// changes an account, a router or a setting, and it loads nothing from anywhere.
+// works, what does not, why, and what to do next. It never changes an account, a
+// router or a setting, and it loads nothing from anywhere; the one thing it can
+// have done is a check of a router.
 //
 // It listens on loopback and answers only to its own names (DNS rebinding).
 package statuspage
@@ -31,7 +32,8 @@ var templates embed.FS
 type Server struct {
 	Listen   string // loopback host:port
 	Snapshot func(ctx context.Context) Snapshot
-	Board    *condition.Board // what is wrong now; nil is one of its own
+	Check    func(nas hotspot.NASID) error // has a router checked, and returns at once; nil: no button
+	Board    *condition.Board              // what is wrong now; nil is one of its own
 	Log      *slog.Logger
 	Bound    func(addr string) // called with the address once it listens; may be nil
 
@@ -127,6 +129,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("POST /theme", webui.Theme)
+	mux.HandleFunc("POST /check", s.check)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		webui.Plain(w, http.StatusNotFound, "There is no such page", "The status page is at /")
 	})

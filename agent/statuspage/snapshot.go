@@ -68,6 +68,8 @@ type Router struct {
 	ProvenAt       time.Time `json:"proven_at,omitzero"`      // a packet last proved the secret; zero too where several routers share the section
 	PreviousSecret bool      `json:"previous_secret"`         // last proved the RADIUS secret before the last change
 	PreviousUntil  time.Time `json:"previous_until,omitzero"` // which is accepted until then; zero: without end
+
+	Check *Check `json:"check,omitempty"` // nil: none was made since the start
 }
 
 // Way is one way round a router's HotSpot.

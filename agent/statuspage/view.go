@@ -27,6 +27,7 @@ type board struct {
 	Tiles   []webui.Tile
 	Facts   []fact
 	Hidden  int // sessions not shown
+	Checks  []checkView
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }
@@ -41,6 +42,7 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Alerts = b.alerts(open)
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
 	b.Facts = facts(s)
+	b.Checks = checkViews(s)
 	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
 	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
 	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]
