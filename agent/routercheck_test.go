@@ -116,6 +116,30 @@ func TestRouterCheckForPeopleAndPrograms(t *testing.T) {
 	}
 }
 
+// Over REST a call that is late is waited for: ended with us, it would mix up the
+// answers to the service.
+func TestTheCommandWaitsForLateCalls(t *testing.T) {
+	t.Parallel()
+	b, sim := checkedBox(t)
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := strings.TrimSuffix(sim.RESTURL(), "/rest")
+	if err := os.WriteFile(b.config, []byte(strings.Replace(string(text), "api-ssl://"+sim.APISSLAddr(), rest, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sim.SetKnobs(routersim.Knobs{Stall: 6 * time.Second, StallAt: "radius"})
+	begun := time.Now()
+	_, out, talk := b.do("", "router", "check")
+	if !strings.Contains(out, "RTR-116") || !strings.Contains(talk, "Waiting until the router has answered") || time.Since(begun) < 5*time.Second {
+		t.Errorf("after %v:\n%s\n%s", time.Since(begun), out, talk)
+	}
+	if n := sim.Counters().Aborted; n != 0 {
+		t.Errorf("%d REST calls were cut short", n)
+	}
+}
+
 // Every code a check can print is explained without a network.
 func TestEveryRowOfACheckIsExplained(t *testing.T) {
 	b, sim := checkedBox(t)
@@ -258,6 +282,9 @@ func TestChecksOfTheService(t *testing.T) {
 	first := report()
 	if first.State != condition.OK || rings.Load() < 20 {
 		t.Errorf("got %s, and %d rings for the page", first.Verdict, rings.Load())
+	}
+	if n := sim.Counters().CoANAKs; n != 2 { // one check asks in both forms
+		t.Errorf("the router refused %d Disconnect-Requests, want the 2 of one check", n)
 	}
 	for _, row := range first.Rows {
 		if row.Probe == "radius-secret" && !strings.Contains(row.Seen, "proven") {

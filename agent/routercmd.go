@@ -341,7 +341,7 @@ func addRouter(cmd *cobra.Command, o *options, cfg config, n nasConfig, f yesFla
 	if o.json {
 		return printJSON(cmd, map[string]any{"router": n.ID, "identity": identity, "file": file, "sha256": pin})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Logged in to %s. Written to %s.\nNext: restart the service (systemctl restart iwas-agent), then iwas-agent status.\n", identity, file)
+	fmt.Fprintf(cmd.OutOrStdout(), "Logged in to %s. Written to %s.\nNext: restart the service (systemctl restart iwas-agent), then iwas-agent router check %s.\n", identity, file, n.ID)
 	return nil
 }
 

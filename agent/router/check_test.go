@@ -179,6 +179,7 @@ func TestEachFaultHasItsRow(t *testing.T) {
 		{"name", func(h *healthy) { h.check.API.URL = "api-ssl://router.invalid:8729" }, skipped(map[string]string{"dns": "fail NET-104"}, "tcp"), ""},
 		{"nobody listens", func(h *healthy) { h.check.API.URL = "api-ssl://127.0.0.1:1" }, skipped(map[string]string{"tcp": "fail RTR-102"}, "tls"), ""},
 		{"not trusted", func(h *healthy) { h.check.API.PinnedSHA256 = "" }, skipped(map[string]string{"tls": "fail RTR-104"}, "login"), ""},
+		{"no answer", func(h *healthy) { h.check.API.URL = "api-ssl://" + mute(h.t) }, skipped(map[string]string{"tls": "fail RTR-101"}, "login"), "No answer in time"},
 		{"changed", func(h *healthy) { h.check.API.PinnedSHA256 = strings.Repeat("ab", 32) }, skipped(map[string]string{"tls": "fail RTR-104"}, "login"), ""},
 		{"plain port", func(h *healthy) { h.check.API.URL = "api-ssl://" + h.APIAddr() }, skipped(map[string]string{"tls": "fail RTR-102"}, "login"), ""},
 		{"anonymous Diffie-Hellman", func(h *healthy) { h.check.API.URL = "api-ssl://" + refuser(h.t) }, skipped(map[string]string{"tls": "fail RTR-102"}, "login"), "without a certificate"},
@@ -276,6 +277,17 @@ func refuser(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// mute takes connections and says nothing.
+func mute(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
 // stranger is a web server that is no router.
 func stranger(t *testing.T) (url, pin string) {
 	t.Helper()
@@ -329,6 +341,7 @@ func TestHowFarTheSecretIsKnown(t *testing.T) {
 		{"wrong since", Heard{ProvenAt: now.Add(-time.Hour), BadSecret: "127.0.0.1: wrong", BadSecretAt: now}, nil, false, "fail RAD-103", "wrong"},
 		{"matches", Heard{}, nil, true, "ok", "matches"},
 		{"matches, nobody knows", Heard{}, errors.New("the service does not run"), true, "ok", "matches"},
+		{"asked from an unknown address", Heard{Strangers: []netip.Addr{netip.MustParseAddr("10.0.0.7")}}, nil, false, "warn RAD-102", "10.0.0.7"},
 		{"not yet seen", Heard{}, nil, false, "unknown", "not yet seen"},
 		{"nobody knows", Heard{}, errors.New("the service does not run"), false, "unknown", "does not run"},
 	} {

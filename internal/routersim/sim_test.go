@@ -219,3 +219,40 @@ func until(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// A scheduler runs its script by itself, and only where device-mode allows it.
+func TestSchedulerRunsItsScript(t *testing.T) {
+	nowhere := netip.MustParseAddrPort("127.0.0.1:9")
+	s := start(t, nowhere, nowhere, nil)
+	run := func(path, verb string, args map[string]string) ([]view, error) {
+		rows, _, err := s.Command("iwas", path, verb, args, nil)
+		return rows, err
+	}
+	if _, err := run("system/logging", "add", map[string]string{"topics": "radius,debug", "prefix": "mine"}); err != nil {
+		t.Fatal(err)
+	}
+	event := `/system/logging/remove [find prefix="mine"]; /system/scheduler/remove [find name="end"]`
+	if _, err := run("system/scheduler", "add", map[string]string{"name": "end", "interval": "300ms", "on-event": event, "policy": "read,write"}); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _ := run("system/scheduler", "print", nil); len(rows) != 1 || rows[0]["owner"] != "iwas" {
+		t.Errorf("got %v, want the row with its owner", rows)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		rules, _ := run("system/logging", "print", nil)
+		events, _ := run("system/scheduler", "print", nil)
+		if len(rules) == 4 && len(events) == 0 { // RouterOS's own rules stay
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the script did not run: %v, %v", rules, events)
+		}
+	}
+	if _, err := run("system/logging", "remove", map[string]string{".id": "*1"}); err == nil {
+		t.Error("a rule of RouterOS's own was removed")
+	}
+	s.Give("system/device-mode", "", "scheduler", "false")
+	if _, err := run("system/scheduler", "add", map[string]string{"name": "end", "interval": "1s"}); err == nil || !strings.Contains(err.Error(), "not allowed by device-mode") {
+		t.Errorf("device-mode forbids it: got %v", err)
+	}
+}
