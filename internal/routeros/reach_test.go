@@ -53,7 +53,7 @@ func TestDrainWaitsForLateCalls(t *testing.T) {
 	p.arrive()
 	select {
 	case <-drained:
-		t.Error("it did not wait for the second")
+		t.Fatal("it did not wait for the second")
 	case <-time.After(20 * time.Millisecond):
 	}
 	p.arrive()
