@@ -28,7 +28,7 @@ type Check struct {
 	// RADIUS knows that side; nil: nobody was asked.
 	RADIUS   Witness
 	Now      func() time.Time
-	Progress func(done, of int) // called as rows come in; may be nil
+	Progress func(done, of int) // called as rows come in, one call at a time; may be nil
 
 	wrap func(routeros.Conn) routeros.Conn // of tests; nil wraps nothing
 }
@@ -122,6 +122,7 @@ func newSheet(progress func(done, of int)) *sheet {
 // set keeps a row; the first of a probe stays.
 func (s *sheet) set(r condition.CheckRow) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, there := s.rows[r.Probe]; !there {
 		for _, p := range s.order {
 			if p.probe == r.Probe {
@@ -130,10 +131,8 @@ func (s *sheet) set(r condition.CheckRow) {
 		}
 		s.rows[r.Probe] = r
 	}
-	done, of := len(s.rows), len(s.order)
-	s.mu.Unlock()
 	if s.progress != nil {
-		s.progress(done, of)
+		s.progress(len(s.rows), len(s.order))
 	}
 }
 

@@ -224,7 +224,7 @@ func TestEachFaultHasItsRow(t *testing.T) {
 		{"trial", set("/ip/hotspot/profile", "hsprof1", "=login-by=http-chap,trial"), map[string]string{"trial": "fail HSP-204"}, ""},
 		{"odd answer", knobs(func(k *routersim.Knobs) { k.MixUp = "system/clock" }), map[string]string{"clock": "fail RTR-117"}, "system/clock"},
 		{"one menu hangs", knobs(func(k *routersim.Knobs) { k.Stall, k.StallAt = time.Minute, "radius/incoming" }), map[string]string{"radius-incoming": "unknown RTR-116"}, "no answer within 3s"},
-		{"secret by read-back", set("/radius", "", "=secret=another"), map[string]string{"disconnect": "fail RAD-104", "radius-secret": "fail RAD-103"}, ""},
+		{"secret by read-back", set("/radius", "", "=secret=0ther-s3cret"), map[string]string{"disconnect": "fail RAD-104", "radius-secret": "fail RAD-103"}, ""},
 		{"debug log left", func(h *healthy) { h.do("/system/logging/add", "=topics=radius,debug", "=prefix="+debugTag) }, map[string]string{"debug-log": "warn RTR-120"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -242,6 +242,9 @@ func TestEachFaultHasItsRow(t *testing.T) {
 			}
 			r := h.check.Run(t.Context())
 			expect(t, r, tc.want)
+			if strings.Contains(fmt.Sprint(r), "0ther-s3cret") {
+				t.Errorf("a row shows the secret: %v", r)
+			}
 			for _, row := range r.Rows {
 				if w, named := tc.want[row.Probe]; named && w != "skipped" {
 					if !strings.Contains(row.Seen+" "+row.Next, tc.seen) {
