@@ -70,7 +70,7 @@ func TestRouterCheckForPeopleAndPrograms(t *testing.T) {
 	if code != exitDone || talk != "" {
 		t.Fatalf("a healthy router: exit %d\n%s\n%s", code, out, talk)
 	}
-	for _, want := range []string{"OK       port ", "RADIUS secret ", "matches: read back", "Disconnect-Request", "Everything asked is as it should be.", "25 ok, 0 warnings, 0 failed"} {
+	for _, want := range []string{"OK       port ", "RADIUS secret ", "matches: read back", "Disconnect-Request", "Everything asked is as it should be.", "26 ok, 0 warnings, 0 failed"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
@@ -85,7 +85,7 @@ func TestRouterCheckForPeopleAndPrograms(t *testing.T) {
 	}
 	sim.Give("system/device-mode", "", "hotspot", "false")
 	code, out, talk = b.do("", "router", "check")
-	if code != exitFindings || !strings.Contains(talk, "1 of 25 rows failed") {
+	if code != exitFindings || !strings.Contains(talk, "1 of 26 rows failed") {
 		t.Errorf("a failure: exit %d, want %d\n%s\n%s", code, exitFindings, out, talk)
 	}
 	for _, want := range []string{"FAIL     mode advanced: hotspot no", "RTR-106", "Next steps:\n1. Device-mode", "   paste  /system/device-mode/update hotspot=yes\n", "   help   iwas-agent explain RTR-106\n",
@@ -102,7 +102,7 @@ func TestRouterCheckForPeopleAndPrograms(t *testing.T) {
 		State   string
 		Rows    []struct{ Probe, State, Code, Seen, Next, Command string }
 	}
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFindings || got.Version != 1 || got.Router != "cafe1" || got.State != "fail" || len(got.Rows) != 25 {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFindings || got.Version != 1 || got.Router != "cafe1" || got.State != "fail" || len(got.Rows) != 26 {
 		t.Errorf("JSON: exit %d, %v\n%s", code, err, out)
 	}
 	if code, _, talk := b.do("", "router", "check", "another"); code != exitUsage || !strings.Contains(talk, "another") {

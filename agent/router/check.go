@@ -77,6 +77,7 @@ var points = []point{
 	{"radius", "RADIUS entry"}, {"radius-secret", "RADIUS secret"}, {"radius-counters", "RADIUS counters of the router"},
 	{"radius-incoming", "Incoming RADIUS"}, {"disconnect", "Disconnect-Request"},
 	{"fasttrack", "Fasttrack past the HotSpot"}, {"ipv6", "IPv6 past the HotSpot"}, {"bindings", "Bypassed bindings"}, {"trial", "Trial logins"},
+	{"walled-garden", "Walled garden"},
 	{"address-list-read", "Reading address-lists"}, {"address-list-write", "Writing address-lists"},
 	{"debug-log", "Debug log of RADIUS"},
 }
@@ -100,7 +101,7 @@ var jobs = []job{
 	{[]string{"radius-incoming"}, (*asker).incoming},
 	{[]string{"clock"}, (*asker).clock},
 	{[]string{"license"}, (*asker).license},
-	{[]string{"fasttrack", "ipv6", "trial"}, (*asker).ways},
+	{[]string{"fasttrack", "ipv6", "trial", "walled-garden"}, (*asker).ways},
 	{[]string{"bindings"}, (*asker).bindings},
 	{[]string{"debug-log"}, (*asker).debugLog},
 	{[]string{"address-list-read", "address-list-write"}, (*asker).addressList},
@@ -111,12 +112,11 @@ var jobs = []job{
 type sheet struct {
 	mu       sync.Mutex
 	rows     map[string]condition.CheckRow
-	order    []point
 	progress func(done, of int)
 }
 
 func newSheet(progress func(done, of int)) *sheet {
-	return &sheet{rows: map[string]condition.CheckRow{}, order: append([]point(nil), points...), progress: progress}
+	return &sheet{rows: map[string]condition.CheckRow{}, progress: progress}
 }
 
 // set keeps a row; the first of a probe stays.
@@ -124,7 +124,7 @@ func (s *sheet) set(r condition.CheckRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, there := s.rows[r.Probe]; !there {
-		for _, p := range s.order {
+		for _, p := range points {
 			if p.probe == r.Probe {
 				r.Title = p.title
 			}
@@ -132,17 +132,11 @@ func (s *sheet) set(r condition.CheckRow) {
 		s.rows[r.Probe] = r
 	}
 	if s.progress != nil {
-		s.progress(len(s.rows), len(s.order))
+		s.progress(len(s.rows), len(points))
 	}
 }
 
 // more adds a row that not every check has.
-func (s *sheet) more(probe, title string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.order = append(s.order, point{probe, title})
-}
-
 func (s *sheet) get(probe string) (condition.CheckRow, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +146,8 @@ func (s *sheet) get(probe string) (condition.CheckRow, bool) {
 
 // report returns the rows in order. One that nobody came to is late.
 func (s *sheet) report() []condition.CheckRow {
-	out := make([]condition.CheckRow, 0, len(s.order))
-	for _, p := range s.order {
+	out := make([]condition.CheckRow, 0, len(points))
+	for _, p := range points {
 		r, ok := s.get(p.probe)
 		if !ok {
 			r = condition.CheckRow{Probe: p.probe, Title: p.title, State: condition.Unknown, Code: CodeSlow, Late: true, Seen: "it was not come to: others took all the time"}

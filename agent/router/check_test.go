@@ -221,6 +221,9 @@ func TestEachFaultHasItsRow(t *testing.T) {
 		}, map[string]string{"fasttrack": "fail HSP-201"}, ""},
 		{"IPv6", func(h *healthy) { h.do("/ipv6/address/add", "=address=2001:db8::1/64", "=interface=vlan20-guest") }, map[string]string{"ipv6": "fail HSP-202"}, ""},
 		{"wide binding", func(h *healthy) { h.do("/ip/hotspot/ip-binding/add", "=address=10.20.0.0/22", "=type=bypassed") }, map[string]string{"bindings": "fail HSP-203"}, "10.20.0.0/22"},
+		{"walled garden", func(h *healthy) {
+			h.do("/ip/hotspot/walled-garden/ip/add", "=action=accept", "=protocol=tcp", "=dst-port=443")
+		}, map[string]string{"walled-garden": "fail HSP-208"}, ""},
 		{"trial", set("/ip/hotspot/profile", "hsprof1", "=login-by=http-chap,trial"), map[string]string{"trial": "fail HSP-204"}, ""},
 		{"odd answer", knobs(func(k *routersim.Knobs) { k.MixUp = "system/clock" }), map[string]string{"clock": "fail RTR-117"}, "system/clock"},
 		{"one menu hangs", knobs(func(k *routersim.Knobs) { k.Stall, k.StallAt = time.Minute, "radius/incoming" }), map[string]string{"radius-incoming": "unknown RTR-116"}, "no answer within 3s"},

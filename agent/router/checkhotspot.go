@@ -121,7 +121,7 @@ func (a *asker) userProfile(ctx context.Context) error {
 }
 
 // wayRows are the rows of what leads past the HotSpot.
-var wayRows = map[string]string{CodeFasttrack: "fasttrack", CodeIPv6: "ipv6", CodeTrial: "trial"}
+var wayRows = map[string]string{CodeFasttrack: "fasttrack", CodeIPv6: "ipv6", CodeTrial: "trial", CodeGarden: "walled-garden"}
 
 // ways looks for what leads past the HotSpot, as before each lock.
 func (a *asker) ways(ctx context.Context) error {
@@ -130,17 +130,12 @@ func (a *asker) ways(ctx context.Context) error {
 		return err
 	}
 	for _, w := range g.ways {
-		probe, known := wayRows[w.code]
-		if !known { // the survey knows one more than this table
-			probe = "way-" + strings.ToLower(w.code)
-			c, _ := condition.Lookup(w.code)
-			a.s.more(probe, c.Title)
-		}
-		a.set(condition.CheckRow{Probe: probe, State: condition.Fail, Code: w.code, Seen: w.text, Command: wayCommands[w.code]})
+		a.set(condition.CheckRow{Probe: wayRows[w.code], State: condition.Fail, Code: w.code, Seen: w.text, Command: wayCommands[w.code]})
 	}
 	a.good("fasttrack", "connections of guests are not fasttracked")
 	a.good("ipv6", "guests have no way out over IPv6")
 	a.good("trial", "no profile in use offers a trial")
+	a.good("walled-garden", "no rule lets guests browse without a login")
 	return nil
 }
 
@@ -149,6 +144,7 @@ var wayCommands = map[string]string{
 	CodeFasttrack: "/ip/firewall/filter/print where chain=forward",
 	CodeIPv6:      "/ipv6/address/print where global",
 	CodeTrial:     "/ip/hotspot/profile/print",
+	CodeGarden:    "/ip/hotspot/walled-garden/ip/print detail where action=accept",
 }
 
 // bindings looks for bypassed ip-bindings that let more than one device through.
