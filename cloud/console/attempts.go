@@ -68,7 +68,7 @@ func (s *Server) told(w http.ResponseWriter, r *http.Request) *webui.Alert {
 	}
 	text += webui.Age(s.now().Sub(f.LastAt))
 	if f.LastFrom != "" {
-		text += " from " + f.LastFrom
+		text += " (from " + f.LastFrom + ")"
 	}
 	return &webui.Alert{Tone: webui.Warn, Title: title,
 		Text: text + ". If that was not you, somebody is trying to get in: a long password that is used nowhere else keeps them out."}

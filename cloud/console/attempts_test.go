@@ -80,7 +80,7 @@ func TestWrongPasswordsAreToldAtTheNextSignIn(t *testing.T) {
 		return page, kept(header)
 	}
 	page, set := look()
-	for _, text := range []string{"3 wrong passwords since your last sign-in", "12 min ago", "from 198.51.100.··"} {
+	for _, text := range []string{"3 wrong passwords since your last sign-in", "12 min ago", "(from 198.51.100.··)."} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the first page does not say %q", text)
 		}

@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -36,7 +35,6 @@ type guestBody struct {
 	Private   bool // a device with a changing address is or was among them
 	Pass      *hotspot.Pass
 	Limits    []string
-	SeenAt    time.Time
 	MayLock   bool
 	NeedsWhy  bool // the person's role must give a reason
 	Hide      bool
@@ -59,7 +57,7 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 	}
 	c := s.clock(st.Site.TimeZone)
 	b := guestBody{Clock: c, Status: st, Verdict: siteVerdict(st, c), ID: g.Account.ID, Hide: masked(op),
-		Row: viewGuest(g, st, c, masked(op)), Kind: kindNames[g.Account.Kind], SeenAt: g.SeenAt, Pass: g.Pass,
+		Row: viewGuest(g, st, c, masked(op)), Kind: kindNames[g.Account.Kind], Pass: g.Pass,
 		MayLock: may(op, lockGuests), NeedsWhy: op.Role == hotspot.Cashier, Reasons: reasons, Sessions: viewSessions(g.Sessions, c, masked(op))}
 	b.Lock = b.Row.Lock
 	for _, v := range b.Sessions {

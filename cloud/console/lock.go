@@ -148,13 +148,13 @@ func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.C
 // reopenedWords say how a lock had ended, since when that no longer holds, and
 // what happens now.
 func reopenedWords(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) string {
-	was := map[hotspot.LockState]string{hotspot.LockEnforced: "proven off", hotspot.LockLeaks: "off at the HotSpot", hotspot.LockUnproven: "acknowledged by the router"}
-	text := fmt.Sprintf("The guest was %s at %s. At %s, both by the site's clock, the site found the guest back or could not read the router.",
-		orElse(was[l.Reopened.Was], "off"), c.Plain(l.Reopened.WasAt), c.Plain(l.Reopened.Since))
+	was := map[hotspot.LockState]string{hotspot.LockEnforced: "Proven off", hotspot.LockLeaks: "Off at the HotSpot", hotspot.LockUnproven: "Acknowledged by the router"}
+	text := fmt.Sprintf("%s at %s, but no longer since %s (the site's clock): the guest came back, or the router could not be read.",
+		orElse(was[l.Reopened.Was], "Off"), c.Plain(l.Reopened.WasAt), c.Plain(l.Reopened.Since))
 	if l.State != hotspot.LockWaiting {
-		return text + " It keeps cutting the guest off; the guest may be online."
+		return text + " The site keeps cutting the guest off; until that is proven the guest may be online."
 	}
-	return text + " " + site.Site.Name + " was last heard " + webui.Age(c.Now.Sub(site.HeardAt)) + " and goes on by itself; whether the guest is off is known when it is back."
+	return text + " " + site.Site.Name + " was last heard " + webui.Age(c.Now.Sub(site.HeardAt)) + " and goes on by itself; whether the guest is off is known when the site is back."
 }
 
 // reachedAt is when a step was reached, zero if it was not.

@@ -2,9 +2,13 @@ package console
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/webui/webuitest"
@@ -76,7 +80,20 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		}
 		tab.Close()
 	}
-	tab := browser.Open(t, srv.URL, nil)
+	told, err := json.Marshal(hotspot.FailedSignIns{Count: 3, LastAt: noon.Add(-12 * time.Minute), LastFrom: "198.51.100.··"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := browser.Open(t, srv.URL, map[string]string{"iwas_session": cookies["iwas_session"], toldCookie: base64.RawURLEncoding.EncodeToString(told)})
+	tab.Visit(t, "/")
+	if got := tab.Text(t, ".alert"); !strings.Contains(got, "3 wrong passwords") {
+		t.Errorf("the first page after a sign-in says %q, want the wrong passwords", got)
+	}
+	for _, v := range webuitest.Views {
+		tab.Inspect(t, "home-told", v)
+	}
+	tab.Close()
+	tab = browser.Open(t, srv.URL, nil)
 	tab.Visit(t, "/signin")
 	if got := tab.Text(t, "h1"); got != "Sign in" {
 		t.Errorf("the first page of a stranger is headed %q, want Sign in", got)
