@@ -79,7 +79,7 @@ func TestALeakThatIsClosedEndsTheLockEnforced(t *testing.T) {
 	}
 	n := c.e.nases[0]
 	look := func() { // the next one, now
-		time.Sleep(surveyFresh + 100*time.Millisecond)
+		time.Sleep(surveyFresh + 100*time.Millisecond) // what was seen before is too old by now
 		<-n.survey.begin(func(do func(context.Context)) { go do(t.Context()) }, n).done
 	}
 	look()
