@@ -20,7 +20,7 @@ import (
 // that takes long over an fsync. It returns once the file is held.
 func (b *bench) holdDisk(d time.Duration) {
 	b.t.Helper()
-	other, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: b.path}).String())
+	other, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: b.path, RawQuery: "_pragma=busy_timeout(10000)"}).String())
 	if err != nil {
 		b.t.Fatal(err)
 	}
