@@ -106,7 +106,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
-	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-8000)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages))
+	write, err := open(o.Path, "_txlock=immediate", "synchronous("+synchronous()+")", "cache_size(-4000)", fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := migrate(ctx, write); err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	read, err := open(o.Path, "", "query_only(1)", "cache_size(-2000)")
+	read, err := open(o.Path, "", "query_only(1)", "cache_size(-1000)")
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
