@@ -45,7 +45,8 @@ type cafe struct {
 	pace routeros.Pace
 
 	mu       sync.Mutex
-	refuse   map[string]bool // user names RADIUS rejects
+	refuse   map[string]bool      // user names RADIUS rejects
+	shut     map[hotspot.MAC]bool // devices it rejects, whatever the name
 	sessions map[hotspot.SessionID]hotspot.Session
 	targets  map[hotspot.AccountID]hotspot.Target
 	proofs   []hotspot.Proof
@@ -57,7 +58,7 @@ type cafe struct {
 // open starts the cafe; change may alter the Enforcer before it runs.
 func open(t testing.TB, change func(*cafe)) *cafe {
 	t.Helper()
-	c := &cafe{t: t, wake: make(chan struct{}, 1), refuse: map[string]bool{}, sessions: map[hotspot.SessionID]hotspot.Session{},
+	c := &cafe{t: t, wake: make(chan struct{}, 1), refuse: map[string]bool{}, shut: map[hotspot.MAC]bool{}, sessions: map[hotspot.SessionID]hotspot.Session{},
 		targets: map[hotspot.AccountID]hotspot.Target{}, proven: make(chan hotspot.Proof, 1000)}
 	server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -139,7 +140,7 @@ func (c *cafe) login(mac, name string, connections int) routersim.Guest {
 		c.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if s := c.open(name); len(s) > 0 {
+		if slices.ContainsFunc(c.open(name), func(s hotspot.Session) bool { return s.MAC.String() == mac }) {
 			return c.guest(mac)
 		}
 		if time.Now().After(deadline) {
@@ -223,7 +224,7 @@ func (c *cafe) Targets(context.Context) ([]hotspot.Target, error) {
 	var out []hotspot.Target
 	for _, t := range c.targets {
 		for _, s := range c.sessions {
-			if slices.Contains(t.Usernames, s.Username) && s.IsOpen() && t.Whole {
+			if concerns(t, s) && s.IsOpen() && t.Whole {
 				t.Sessions = append(slices.Clone(t.Sessions), s)
 				t.MACs = append(slices.Clone(t.MACs), s.MAC)
 			}
@@ -245,6 +246,14 @@ func (c *cafe) Doubt(context.Context) error {
 	return nil
 }
 
+// concerns reports whether a session is a target's: by name, or by device.
+func concerns(t hotspot.Target, s hotspot.Session) bool {
+	if t.Device {
+		return slices.Contains(t.MACs, s.MAC)
+	}
+	return slices.Contains(t.Usernames, s.Username)
+}
+
 // Prove implements Store.
 func (c *cafe) Prove(_ context.Context, p hotspot.Proof) error {
 	c.mu.Lock()
@@ -252,7 +261,7 @@ func (c *cafe) Prove(_ context.Context, p hotspot.Proof) error {
 	c.proofs = append(c.proofs, p)
 	if p.Outcome.Final() {
 		for id, s := range c.sessions {
-			if slices.Contains(c.targets[p.Account].Usernames, s.Username) {
+			if concerns(c.targets[p.Account], s) {
 				s.State = hotspot.Closed
 				c.sessions[id] = s
 			}
@@ -294,7 +303,8 @@ func (c *cafe) radius(conn *net.UDPConn) {
 			c.mu.Lock()
 			name := rfc2865.UserName_GetString(p)
 			_, isMAC := hotspot.ParseMAC(name) // nobody here logs in by MAC
-			refused := c.refuse[name] || isMAC
+			from, _ := hotspot.ParseMAC(rfc2865.CallingStationID_GetString(p))
+			refused := c.refuse[name] || isMAC || c.shut[from]
 			c.mu.Unlock()
 			if refused {
 				reply.Code = radius.CodeAccessReject

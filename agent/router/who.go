@@ -9,6 +9,7 @@ import (
 // who recognises an account in a router's tables.
 type who struct {
 	whole    bool
+	device   bool // whatever is on with macs is meant, whoever's name it bears
 	names    map[string]bool
 	macNames map[hotspot.MAC]bool // names that are a MAC: RouterOS spells them in seven ways
 	macs     map[hotspot.MAC]bool
@@ -16,7 +17,7 @@ type who struct {
 }
 
 func newWho(t hotspot.Target, nas hotspot.NASID) who {
-	w := who{whole: t.Whole, names: map[string]bool{}, macNames: map[hotspot.MAC]bool{}, macs: map[hotspot.MAC]bool{}}
+	w := who{whole: t.Whole, device: t.Device, names: map[string]bool{}, macNames: map[hotspot.MAC]bool{}, macs: map[hotspot.MAC]bool{}}
 	name := func(s string) {
 		if s == "" {
 			return
@@ -30,7 +31,9 @@ func newWho(t hotspot.Target, nas hotspot.NASID) who {
 		name(u)
 	}
 	for _, s := range t.Sessions {
-		name(s.Username)
+		if !t.Device { // another account's, which may be on elsewhere
+			name(s.Username)
+		}
 		if s.NAS == nas {
 			w.sessions = append(w.sessions, s)
 		}
@@ -62,8 +65,12 @@ func (w who) named(user, domain string) bool {
 }
 
 // entry reports whether an active entry must go. An entry of one of the
-// account's devices under another name is another account's: it stays.
+// account's devices under another name is another account's: it stays, unless it
+// is the device that must be off.
 func (w who) entry(e active) bool {
+	if w.device && w.macs[e.MAC] {
+		return true
+	}
 	if !w.named(e.User, e.domain) {
 		return false
 	}

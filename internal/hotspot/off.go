@@ -16,6 +16,10 @@ type Target struct {
 	// Whole says that the whole account must be off (lock, expiry): cookies
 	// and entries of any device go. Otherwise only Sessions end.
 	Whole bool
+	// Device says that the account is a device: whatever is on with one of MACs
+	// goes, whoever's it is. Sessions are the device's then, of any account, and
+	// the names in them say nothing of other devices.
+	Device bool
 }
 
 // Outcome is how an attempt to put an account off ended.
