@@ -54,7 +54,7 @@ func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 	b := &bench{t: t, path: filepath.Join(t.TempDir(), "iwas.db"), server: &radius.Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"},
 		NASes: []radius.NAS{{ID: "r1", Network: netip.MustParsePrefix("127.0.0.1/32"), Secret: lockSecret}}}}
 	b.db, err = store.Open(t.Context(), store.Options{Path: b.path, Key: key, Decide: aaa.Decide, Off: aaa.OffReason,
-		BeforeRefusal: func(a []hotspot.AccountID, serial uint64) { b.server.Forget(a, serial) }})
+		BeforeRefusal: func(a []hotspot.AccountID, m []hotspot.MAC, serial uint64) { b.server.Forget(a, m, serial) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,9 +125,14 @@ func (b *bench) unlock(d wire.Doc) {
 
 // request is an Access-Request of a user, as bytes.
 func (b *bench) request(user string, id byte) []byte {
+	return b.requestFrom("02:00:00:00:00:01", user, id)
+}
+
+// requestFrom is one from a device.
+func (b *bench) requestFrom(mac, user string, id byte) []byte {
 	p := layeh.New(layeh.CodeAccessRequest, []byte(lockSecret))
 	p.Identifier = id
-	for _, err := range []error{rfc2865.UserName_AddString(p, user), rfc2865.UserPassword_AddString(p, "pw"), rfc2865.CallingStationID_AddString(p, "02:00:00:00:00:01")} {
+	for _, err := range []error{rfc2865.UserName_AddString(p, user), rfc2865.UserPassword_AddString(p, "pw"), rfc2865.CallingStationID_AddString(p, mac)} {
 		if err != nil {
 			b.t.Fatal(err)
 		}

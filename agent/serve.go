@@ -183,8 +183,10 @@ func (s *site) openStore(ctx context.Context) error {
 	s.db, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
 		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms,
-		BeforeRefusal: func(accounts []hotspot.AccountID, serial uint64) { s.radius.Forget(accounts, serial) },
-		Log:           s.log.With("part", "store"),
+		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
+			s.radius.Forget(accounts, devices, serial)
+		},
+		Log: s.log.With("part", "store"),
 	})
 	return err
 }

@@ -15,9 +15,10 @@ const InterimInterval = 120 * time.Second
 
 // Decide answers one Access-Request.
 //
-// The credential is checked before anything else is said, so that a wrong
-// password learns nothing about the account; then the lock, the pass and what is
-// left of it, the hours, and last the devices, which another one may leave.
+// A device that is locked is told so whatever it asks. Otherwise the credential
+// is checked before anything else is said, so that a wrong password learns
+// nothing about the account; then the lock, the pass and what is left of it, the
+// hours, and last the devices, which another one may leave.
 //
 // The speed is that of Limits.RateAfter. While a pass that slows down has data
 // left, the Accept carries no data limit: RouterOS ends a session at its limit
@@ -26,6 +27,9 @@ const InterimInterval = 120 * time.Second
 // by a CoA-Request after the interim that used the data up: at most one
 // interim interval of each device is carried at the full speed.
 func Decide(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
+	if f.Device != nil {
+		return refuse(&f, hotspot.ReasonDeviceLocked)
+	}
 	if f.Account == nil {
 		return refuse(&f, hotspot.ReasonUnknown)
 	}

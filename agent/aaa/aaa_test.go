@@ -144,9 +144,52 @@ func TestAWrongPasswordLearnsNothing(t *testing.T) {
 	}
 }
 
+// TestALockedDeviceIsRefusedWhateverItAsks: with any account, none, or a wrong
+// password; and it learns nothing but that it is locked.
+func TestALockedDeviceIsRefusedWhateverItAsks(t *testing.T) {
+	lock := &hotspot.Lock{By: "owner", Reason: "Misuse", At: now}
+	bob := user(hotspot.Limits{}, hotspot.Usage{})
+	locked, bare := bob, bob
+	locked.Lock, bare.Pass = &hotspot.Lock{}, nil
+	voucher := hotspot.Facts{Account: &hotspot.Account{ID: "v1", Kind: hotspot.Voucher, Username: "ABCD-2345"}, Pass: &hotspot.Pass{}, Now: now}
+	own := hotspot.Facts{Account: &hotspot.Account{ID: "d1", Kind: hotspot.Device, Username: phone.String()}, Pass: &hotspot.Pass{}, Lock: lock, Now: now}
+	full := user(hotspot.Limits{Devices: 1, Swap: hotspot.SwapMove}, hotspot.Usage{})
+	full.Sessions = []hotspot.Session{{MAC: laptop, State: hotspot.Live}}
+	for name, tc := range map[string]struct {
+		facts hotspot.Facts
+		req   hotspot.Request
+	}{
+		"a user":                    {bob, hello(phone)},
+		"a user's wrong password":   {bob, hotspot.Request{Username: "bob", MAC: phone, Credential: clear("guess")}},
+		"a locked user":             {locked, hello(phone)},
+		"a user without a pass":     {bare, hello(phone)},
+		"a user with a device on":   {full, hello(phone)},
+		"a voucher":                 {voucher, hotspot.Request{Username: "abcd2345", MAC: phone}},
+		"its own account":           {own, hotspot.Request{Username: phone.String(), MAC: phone}},
+		"a name that nobody has":    {hotspot.Facts{Now: now}, hotspot.Request{Username: "x", MAC: phone, Credential: clear("x")}},
+		"a name with a NUL":         {bob, hotspot.Request{Username: "bob\x00", MAC: phone, Credential: clear("hello")}},
+		"a user without credential": {bob, hotspot.Request{Username: "bob", MAC: phone}},
+	} {
+		tc.facts.Device = lock
+		for language, message := range map[string]string{"en": "This device is locked. Please ask at the counter.", "ar": sentences[hotspot.ReasonDeviceLocked].ar} {
+			tc.facts.Language = language
+			got := Decide(tc.facts, tc.req)
+			if got.Accept || got.Reason != hotspot.ReasonDeviceLocked || got.Message != message || got.Move || len(got.Others) > 0 ||
+				got.Detail != "this device is locked, whatever account it logs in with: locked on Tue 24 Nov 2026 12:00 UTC by owner: Misuse" {
+				t.Errorf("%s: got %+v, want the device refused", name, got)
+			}
+			tc.facts.Device = nil
+			if again := Decide(tc.facts, tc.req); again.Reason == hotspot.ReasonDeviceLocked {
+				t.Errorf("%s: refused for its device, which is not locked", name)
+			}
+			tc.facts.Device = lock
+		}
+	}
+}
+
 // reasons is every code of the vocabulary, in the order of its declaration.
 var reasons = []hotspot.Reason{hotspot.ReasonUnknown, hotspot.ReasonBadPassword, hotspot.ReasonNoCredential,
-	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonNoPass,
+	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass,
 	hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed,
 	hotspot.ReasonOutsideHours, hotspot.ReasonTooManyDevices, hotspot.ReasonTooManyTries}
 

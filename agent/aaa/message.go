@@ -43,6 +43,10 @@ var sentences = map[hotspot.Reason]sentence{
 		"Your access is blocked. Please ask at the counter.",
 		"تم إيقاف دخولك. يرجى مراجعة الموظفين.",
 		"the account is locked"},
+	hotspot.ReasonDeviceLocked: {
+		"This device is locked. Please ask at the counter.",
+		"تم إيقاف هذا الجهاز. يرجى مراجعة الموظفين.",
+		"the device is locked, whatever account it logs in with"},
 	hotspot.ReasonNoPass: {
 		"There is no time on this account. Please ask at the counter.",
 		"لا يوجد رصيد في هذا الحساب. يرجى مراجعة الموظفين.",
@@ -126,14 +130,9 @@ func detail(f *hotspot.Facts, reason hotspot.Reason) string {
 	p := f.Pass
 	switch reason {
 	case hotspot.ReasonLocked:
-		text := "locked on " + moment(f, f.Lock.At)
-		if f.Lock.By != "" {
-			text += " by " + f.Lock.By
-		}
-		if f.Lock.Reason != "" {
-			text += ": " + f.Lock.Reason
-		}
-		return cut(text, maxReplyMessage)
+		return lockedSince(f, "locked", f.Lock)
+	case hotspot.ReasonDeviceLocked:
+		return lockedSince(f, "this device is locked, whatever account it logs in with: locked", f.Device)
 	case hotspot.ReasonNotYetValid:
 		return fmt.Sprintf("the pass is valid from %s; now it is %s", moment(f, p.ValidFrom), moment(f, f.Now))
 	case hotspot.ReasonExpired:
@@ -147,6 +146,18 @@ func detail(f *hotspot.Facts, reason hotspot.Reason) string {
 		return detailOfData(p)
 	}
 	return TechnicianMessage(reason)
+}
+
+// lockedSince says since when, by whom and why something is locked.
+func lockedSince(f *hotspot.Facts, what string, l *hotspot.Lock) string {
+	text := what + " on " + moment(f, l.At)
+	if l.By != "" {
+		text += " by " + l.By
+	}
+	if l.Reason != "" {
+		text += ": " + l.Reason
+	}
+	return cut(text, maxReplyMessage)
 }
 
 // detailOfData names each allowance with what is used of it.

@@ -53,6 +53,9 @@ func drawFacts(t *rapid.T, zone *time.Location) hotspot.Facts {
 	if pick("locked") {
 		f.Lock = &hotspot.Lock{By: rapid.String().Draw(t, "by"), Reason: rapid.String().Draw(t, "why"), At: f.Now}
 	}
+	if pick("device locked") {
+		f.Device = &hotspot.Lock{By: rapid.String().Draw(t, "device by"), Reason: rapid.String().Draw(t, "device why"), At: f.Now}
+	}
 	for range rapid.IntRange(0, 5).Draw(t, "sessions") {
 		f.Sessions = append(f.Sessions, hotspot.Session{MAC: hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "mac"))},
 			State:   rapid.SampledFrom([]hotspot.SessionState{hotspot.Live, hotspot.Reserved, hotspot.Suspect, hotspot.Closed}).Draw(t, "state"),
@@ -104,8 +107,8 @@ func TestAnAcceptBreaksNoLimit(t *testing.T) {
 		}
 		l, u := f.Pass.Limits, f.Pass.Usage
 		until, over := end(f)
-		if f.Lock != nil || over {
-			t.Fatalf("let in with lock %v, over %v", f.Lock, over)
+		if f.Lock != nil || f.Device != nil || over {
+			t.Fatalf("let in with lock %v, lock of the device %v, over %v", f.Lock, f.Device, over)
 		}
 		if v.SessionTimeout < 0 || v.SessionTimeout%time.Second != 0 || v.SessionTimeout > math.MaxUint32*time.Second {
 			t.Fatalf("Session-Timeout of %v is not whole seconds in 32 bits", v.SessionTimeout)

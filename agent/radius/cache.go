@@ -20,8 +20,8 @@ const (
 	// octets), 8 MB at worst.
 	cacheBound  = 16384
 	cacheOctets = 8 << 20
-	// forgottenBound limits the accounts put off whose Accepts are fenced. At
-	// the bound every cached Accept is dropped instead.
+	// forgottenBound limits the accounts and devices put off whose Accepts are
+	// fenced. At the bound every cached Accept is dropped instead.
 	forgottenBound = 4096
 )
 
@@ -44,6 +44,7 @@ type cacheEntry struct {
 	at            time.Time
 	reply         []byte // nil while the request is at work
 	account       hotspot.AccountID
+	device        hotspot.MAC // that asked; set by who runs the request, before finish
 	serial        uint64
 	accept        bool
 	departures    hotspot.Departures // of an Accept, may be nil
@@ -58,6 +59,7 @@ type cache struct {
 	octets  int           // of all replies in order
 
 	forgotten map[hotspot.AccountID]fence
+	shut      map[hotspot.MAC]fence
 	floor     uint64 // every Accept below it is forgotten
 
 	// leaving is held for reading from the moment an Accept was found not void
@@ -66,14 +68,15 @@ type cache struct {
 	leaving sync.RWMutex
 }
 
-// fence says that Accepts of an account older than serial are void.
+// fence says that Accepts of an account, or of a device, older than serial are
+// void.
 type fence struct {
 	serial uint64
 	at     time.Time
 }
 
 func newCache() *cache {
-	return &cache{entries: map[cacheKey]*cacheEntry{}, forgotten: map[hotspot.AccountID]fence{}}
+	return &cache{entries: map[cacheKey]*cacheEntry{}, forgotten: map[hotspot.AccountID]fence{}, shut: map[hotspot.MAC]fence{}}
 }
 
 // begin looks a request up. Without reply, e is for the caller to run and to
@@ -99,8 +102,8 @@ func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *c
 }
 
 // finish keeps the reply, which the caller sends; then it calls sent. It reports
-// false when the reply must not leave: the account was put off after this Accept
-// was decided.
+// false when the reply must not leave: the account or the device was put off
+// after this Accept was decided.
 func (c *cache) finish(e *cacheEntry, v hotspot.Verdict, reply []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,27 +151,33 @@ func (c *cache) dropLocked(e *cacheEntry) {
 	}
 }
 
-// void reports whether an Accept was overtaken by its account being put off.
+// void reports whether an Accept was overtaken by its account, or its device,
+// being put off.
 func (c *cache) void(e *cacheEntry) bool {
-	return e.accept && (e.serial < c.floor || e.serial < c.forgotten[e.account].serial)
+	return e.accept && (e.serial < c.floor || e.serial < c.forgotten[e.account].serial || e.serial < c.shut[e.device].serial)
 }
 
-// forget fences the Accepts of accounts decided before serial. Once it returns,
-// none leaves any more, and of those that left the departure is noted: whoever
-// puts the account off knows how long its login may still be under way.
-func (c *cache) forget(accounts []hotspot.AccountID, serial uint64, now time.Time) {
-	c.fence(accounts, serial, now)
+// forget fences the Accepts of accounts, and of devices whatever the account,
+// decided before serial. Once it returns, none leaves any more, and of those that
+// left the departure is noted: whoever puts them off knows how long a login may
+// still be under way.
+func (c *cache) forget(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64, now time.Time) {
+	c.fence(accounts, devices, serial, now)
 	c.leaving.Lock() // those that passed before the fence stood
 	defer c.leaving.Unlock()
 }
 
-func (c *cache) fence(accounts []hotspot.AccountID, serial uint64, now time.Time) {
+func (c *cache) fence(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.forgotten)+len(accounts) > forgottenBound {
+	if len(c.forgotten)+len(accounts)+len(c.shut)+len(devices) > forgottenBound {
 		c.floor = max(c.floor, serial)
 		clear(c.forgotten)
+		clear(c.shut)
 		return
+	}
+	for _, m := range devices {
+		c.shut[m] = fence{serial: serial, at: now}
 	}
 	for _, a := range accounts {
 		c.forgotten[a] = fence{serial: serial, at: now}
@@ -198,11 +207,17 @@ func (c *cache) expire(now time.Time) {
 		c.order = append(c.order[:0], c.order[c.head:]...)
 		c.head = 0
 	}
-	if len(c.forgotten) > forgottenBound/2 {
-		for a, f := range c.forgotten {
-			if now.Sub(f.at) > 4*cacheLife {
-				delete(c.forgotten, a)
-			}
+	if len(c.forgotten)+len(c.shut) > forgottenBound/2 {
+		outlived(c.forgotten, now)
+		outlived(c.shut, now)
+	}
+}
+
+// outlived drops the fences that no reply can meet any more.
+func outlived[K comparable](fences map[K]fence, now time.Time) {
+	for k, f := range fences {
+		if now.Sub(f.at) > 4*cacheLife {
+			delete(fences, k)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestEveryDepartureOfAnAcceptIsNoted(t *testing.T) {
 	for want := 1; want <= 3; want++ { // the second and the third are repeats
 		before := time.Now()
 		c.exchange(t, request)
-		s.Forget(nil, 0) // a commit that puts nobody off waits all the same
+		s.Forget(nil, nil, 0) // a commit that puts nobody off waits all the same
 		if got := d.times(); len(got) != want || got[want-1].Before(before) || got[want-1].After(time.Now()) {
 			t.Errorf("after %d answers: noted %v, want one for each, when it left", want, got)
 		}
@@ -68,7 +68,7 @@ func TestALockWaitsForTheAcceptsThatAreLeaving(t *testing.T) {
 			for range repeats {
 				c.exchange(t, request)
 			}
-			s.Forget(nil, 0)
+			s.Forget(nil, nil, 0)
 			gate := make(chan struct{})
 			d.mu.Lock()
 			d.gate = gate
@@ -77,7 +77,7 @@ func TestALockWaitsForTheAcceptsThatAreLeaving(t *testing.T) {
 			forgotten := make(chan struct{})
 			go func() {
 				defer close(forgotten)
-				s.Forget([]hotspot.AccountID{"a1"}, 1000)
+				s.Forget([]hotspot.AccountID{"a1"}, nil, 1000)
 			}()
 			select {
 			case <-forgotten:

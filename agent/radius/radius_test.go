@@ -282,6 +282,32 @@ func TestARepeatWhileTheFirstIsAtWorkRunsOnce(t *testing.T) {
 }
 
 func TestAnAcceptOvertakenByALockIsNeitherSentNorRepeated(t *testing.T) {
+	account, device := []hotspot.AccountID{"a1"}, []hotspot.MAC{{0xaa, 0xbb, 0xcc, 0, 0, 1}}
+	t.Run("of its account", func(t *testing.T) {
+		overtaken(t, func(s *Server, serial uint64) { s.Forget(account, nil, serial) })
+	})
+	t.Run("of its device", func(t *testing.T) {
+		overtaken(t, func(s *Server, serial uint64) { s.Forget(nil, device, serial) })
+	})
+	t.Run("of more than are fenced one by one", func(t *testing.T) {
+		overtaken(t, func(s *Server, serial uint64) { s.Forget(nil, make([]hotspot.MAC, forgottenBound+1), serial) })
+	})
+}
+
+// TestAnotherDeviceKeepsItsAnswer: what is fenced is the device alone.
+func TestAnotherDeviceKeepsItsAnswer(t *testing.T) {
+	j := &judge{verdict: grant()}
+	s := newServer(t, j, nil)
+	c := dial(t, s.AuthAddr())
+	request := access(1, "bob", "hello")
+	c.exchange(t, request)
+	s.Forget(nil, []hotspot.MAC{{0xaa, 0xbb, 0xcc, 0, 0, 2}}, 1000)
+	if got := c.exchange(t, request); got[0] != codeAccessAccept || len(j.requests()) != 1 {
+		t.Errorf("got code %d after %d decisions, want the repeat from the cache", got[0], len(j.requests()))
+	}
+}
+
+func overtaken(t *testing.T, forget func(*Server, uint64)) {
 	j := &judge{verdict: grant()}
 	s := newServer(t, j, nil)
 	c := dial(t, s.AuthAddr())
@@ -292,7 +318,7 @@ func TestAnAcceptOvertakenByALockIsNeitherSentNorRepeated(t *testing.T) {
 	j.mu.Lock()
 	next := j.serial + 1
 	j.mu.Unlock()
-	s.Forget([]hotspot.AccountID{"a1"}, next)
+	forget(s, next)
 	j.mu.Lock()
 	j.verdict = hotspot.Verdict{Account: "a1", Reason: hotspot.ReasonLocked, Message: "locked"}
 	j.serial++
@@ -303,12 +329,15 @@ func TestAnAcceptOvertakenByALockIsNeitherSentNorRepeated(t *testing.T) {
 
 	// Decided before the lock, about to leave after it.
 	j.mu.Lock()
-	j.verdict, j.gate = grant(), make(chan struct{})
+	gate := make(chan struct{})
+	j.verdict, j.gate = grant(), gate
 	j.mu.Unlock()
+	release := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(release) // the server waits for who waits there
 	c.send(t, access(2, "bob", "hello"))
 	until(t, "the decision", func() bool { return len(j.requests()) == 3 })
-	s.Forget([]hotspot.AccountID{"a1"}, 1000)
-	close(j.gate)
+	forget(s, 1000)
+	release()
 	until(t, "the Accept to be withheld", func() bool { return s.count("dropped", string(dropForgotten)) == 1 })
 }
 

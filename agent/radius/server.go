@@ -101,12 +101,13 @@ func (s *Server) init() {
 // Ready is closed once every socket is bound.
 func (s *Server) Ready() <-chan struct{} { s.init(); return s.ready }
 
-// Forget voids every Accept of the accounts that was decided before serial: it
-// neither leaves any more nor is repeated. Called before the change is committed.
-// What left before is noted by then (hotspot.Departures).
-func (s *Server) Forget(accounts []hotspot.AccountID, serial uint64) {
+// Forget voids every Accept of the accounts, and every one to the devices, that
+// was decided before serial: it neither leaves any more nor is repeated. Called
+// before the change is committed. What left before is noted by then
+// (hotspot.Departures).
+func (s *Server) Forget(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 	s.init()
-	s.cache.forget(accounts, serial, s.Now())
+	s.cache.forget(accounts, devices, serial, s.Now())
 }
 
 // AuthAddr returns the first authentication address, once Ready.
@@ -377,6 +378,7 @@ func (s *Server) authorize(ctx context.Context, j *job) ([]byte, hotspot.Verdict
 			}
 		}
 	}
+	j.entry.device = r.MAC
 	v := hotspot.Verdict{Reason: reason, Message: formMessage}
 	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
 		s.stats.suspect(j.nas, j.from, j.at)

@@ -33,7 +33,9 @@ func (db *DB) Authorize(ctx context.Context, r hotspot.Request) (hotspot.Verdict
 			return hotspot.Verdict{}, err
 		}
 		if e == nil {
-			v := db.o.Decide(db.factsOfNobody(), r)
+			f := db.factsOfNobody()
+			f.Device = db.deviceLock(r.MAC)
+			v := db.o.Decide(f, r)
 			v.Serial = db.committed.Load()
 			return v, nil
 		}
@@ -80,7 +82,9 @@ func (db *DB) find(ctx context.Context, name string) (*entry, error) {
 //
 // Serial is what makes an Accept on its way void: it is read while the facts are
 // held, and a commit that puts the account off takes the facts away before it
-// tells the caches its own, higher number.
+// tells the caches its own, higher number. It is read before the locked devices
+// are: a commit puts those in place before its number is seen, so whoever still
+// sees the old ones carries a lower number.
 func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot.Verdict, p permit, done bool, err error) {
 	now := db.o.Now()
 	e.mu.Lock()
@@ -94,9 +98,11 @@ func (db *DB) judge(ctx context.Context, e *entry, r hotspot.Request) (v hotspot
 		}
 	}
 	e.lapse(now)
+	serial := db.committed.Load()
 	known := db.factsFor(e, now)
+	known.Device = db.deviceLock(r.MAC)
 	v = db.o.Decide(known, r)
-	v.Serial = db.committed.Load()
+	v.Serial = serial
 	if !v.Accept {
 		e.judged = nil
 		if len(v.Others) > 0 {

@@ -63,6 +63,12 @@ func TestTheNewestAcceptIsTheOneThatLeftLast(t *testing.T) {
 			if got := s.target().LastAccept; !got.Equal(want) {
 				t.Errorf("got %v after noon, want %v", got.Sub(noon), want.Sub(noon))
 			}
+			s.prove(s.target(), hotspot.OutcomeEnforced)
+			s.cloud.lock("d1") // the device that the Accept was for, which is another account
+			s.apply()
+			if got := s.target(); !got.Device || !got.LastAccept.Equal(want) {
+				t.Errorf("the device: got %v after noon, want %v", got.LastAccept.Sub(noon), want.Sub(noon))
+			}
 		})
 	}
 }

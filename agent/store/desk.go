@@ -23,8 +23,9 @@ type desk struct {
 	renames   uint64              // rises when a name may lead to another account
 
 	// departed is when the newest Accept of any account left that is no longer at
-	// the desk, Unix nanoseconds: it stands for the Accepts of all of them.
-	departed atomic.Int64
+	// the desk, Unix nanoseconds: it stands for the Accepts of all of them. newest
+	// is that of any account at all, and stands for those to a device.
+	departed, newest atomic.Int64
 }
 
 const (
@@ -164,17 +165,17 @@ func (d *desk) evict() {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	out.gone, out.facts = true, nil
-	d.left(out.lastAccept)
+	later(&d.departed, out.lastAccept)
 }
 
-// left notes when an Accept left of an account that is not at the desk.
-func (d *desk) left(at time.Time) {
+// later moves a moment, in Unix nanoseconds, forward to at.
+func later(moment *atomic.Int64, at time.Time) {
 	if at.IsZero() {
 		return
 	}
 	for {
-		newest := d.departed.Load()
-		if at.UnixNano() <= newest || d.departed.CompareAndSwap(newest, at.UnixNano()) {
+		newest := moment.Load()
+		if at.UnixNano() <= newest || moment.CompareAndSwap(newest, at.UnixNano()) {
 			return
 		}
 	}
@@ -182,13 +183,14 @@ func (d *desk) left(at time.Time) {
 
 // Left notes that an Accept of the account has left (hotspot.Departures).
 func (e *entry) Left(at time.Time) {
+	later(&e.desk.newest, at)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if at.After(e.lastAccept) {
 		e.lastAccept = at
 	}
 	if e.gone {
-		e.desk.left(at)
+		later(&e.desk.departed, at)
 	}
 }
 
@@ -299,6 +301,23 @@ func (d *desk) promised(account hotspot.AccountID, now time.Time) (waiting []hot
 	return waiting, newest
 }
 
+// promisedTo returns the logins of a device that have not begun, whoever's, and
+// when the newest Accept left that may be one to it: that of anybody.
+func (d *desk) promisedTo(m hotspot.MAC, now time.Time) (waiting []hotspot.Session, newest time.Time) {
+	d.each(func(e *entry) {
+		e.lapse(now)
+		for _, p := range e.promises {
+			if p.MAC == m {
+				waiting = append(waiting, p)
+			}
+		}
+	})
+	if at := d.newest.Load(); at != 0 {
+		newest = time.Unix(0, at)
+	}
+	return waiting, newest
+}
+
 // waits reports whether a permit is still only promised.
 func (d *desk) waits(p permit) bool {
 	e := d.byAccount(p.account)
@@ -319,15 +338,20 @@ func (d *desk) withdraw(account hotspot.AccountID, which func(*hotspot.Session) 
 	}
 }
 
-// withdrawAny takes back promises by their id, whoever's they are. It looks at
-// everybody: it is for the few that a router was asked about.
-func (d *desk) withdrawAny(ids map[hotspot.SessionID]bool) {
+// withdrawAny takes back promises whoever's they are. It looks at everybody: it
+// is for the few that a router was asked about, and for devices.
+func (d *desk) withdrawAny(which func(*hotspot.Session) bool) {
+	d.each(func(e *entry) { e.withdraw(which) })
+}
+
+// each calls do for every account with promises, which is held meanwhile.
+func (d *desk) each(do func(*entry)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.accounts {
 		e.mu.Lock()
 		if len(e.promises) > 0 {
-			e.withdraw(func(p *hotspot.Session) bool { return ids[p.ID] })
+			do(e)
 		}
 		e.mu.Unlock()
 	}

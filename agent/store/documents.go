@@ -113,7 +113,13 @@ func readAccount(d document) (func(*tx) error, error) {
 		}
 		_, err := t.exec("store account", "INSERT OR REPLACE INTO account (id, kind, username, login_key, password, note) VALUES (?, ?, ?, ?, ?, ?)",
 			d.ID, string(b.Kind), b.Username, key, d.vault, b.Note)
-		return err
+		if err != nil {
+			return err
+		}
+		if b.Kind != hotspot.Device {
+			key = ""
+		}
+		return t.nameLock(d.ID, key)
 	}, nil
 }
 
@@ -156,11 +162,13 @@ func readLock(d wire.Doc) (func(*tx) error, error) {
 	}
 	account := hotspot.AccountID(d.ID)
 	return func(t *tx) error {
-		_, err := t.exec("store lock", "INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome) VALUES (?, ?, ?, ?, ?, ?, '')",
-			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now))
+		_, err := t.exec("store lock", `INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, '',
+			COALESCE((SELECT login_key FROM account WHERE id = ? AND kind = 'device'), (SELECT mac FROM lock WHERE account = ?), ''))`,
+			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now), account, account)
 		if err != nil {
 			return err
 		}
+		t.devices = true
 		t.refused = append(t.refused, account)
 		return t.event(wire.EventLockReceived, wire.LockReceived{Account: account, Revision: d.Rev})
 	}, nil
@@ -199,6 +207,7 @@ func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
 		if keepLock {
 			return t.keepLock(hotspot.AccountID(ref.ID))
 		}
+		t.devices = true
 		t.freed = append(t.freed, hotspot.AccountID(ref.ID))
 		// Also one kept without its document: a person has lifted it.
 		_, err = t.exec("remove lock", "DELETE FROM lock WHERE account = ?", ref.ID)

@@ -44,6 +44,7 @@ type site struct {
 
 	mu      sync.Mutex
 	refused map[hotspot.AccountID]uint64 // what BeforeRefusal was told last
+	shut    map[hotspot.MAC]uint64       // likewise, of devices
 }
 
 func newSite(t testing.TB) *site {
@@ -52,14 +53,17 @@ func newSite(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, clock: &clock{at: noon}, refused: map[hotspot.AccountID]uint64{}}
+	s := &site{t: t, clock: &clock{at: noon}, refused: map[hotspot.AccountID]uint64{}, shut: map[hotspot.MAC]uint64{}}
 	s.cloud = &cloud{t: t, key: key.Public(), lineage: "l1", docs: map[wire.DocRef]wire.Doc{}}
 	s.o = Options{Path: filepath.Join(t.TempDir(), "site.db"), Key: key, Decide: judge, Off: off, Now: s.clock.Now,
-		BeforeRefusal: func(accounts []hotspot.AccountID, serial uint64) {
+		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, a := range accounts {
 				s.refused[a] = serial
+			}
+			for _, m := range devices {
+				s.shut[m] = serial
 			}
 		}}
 	s.open()
@@ -307,6 +311,10 @@ func (s *site) start() {
 // true facts and keep what follows, whatever the rules are.
 func judge(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 	v := hotspot.Verdict{}
+	if f.Device != nil {
+		v.Reason = hotspot.ReasonDeviceLocked
+		return v
+	}
 	if f.Account == nil {
 		v.Reason = hotspot.ReasonUnknown
 		return v

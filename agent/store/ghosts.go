@@ -14,7 +14,7 @@ func (db *DB) CloseGhosts(ctx context.Context, ids []hotspot.SessionID) error {
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	db.desk.withdrawAny(wanted)
+	db.desk.withdrawAny(func(p *hotspot.Session) bool { return wanted[p.ID] })
 	return db.do(ctx, func(t *tx) error {
 		for _, id := range ids {
 			open, err := t.findSessions("id = ? AND state <> 'closed'", id)

@@ -16,15 +16,16 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 			if !closes(p.Outcome) {
 				return nil // what is open stays a target
 			}
-			return t.closeProven(p)
+			return t.closeProven(p, "")
 		}
 		var outcome hotspot.Outcome
-		locked, err := t.row("read lock", "SELECT outcome FROM lock WHERE account = ? AND revision = ?", []any{p.Account, p.Revision}, &outcome)
+		var mac string
+		locked, err := t.row("read lock", "SELECT outcome, mac FROM lock WHERE account = ? AND revision = ?", []any{p.Account, p.Revision}, &outcome, &mac)
 		if err != nil || !locked {
 			return err // lifted or replaced meanwhile: the proof is of something else
 		}
 		if closes(p.Outcome) {
-			if err := t.closeProven(p); err != nil {
+			if err := t.closeProven(p, mac); err != nil {
 				return err
 			}
 		}
@@ -52,7 +53,8 @@ func closes(o hotspot.Outcome) bool { return o == hotspot.OutcomeEnforced || o =
 
 // closeProven closes what a proof ended: sessions that began before the work
 // did. One that began later, on another pass or after a kick, is not its matter.
-func (t *tx) closeProven(p hotspot.Proof) error {
+// Of a locked device they are those of its MAC, whoever's.
+func (t *tx) closeProven(p hotspot.Proof, mac string) error {
 	began := p.At
 	for _, s := range p.Steps {
 		if s.At.Before(began) {
@@ -62,7 +64,12 @@ func (t *tx) closeProven(p hotspot.Proof) error {
 	if p.Reason == hotspot.OffLocked {
 		began = p.At // nothing can begin under a lock, but a Start may come late
 	}
-	open, err := t.findSessions("account = ? AND state <> 'closed' AND started_at <= ?", p.Account, millis(began))
+	where, whose := "account = ? AND state <> 'closed' AND started_at <= ?", string(p.Account)
+	device, isDevice := hotspot.ParseMAC(mac)
+	if isDevice {
+		where, whose = openOf+" AND started_at <= ?", mac
+	}
+	open, err := t.findSessions(where, whose, millis(began))
 	if err != nil {
 		return err
 	}
@@ -76,6 +83,10 @@ func (t *tx) closeProven(p hotspot.Proof) error {
 				return err
 			}
 		}
+	}
+	if isDevice {
+		t.db.desk.withdrawAny(func(s *hotspot.Session) bool { return s.MAC == device && !s.StartedAt.After(began) })
+		return nil
 	}
 	t.db.desk.withdraw(p.Account, func(s *hotspot.Session) bool { return !s.StartedAt.After(began) })
 	return nil

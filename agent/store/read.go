@@ -106,7 +106,7 @@ type LockInfo struct {
 // Locks returns the locks in force: those not proven off first, then the newest.
 func (db *DB) Locks(ctx context.Context, limit int) ([]LockInfo, error) {
 	var out []LockInfo
-	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, COALESCE(a.username, '')
+	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, COALESCE(a.username, l.mac)
 		FROM lock l LEFT JOIN account a ON a.id = l.account
 		ORDER BY l.outcome IN ('enforced', 'leaks', 'unproven'), l.received_at DESC LIMIT ?`, []any{limit},
 		func(scan func(...any) error) error {

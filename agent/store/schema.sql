@@ -69,7 +69,8 @@ CREATE TABLE lock (
 	revision    INTEGER NOT NULL, -- 0: set or kept on site
 	received_at INTEGER NOT NULL,
 	outcome     TEXT    NOT NULL  -- hotspot.Outcome of the newest proof; '' before any
-) STRICT, WITHOUT ROWID;
+, mac TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+CREATE INDEX lock_device ON lock (mac) WHERE mac <> '';
 
 -- Facts of this site. Usage outlives its pass document, so that a pass that
 -- comes back is not fresh again.

@@ -43,8 +43,9 @@ type Options struct {
 	// sessions are left as they are.
 	Terms func(p *hotspot.Pass, now time.Time, zone *time.Location) (rate hotspot.RateLimit, left time.Duration, ok bool)
 	// BeforeRefusal is called just before the commit of a change that puts
-	// accounts off, so that no cache can answer for them after it.
-	BeforeRefusal func(accounts []hotspot.AccountID, serial uint64)
+	// accounts off, or devices whatever the account, so that no cache can answer
+	// for them after it.
+	BeforeRefusal func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64)
 
 	Language string // of guests until the cloud's site document says it
 	Now      func() time.Time
@@ -63,6 +64,7 @@ type DB struct {
 
 	desk      *desk
 	site      atomic.Pointer[siteFacts]
+	devices   atomic.Pointer[deviceLocks]
 	committed atomic.Uint64 // serial of the newest operation whose outcome everybody sees
 	classKey  []byte        // authenticates what travels as Class
 	vault     *secret.Vault // of guests' passwords
@@ -128,6 +130,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		desk: newDesk(), classKey: o.Key.Derive("class v1"), vault: vault, opened: o.Now(),
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
+	db.devices.Store(&deviceLocks{})
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}

@@ -45,48 +45,60 @@ func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
 // target is a hotspot.Target at work.
 type target struct {
 	hotspot.Target
+	mac    hotspot.MAC             // where Device
 	passes map[hotspot.PassID]bool // that are over; nil means every one
 }
 
 func (db *DB) lockTargets(ctx context.Context, add func(target) *target) error {
-	return db.query(ctx, "read locks to enforce", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at FROM lock l
+	return db.query(ctx, "read locks to enforce", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.mac FROM lock l
 		WHERE l.outcome NOT IN ('enforced', 'leaks', 'unproven') OR EXISTS (SELECT 1 FROM session s WHERE s.account = l.account AND s.state <> 'closed')
+			OR l.mac <> '' AND l.mac IN (SELECT mac FROM session INDEXED BY session_open_nas WHERE state <> 'closed')
 		ORDER BY l.received_at`,
 		nil, func(scan func(...any) error) error {
 			var l hotspot.Lock
 			var at, received int64
-			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received); err != nil {
+			var mac string
+			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received, &mac); err != nil {
 				return err
 			}
 			l.At = fromMillis(at)
-			add(target{Target: hotspot.Target{Account: l.Account, Reason: hotspot.OffLocked, Lock: &l, ReceivedAt: fromMillis(received), Whole: true}})
+			add(lockTarget(&l, received, mac))
 			return nil
 		})
+}
+
+// lockTarget is the target of a lock; mac is that of a device, "" of others.
+func lockTarget(l *hotspot.Lock, received int64, mac string) target {
+	t := target{Target: hotspot.Target{Account: l.Account, Reason: hotspot.OffLocked, Lock: l, ReceivedAt: fromMillis(received), Whole: true}}
+	t.mac, t.Device = hotspot.ParseMAC(mac)
+	return t
 }
 
 // Locked returns the newest locks in force, proven or not, at most limit: names
 // and devices that must stay off.
 func (db *DB) Locked(ctx context.Context, limit int) ([]hotspot.Target, error) {
-	var out []hotspot.Target
-	err := db.query(ctx, "read who is locked", "SELECT account, received_at FROM lock ORDER BY received_at DESC LIMIT ?", []any{limit},
+	var locks []target
+	err := db.query(ctx, "read who is locked", "SELECT account, received_at, mac FROM lock ORDER BY received_at DESC LIMIT ?", []any{limit},
 		func(scan func(...any) error) error {
-			t := hotspot.Target{Reason: hotspot.OffLocked, Whole: true}
+			var l hotspot.Lock
 			var received int64
-			err := scan(&t.Account, &received)
-			t.ReceivedAt = fromMillis(received)
-			out = append(out, t)
+			var mac string
+			err := scan(&l.Account, &received, &mac)
+			t := lockTarget(&l, received, mac)
+			t.Lock = nil
+			locks = append(locks, t)
 			return err
 		})
 	if err != nil {
 		return nil, err
 	}
 	now := db.o.Now()
-	for i := range out {
-		t := target{Target: out[i]}
+	out := make([]hotspot.Target, 0, len(locks))
+	for _, t := range locks {
 		if err := db.complete(ctx, &t, now); err != nil {
 			return nil, err
 		}
-		out[i] = t.Target
+		out = append(out, t.Target)
 	}
 	return out, nil
 }
@@ -182,6 +194,9 @@ func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if t.Device {
+		return db.completeDevice(ctx, t, now, note)
+	}
 	err = db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE account = ? AND state <> 'closed' ORDER BY started_at",
 		[]any{t.Account}, func(scan func(...any) error) error {
 			s, err := scanSession(scan)
@@ -204,12 +219,36 @@ func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 			t.Sessions = append(t.Sessions, s)
 		}
 	}
+	db.lastAccept(t, newest)
+	return nil
+}
+
+// completeDevice does so for a device that is locked: its sessions are those of
+// its MAC, whoever's. They name nobody: what is on with the same voucher on
+// another device stays.
+func (db *DB) completeDevice(ctx context.Context, t *target, now time.Time, note func(string, hotspot.MAC)) error {
+	note(t.mac.String(), t.mac) // also of an account that is no more
+	err := db.query(ctx, "read open sessions of a device", "SELECT "+sessionColumns+" FROM session WHERE "+openOf+" ORDER BY started_at",
+		[]any{t.mac.String()}, func(scan func(...any) error) error {
+			s, err := scanSession(scan)
+			t.Sessions = append(t.Sessions, s.Session)
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	promised, newest := db.desk.promisedTo(t.mac, now)
+	t.Sessions = append(t.Sessions, promised...)
+	db.lastAccept(t, newest)
+	return nil
+}
+
+func (db *DB) lastAccept(t *target, newest time.Time) {
 	for _, at := range []time.Time{newest, db.opened} {
 		if at.After(t.LastAccept) {
 			t.LastAccept = at
 		}
 	}
-	return nil
 }
 
 // everyDevice notes the names and devices of an account's past sessions and

@@ -34,6 +34,7 @@ type tx struct {
 	refusals []refusal
 	freed    []hotspot.AccountID // for the better: no cache need be told, the desk must
 	renamed  []string            // login keys that lead elsewhere now
+	devices  bool                // which devices are locked is to be read anew
 	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
 

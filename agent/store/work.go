@@ -240,7 +240,7 @@ func (t *tx) undo() {
 func (t *tx) publish() (look bool) {
 	for _, c := range t.order {
 		s := c.Session // a copy that nobody changes any more
-		look = t.db.desk.session(&s) || look
+		look = t.db.desk.session(&s) || t.db.deviceLock(s.MAC) != nil || look
 	}
 	for _, c := range t.used {
 		t.db.desk.usage(c.account, c.id, c.row.usage)

@@ -46,7 +46,10 @@ func (db *DB) start(ctx context.Context) error {
 		return sqlFault("open", err)
 	}
 	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}}
-	first := &op{ctx: ctx, run: func(t *tx) error { return errors.Join(t.loadMark(), t.loadNASes()) }}
+	first := &op{ctx: ctx, run: func(t *tx) error {
+		t.devices = true
+		return errors.Join(t.loadMark(), t.loadNASes())
+	}}
 	db.commit([]*op{first})
 	if first.err != nil {
 		return errors.Join(first.err, conn.Close())
@@ -157,7 +160,9 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 }
 
 // finish writes what is owed, takes from desk and caches whoever is refused from
-// now on, commits, and wakes the watchers.
+// now on, commits, and wakes the watchers. Until overtake moves the committed
+// serial, a request judged on the locked devices of before carries one that the
+// caches' fence voids.
 func (t *tx) finish() error {
 	if err := t.settle(); err != nil {
 		return err
@@ -167,14 +172,17 @@ func (t *tx) finish() error {
 			return err
 		}
 	}
-	t.dropFacts()
-	if t.db.o.BeforeRefusal != nil {
-		for _, r := range t.refusals {
-			t.db.o.BeforeRefusal(r.accounts, r.serial)
-		}
+	devices, shut, err := t.lockedDevices()
+	if err != nil {
+		return err
 	}
+	t.dropFacts()
+	t.fence(shut)
 	if err := t.control("COMMIT"); err != nil {
 		return sqlFault("commit", err)
+	}
+	if devices != nil {
+		t.db.devices.Store(devices)
 	}
 	if t.db.w.site != t.site || t.db.site.Load() == nil {
 		t.db.site.Store(t.db.siteFactsOf(t.site))
@@ -189,6 +197,19 @@ func (t *tx) finish() error {
 		t.db.tick(t.db.lookers)
 	}
 	return nil
+}
+
+// fence tells the caches who is refused from now on.
+func (t *tx) fence(devices []hotspot.MAC) {
+	if t.db.o.BeforeRefusal == nil {
+		return
+	}
+	for _, r := range t.refusals {
+		t.db.o.BeforeRefusal(r.accounts, nil, r.serial)
+	}
+	if len(devices) > 0 {
+		t.db.o.BeforeRefusal(nil, devices, t.db.w.serial)
+	}
 }
 
 // overtake ends a transaction, whatever came of it. What a reader took to the

@@ -69,6 +69,7 @@ type Facts struct {
 	Password Password
 	Pass     *Pass // newest pass with something left, else the newest one; nil if none was ever bought
 	Lock     *Lock
+	Device   *Lock     // on the device that asks, whatever account it names
 	Sessions []Session // live sessions of the pass, and permits not yet started (Session.Reserved)
 	Now      time.Time
 	Location *time.Location // of the site: hours of the day are its hours; nil is UTC
@@ -87,6 +88,7 @@ const (
 	ReasonMalformed      Reason = "malformed"
 	ReasonMACMismatch    Reason = "mac_mismatch"
 	ReasonLocked         Reason = "locked"
+	ReasonDeviceLocked   Reason = "device_locked" // whatever account it named
 	ReasonNoPass         Reason = "no_pass"
 	ReasonNotYetValid    Reason = "not_yet_valid"
 	ReasonExpired        Reason = "expired"
