@@ -35,6 +35,7 @@ type Changes interface {
 	CreatePlan(ctx context.Context, actor hotspot.Operator, p hotspot.Plan) (hotspot.Plan, error)
 	Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error
 	Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) error
+	LockDevice(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, device hotspot.MAC, reason string) (hotspot.AccountID, error)
 	SetSpeed(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, rate hotspot.RateLimit) error
 	Extend(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, d time.Duration, reason string) error
 	Guest(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) (hotspot.Guest, error)
