@@ -90,7 +90,7 @@ func TestADeviceSeenWithAnAccountIsLocked(t *testing.T) {
 
 		// The proof of the device is that of its account's lock.
 		w.hello(nil)
-		_, err = w.db.ApplyProofs(w.Context(), w.agent, []wire.LockProof{proof(own, c.state.To, hotspot.OutcomeEnforced, w.now())})
+		_, err = w.db.ApplyProofs(w.Context(), w.agent, "epoch1", []wire.LockProof{proof(own, c.state.To, hotspot.OutcomeEnforced, w.now())})
 		must(w.TB, err)
 		if got := w.guest(own).Lock.State; got != hotspot.LockEnforced {
 			w.Errorf("got %s, want it proven", got)
