@@ -154,7 +154,7 @@ func TestALockedDeviceIsRefusedWhateverItAsks(t *testing.T) {
 	voucher := hotspot.Facts{Account: &hotspot.Account{ID: "v1", Kind: hotspot.Voucher, Username: "ABCD-2345"}, Pass: &hotspot.Pass{}, Now: now}
 	own := hotspot.Facts{Account: &hotspot.Account{ID: "d1", Kind: hotspot.Device, Username: phone.String()}, Pass: &hotspot.Pass{}, Lock: lock, Now: now}
 	full := user(hotspot.Limits{Devices: 1, Swap: hotspot.SwapMove}, hotspot.Usage{})
-	full.Sessions = []hotspot.Session{{MAC: laptop, State: hotspot.Live}}
+	full.Sessions = []*hotspot.Session{{MAC: laptop, State: hotspot.Live}}
 	for name, tc := range map[string]struct {
 		facts hotspot.Facts
 		req   hotspot.Request

@@ -17,10 +17,9 @@ func inTheWay(s *hotspot.Session, mac hotspot.MAC) bool {
 
 // devicesInTheWay counts the devices other than mac with a live or promised
 // session. Sessions are few: at most those of one pass.
-func devicesInTheWay(sessions []hotspot.Session, mac hotspot.MAC) int {
+func devicesInTheWay(sessions []*hotspot.Session, mac hotspot.MAC) int {
 	n := 0
-	for i := range sessions {
-		s := &sessions[i]
+	for i, s := range sessions {
 		if !inTheWay(s, mac) {
 			continue
 		}
@@ -41,9 +40,9 @@ func devicesInTheWay(sessions []hotspot.Session, mac hotspot.MAC) int {
 func refuseDevice(f *hotspot.Facts, r *hotspot.Request, tooMany int) hotspot.Verdict {
 	heard := map[hotspot.MAC]time.Time{}
 	var others []hotspot.Session
-	for i := range f.Sessions {
-		if s := f.Sessions[i]; inTheWay(&s, r.MAC) {
-			others = append(others, s)
+	for _, s := range f.Sessions {
+		if inTheWay(s, r.MAC) {
+			others = append(others, *s)
 			if s.HeardAt.After(heard[s.MAC]) {
 				heard[s.MAC] = s.HeardAt
 			}

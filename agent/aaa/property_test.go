@@ -57,7 +57,7 @@ func drawFacts(t *rapid.T, zone *time.Location) hotspot.Facts {
 		f.Device = &hotspot.Lock{By: rapid.String().Draw(t, "device by"), Reason: rapid.String().Draw(t, "device why"), At: f.Now}
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "sessions") {
-		f.Sessions = append(f.Sessions, hotspot.Session{MAC: hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "mac"))},
+		f.Sessions = append(f.Sessions, &hotspot.Session{MAC: hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "mac"))},
 			State:   rapid.SampledFrom([]hotspot.SessionState{hotspot.Live, hotspot.Reserved, hotspot.Suspect, hotspot.Closed}).Draw(t, "state"),
 			HeardAt: f.Now.Add(-dur("heard"))})
 	}
@@ -198,7 +198,7 @@ func BenchmarkDecide(b *testing.B) {
 	busy := user(hotspot.Limits{Time: time.Hour, Validity: 24 * time.Hour, Rate: speed(b, "2M/10M"), Total: 1 << 34, Devices: 3, AddressLists: []string{"paid"},
 		Hours: hours(b, "mon-fri 08:00-20:00", "sat,sun 10:00-02:00")}, hotspot.Usage{FirstUsed: now.Add(-time.Minute)})
 	busy.Location, busy.Pass.ValidUntil = berlin(b), now.Add(24*time.Hour)
-	busy.Sessions = []hotspot.Session{{MAC: laptop, State: hotspot.Live}, {MAC: phone, State: hotspot.Live}}
+	busy.Sessions = []*hotspot.Session{{MAC: laptop, State: hotspot.Live}, {MAC: phone, State: hotspot.Live}}
 	full, voucher := busy, busy
 	full.Pass = &hotspot.Pass{Limits: hotspot.Limits{Devices: 1}}
 	voucher.Account = &hotspot.Account{Kind: hotspot.Voucher, Username: "ABCD-2345"}

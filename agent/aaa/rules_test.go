@@ -146,34 +146,34 @@ func TestASlowerSpeedFollowsTheData(t *testing.T) {
 
 func TestDevicesAtOnce(t *testing.T) {
 	tablet, tv := hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0, 3}, hotspot.MAC{0xaa, 0xbb, 0xcc, 0, 0, 4}
-	on := func(id string, mac hotspot.MAC, state hotspot.SessionState, ago time.Duration) hotspot.Session {
-		return hotspot.Session{ID: hotspot.SessionID(id), MAC: mac, State: state, HeardAt: now.Add(-ago)}
+	on := func(id string, mac hotspot.MAC, state hotspot.SessionState, ago time.Duration) *hotspot.Session {
+		return &hotspot.Session{ID: hotspot.SessionID(id), MAC: mac, State: state, HeardAt: now.Add(-ago)}
 	}
 	live, promised := hotspot.Live, hotspot.Reserved
 	for name, tc := range map[string]struct {
 		devices  int
 		swap     hotspot.DeviceSwap
-		sessions []hotspot.Session
+		sessions []*hotspot.Session
 		accept   bool
 		others   string // ids, in order
 		ends     int
 	}{
 		"nobody else":                        {1, "", nil, true, "", 0},
-		"the same device again":              {1, "", []hotspot.Session{on("a", phone, live, 0)}, true, "", 0},
-		"the same device promised":           {1, "", []hotspot.Session{on("a", phone, promised, 0)}, true, "", 0},
-		"another device":                     {1, "", []hotspot.Session{on("a", laptop, live, 0)}, false, "a", 0},
-		"another device promised":            {1, "", []hotspot.Session{on("a", laptop, promised, 0)}, false, "a", 0},
-		"another device, suspect":            {1, "", []hotspot.Session{on("a", laptop, hotspot.Suspect, 0)}, false, "a", 0},
-		"another device, closed":             {1, "", []hotspot.Session{on("a", laptop, hotspot.Closed, 0)}, true, "", 0},
-		"0 devices is one":                   {0, "", []hotspot.Session{on("a", laptop, live, 0)}, false, "a", 0},
-		"two sessions of one device are one": {2, "", []hotspot.Session{on("a", laptop, live, 0), on("b", laptop, promised, 0)}, true, "", 0},
-		"own sessions do not count":          {2, "", []hotspot.Session{on("a", phone, live, 0), on("b", laptop, live, 0), on("c", phone, promised, 0)}, true, "", 0},
-		"unknown MACs are devices each":      {2, "", []hotspot.Session{on("a", hotspot.MAC{}, live, 0), on("b", hotspot.MAC{}, live, 0)}, false, "a b", 0},
-		"refused, the oldest heard first":    {2, "", []hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5)}, false, "b a", 0},
-		"moved, the oldest heard ends":       {2, hotspot.SwapMove, []hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5)}, false, "b a", 1},
-		"moved, one device is one":           {2, hotspot.SwapMove, []hotspot.Session{on("a", laptop, live, 9), on("b", tablet, live, 5), on("c", laptop, live, 1)}, false, "b a c", 1},
-		"moved, all sessions of the device":  {2, hotspot.SwapMove, []hotspot.Session{on("a", laptop, live, 9), on("b", tablet, live, 5), on("c", laptop, live, 7)}, false, "a c b", 2},
-		"moved, a plan with fewer devices":   {1, hotspot.SwapMove, []hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5), on("c", tv, live, 3)}, false, "b c a", 3},
+		"the same device again":              {1, "", []*hotspot.Session{on("a", phone, live, 0)}, true, "", 0},
+		"the same device promised":           {1, "", []*hotspot.Session{on("a", phone, promised, 0)}, true, "", 0},
+		"another device":                     {1, "", []*hotspot.Session{on("a", laptop, live, 0)}, false, "a", 0},
+		"another device promised":            {1, "", []*hotspot.Session{on("a", laptop, promised, 0)}, false, "a", 0},
+		"another device, suspect":            {1, "", []*hotspot.Session{on("a", laptop, hotspot.Suspect, 0)}, false, "a", 0},
+		"another device, closed":             {1, "", []*hotspot.Session{on("a", laptop, hotspot.Closed, 0)}, true, "", 0},
+		"0 devices is one":                   {0, "", []*hotspot.Session{on("a", laptop, live, 0)}, false, "a", 0},
+		"two sessions of one device are one": {2, "", []*hotspot.Session{on("a", laptop, live, 0), on("b", laptop, promised, 0)}, true, "", 0},
+		"own sessions do not count":          {2, "", []*hotspot.Session{on("a", phone, live, 0), on("b", laptop, live, 0), on("c", phone, promised, 0)}, true, "", 0},
+		"unknown MACs are devices each":      {2, "", []*hotspot.Session{on("a", hotspot.MAC{}, live, 0), on("b", hotspot.MAC{}, live, 0)}, false, "a b", 0},
+		"refused, the oldest heard first":    {2, "", []*hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5)}, false, "b a", 0},
+		"moved, the oldest heard ends":       {2, hotspot.SwapMove, []*hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5)}, false, "b a", 1},
+		"moved, one device is one":           {2, hotspot.SwapMove, []*hotspot.Session{on("a", laptop, live, 9), on("b", tablet, live, 5), on("c", laptop, live, 1)}, false, "b a c", 1},
+		"moved, all sessions of the device":  {2, hotspot.SwapMove, []*hotspot.Session{on("a", laptop, live, 9), on("b", tablet, live, 5), on("c", laptop, live, 7)}, false, "a c b", 2},
+		"moved, a plan with fewer devices":   {1, hotspot.SwapMove, []*hotspot.Session{on("a", laptop, live, 1), on("b", tablet, live, 5), on("c", tv, live, 3)}, false, "b c a", 3},
 	} {
 		f := user(hotspot.Limits{Devices: tc.devices, Swap: tc.swap}, hotspot.Usage{})
 		f.Sessions = tc.sessions
@@ -211,9 +211,9 @@ func TestTheTechnicianReadsTheFigures(t *testing.T) {
 			f.Pass.Limits.Upload, f.Pass.Limits.Total = 5e9, 6e9
 			f.Pass.Usage.Upload, f.Pass.Usage.Download = 1e9, 5e9
 		}, "used: 1.0 GB of 5.0 GB upload, 6.0 GB of 6.0 GB both ways"},
-		"devices": {func(f *hotspot.Facts) { f.Sessions = []hotspot.Session{session} },
+		"devices": {func(f *hotspot.Facts) { f.Sessions = []*hotspot.Session{&session} },
 			"1 at once allowed; in the way: AA:BB:CC:··:··:·· online, heard 1m23s ago"},
-		"many devices": {func(f *hotspot.Facts) { f.Sessions = slices.Repeat([]hotspot.Session{{State: hotspot.Reserved}}, 6) },
+		"many devices": {func(f *hotspot.Facts) { f.Sessions = slices.Repeat([]*hotspot.Session{{State: hotspot.Reserved}}, 6) },
 			"1 at once allowed; in the way: " + strings.Repeat("a device without a MAC let in, not yet online; ", 4) + "and 2 more"},
 	} {
 		f := user(hotspot.Limits{}, hotspot.Usage{})

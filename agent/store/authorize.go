@@ -143,7 +143,7 @@ func (e *entry) promise(r hotspot.Request, v hotspot.Verdict, now time.Time) {
 	if len(e.promises) >= promisesBound {
 		e.promises = e.promises[1:]
 	}
-	e.promises = append(e.promises, hotspot.Session{ID: hotspot.SessionID(v.Permit), Permit: v.Permit, Account: v.Account, Pass: v.Pass, NAS: r.NAS,
+	e.promises = append(e.promises, &hotspot.Session{ID: hotspot.SessionID(v.Permit), Permit: v.Permit, Account: v.Account, Pass: v.Pass, NAS: r.NAS,
 		AcctSessionID: r.AcctSessionID, Username: r.Username, MAC: r.MAC, IP: r.IP, HostIP: r.HostIP, Server: r.Server,
 		State: hotspot.Reserved, StartedAt: now, HeardAt: now})
 }

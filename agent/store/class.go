@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
+	"sync"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -41,17 +43,34 @@ type permit struct {
 	terms   string // fromTerms; "" when not known
 }
 
+// classKey authenticates permits. Its states are kept: making one costs as much
+// as using it.
+type classKey struct{ macs sync.Pool }
+
+func newClassKey(key []byte) *classKey {
+	return &classKey{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+// seal appends the authenticator of b.
+func (k *classKey) seal(b []byte) []byte {
+	h := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(h)
+	h.Reset()
+	h.Write(b)
+	return h.Sum(b)[:len(b)+classMACOctets]
+}
+
 // sealClass returns the permit as Class, or nil when it does not fit.
-func sealClass(key []byte, p permit) []byte {
-	b := append(make([]byte, 0, 128), classVersion)
-	b = append(b, binary.BigEndian.AppendUint64(nil, uint64(millis(p.at)))[2:]...)
+func sealClass(key *classKey, p permit) []byte {
+	ms := uint64(millis(p.at))
+	b := append(make([]byte, 0, 192), classVersion, byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms))
 	for _, s := range [...]string{string(p.id), string(p.account), string(p.pass), string(p.nas), p.terms} {
 		if len(s) > 255 {
 			return nil
 		}
 		b = append(append(b, byte(len(s))), s...)
 	}
-	b = append(b, classMAC(key, b)...)
+	b = key.seal(b)
 	if len(b) > classBound || len(b) == tokenBytes {
 		return nil
 	}
@@ -60,9 +79,9 @@ func sealClass(key []byte, p permit) []byte {
 
 // openClass reads what sealClass wrote. ok is false for anything else: cut
 // short, of another box, forged.
-func openClass(key, class []byte) (p permit, ok bool) {
+func openClass(key *classKey, class []byte) (p permit, ok bool) {
 	n := len(class) - classMACOctets
-	if n < 7 || class[0] != classVersion || !hmac.Equal(classMAC(key, class[:n]), class[n:]) {
+	if n < 7 || class[0] != classVersion || !hmac.Equal(key.seal(class[:n:n])[n:], class[n:]) {
 		return permit{}, false
 	}
 	var ms [8]byte
@@ -80,12 +99,6 @@ func openClass(key, class []byte) (p permit, ok bool) {
 	p.id, p.account, p.pass, p.nas = hotspot.PermitID(texts[0]), hotspot.AccountID(texts[1]), hotspot.PassID(texts[2]), hotspot.NASID(texts[3])
 	p.terms = texts[4]
 	return p, len(rest) == 0
-}
-
-func classMAC(key, b []byte) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write(b)
-	return h.Sum(make([]byte, 0, sha256.Size))[:classMACOctets]
 }
 
 // rowPermit finds the permit that has a row: by its token, echoed as Class, else

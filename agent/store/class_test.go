@@ -16,7 +16,7 @@ var aPermit = permit{id: hotspot.PermitID(hotspot.NewID(noon)), account: hotspot
 	nas: "router1", at: noon.Add(123 * time.Millisecond)}
 
 func TestAClassCarriesItsPermitAndNothingElseOpens(t *testing.T) {
-	key := bytes.Repeat([]byte{7}, 32)
+	key := newClassKey(bytes.Repeat([]byte{7}, 32))
 	class := sealClass(key, aPermit)
 	if got, ok := openClass(key, class); !ok || got != aPermit {
 		t.Errorf("got %+v, %v; want %+v", got, ok, aPermit)
@@ -39,7 +39,7 @@ func TestAClassCarriesItsPermitAndNothingElseOpens(t *testing.T) {
 	if _, ok := openClass(key, append(bytes.Clone(class), 0)); ok {
 		t.Error("with an octet more it opened")
 	}
-	if _, ok := openClass(bytes.Repeat([]byte{8}, 32), class); ok {
+	if _, ok := openClass(newClassKey(bytes.Repeat([]byte{8}, 32)), class); ok {
 		t.Error("it opened with another box's key")
 	}
 }
@@ -48,7 +48,7 @@ func TestAPermitThatDoesNotFitHasNoClass(t *testing.T) {
 	for _, n := range []int{200, 300} {
 		p := aPermit
 		p.account = hotspot.AccountID(strings.Repeat("a", n))
-		if got := sealClass(make([]byte, 32), p); got != nil {
+		if got := sealClass(newClassKey(make([]byte, 32)), p); got != nil {
 			t.Errorf("an account id of %d octets gave a Class of %d", n, len(got))
 		}
 	}
@@ -75,12 +75,14 @@ func TestAForgedClassIsKeptAndNotBilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(s *site, a *hotspot.Accounting){
-		"one bit turned":       func(_ *site, a *hotspot.Accounting) { a.Class[20] ^= 1 },
-		"cut short":            func(_ *site, a *hotspot.Accounting) { a.Class = a.Class[:40] },
-		"cut to a token":       func(_ *site, a *hotspot.Accounting) { a.Class = a.Class[:tokenBytes] },
-		"one octet":            func(_ *site, a *hotspot.Accounting) { a.Class = []byte{classVersion} },
-		"of another NAS":       func(_ *site, a *hotspot.Accounting) { a.NAS = "nas2" },
-		"of another box":       func(_ *site, a *hotspot.Accounting) { a.Class = sealClass(other.Derive("class v1"), aPermit) },
+		"one bit turned": func(_ *site, a *hotspot.Accounting) { a.Class[20] ^= 1 },
+		"cut short":      func(_ *site, a *hotspot.Accounting) { a.Class = a.Class[:40] },
+		"cut to a token": func(_ *site, a *hotspot.Accounting) { a.Class = a.Class[:tokenBytes] },
+		"one octet":      func(_ *site, a *hotspot.Accounting) { a.Class = []byte{classVersion} },
+		"of another NAS": func(_ *site, a *hotspot.Accounting) { a.NAS = "nas2" },
+		"of another box": func(_ *site, a *hotspot.Accounting) {
+			a.Class = sealClass(newClassKey(other.Derive("class v1")), aPermit)
+		},
 		"of 253 random octets": func(_ *site, a *hotspot.Accounting) { a.Class = bytes.Repeat([]byte{1}, classBound) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,14 +210,14 @@ func TestANASThatStopsEchoingIsStillBilled(t *testing.T) {
 }
 
 func FuzzOpenClass(f *testing.F) {
-	key := make([]byte, 32)
+	key := newClassKey(make([]byte, 32))
 	f.Add([]byte(nil))
 	f.Add(sealClass(key, aPermit))
 	f.Add(bytes.Repeat([]byte{classVersion}, classBound))
 	f.Add(append([]byte{classVersion, 0, 0, 0, 0, 0, 0, 255}, make([]byte, 260)...)) // a length octet at its end
 	f.Fuzz(func(t *testing.T, class []byte) {
 		// Signed, so that the parser behind the authenticator is reached too.
-		for _, c := range [][]byte{class, append(bytes.Clone(class), classMAC(key, class)...)} {
+		for _, c := range [][]byte{class, key.seal(bytes.Clone(class))} {
 			if p, ok := openClass(key, c); ok {
 				if again := sealClass(key, p); again != nil && !bytes.Equal(again, c) {
 					t.Errorf("%x opened as %+v, which seals as %x", c, p, again)

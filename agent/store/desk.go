@@ -54,7 +54,7 @@ type entry struct {
 	clear  hotspot.Password
 	// promises are Accepts whose Start has not come, oldest first. They are kept
 	// in memory only: a restart forgets logins that have not begun.
-	promises   []hotspot.Session
+	promises   []*hotspot.Session
 	lastAccept time.Time                       // when the newest Accept left, the first time or repeated; zero if none did
 	judged     map[hotspot.SessionID]time.Time // HeardAt of the sessions that stood in the way of the newest refusal
 }
@@ -275,7 +275,7 @@ func (d *desk) usage(account hotspot.AccountID, pass hotspot.PassID, u hotspot.U
 
 // withdraw takes promises back; e.mu is held.
 func (e *entry) withdraw(which func(*hotspot.Session) bool) {
-	e.promises = slices.DeleteFunc(e.promises, func(p hotspot.Session) bool { return which(&p) })
+	e.promises = slices.DeleteFunc(e.promises, which)
 }
 
 // lapse takes back the promises nothing came of. Not from the future either:
@@ -293,7 +293,10 @@ func (d *desk) promised(account hotspot.AccountID, now time.Time) (waiting []hot
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.lapse(now)
-		waiting, newest = slices.Clone(e.promises), e.lastAccept
+		for _, p := range e.promises {
+			waiting = append(waiting, *p)
+		}
+		newest = e.lastAccept
 	}
 	if at := d.departed.Load(); at != 0 && time.Unix(0, at).After(newest) {
 		newest = time.Unix(0, at)
@@ -308,7 +311,7 @@ func (d *desk) promisedTo(m hotspot.MAC, now time.Time) (waiting []hotspot.Sessi
 		e.lapse(now)
 		for _, p := range e.promises {
 			if p.MAC == m {
-				waiting = append(waiting, p)
+				waiting = append(waiting, *p)
 			}
 		}
 	})
@@ -326,7 +329,7 @@ func (d *desk) waits(p permit) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.ContainsFunc(e.promises, func(s hotspot.Session) bool { return s.Permit == p.id })
+	return slices.ContainsFunc(e.promises, func(s *hotspot.Session) bool { return s.Permit == p.id })
 }
 
 // withdraw takes back promises of one account.

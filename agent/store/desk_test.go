@@ -303,7 +303,9 @@ func TestAGhostThatWasHeardSinceItWasJudgedStays(t *testing.T) {
 	s.o.Decide = func(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 		v := judge(f, r)
 		if v.Reason == hotspot.ReasonTooManyDevices {
-			v.Others = f.Sessions
+			for _, s := range f.Sessions {
+				v.Others = append(v.Others, *s)
+			}
 		}
 		return v
 	}

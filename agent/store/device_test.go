@@ -88,7 +88,7 @@ func TestALockedDeviceIsOffWhateverItLogsInWith(t *testing.T) {
 	if got := s.targets(); len(got) != 0 {
 		t.Errorf("targets after the proof: %+v", got)
 	}
-	if f := s.facts("ABCD2345"); slices.ContainsFunc(f.Sessions, func(o hotspot.Session) bool { return o.MAC == phone }) {
+	if f := s.facts("ABCD2345"); slices.ContainsFunc(f.Sessions, func(o *hotspot.Session) bool { return o.MAC == phone }) {
 		t.Errorf("the phone's promise outlives the proof: %+v", f.Sessions)
 	}
 

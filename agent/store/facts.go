@@ -52,14 +52,14 @@ func (db *DB) factsFor(e *entry, now time.Time) hotspot.Facts {
 	if f.Pass == nil {
 		return f
 	}
-	for _, s := range known.sessions {
-		if s.Pass == f.Pass.ID {
-			f.Sessions = append(f.Sessions, *s)
-		}
+	if n := len(known.sessions) + len(e.promises); n > 0 {
+		f.Sessions = make([]*hotspot.Session, 0, n)
 	}
-	for i := range e.promises {
-		if e.promises[i].Pass == f.Pass.ID {
-			f.Sessions = append(f.Sessions, e.promises[i])
+	for _, some := range [...][]*hotspot.Session{known.sessions, e.promises} {
+		for _, s := range some {
+			if s.Pass == f.Pass.ID {
+				f.Sessions = append(f.Sessions, s)
+			}
 		}
 	}
 	return f

@@ -66,7 +66,7 @@ type DB struct {
 	site      atomic.Pointer[siteFacts]
 	devices   atomic.Pointer[deviceLocks]
 	committed atomic.Uint64 // serial of the newest operation whose outcome everybody sees
-	classKey  []byte        // authenticates what travels as Class
+	classKey  *classKey     // authenticates what travels as Class
 	vault     *secret.Vault // of guests' passwords
 	nases     nases
 	opened    time.Time // Accepts of before are not remembered
@@ -127,7 +127,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(fault.New(fault.Internal, "store: make the vault", err), read.Close(), write.Close())
 	}
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
-		desk: newDesk(), classKey: o.Key.Derive("class v1"), vault: vault, opened: o.Now(),
+		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(),
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	db.devices.Store(&deviceLocks{})

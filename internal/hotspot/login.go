@@ -69,8 +69,8 @@ type Facts struct {
 	Password Password
 	Pass     *Pass // newest pass with something left, else the newest one; nil if none was ever bought
 	Lock     *Lock
-	Device   *Lock     // on the device that asks, whatever account it names
-	Sessions []Session // live sessions of the pass, and permits not yet started (Session.Reserved)
+	Device   *Lock      // on the device that asks, whatever account it names
+	Sessions []*Session // live sessions of the pass, and permits not yet started (Session.Reserved)
 	Now      time.Time
 	Location *time.Location // of the site: hours of the day are its hours; nil is UTC
 	Language string         // of the site: "en", "ar"
