@@ -30,6 +30,7 @@ type attempt struct {
 	open    int // sessions not over by the accounting, where there is no API
 
 	ended   map[hotspot.SessionID]bool // by an ACK, or an entry removed
+	shown   map[hotspot.SessionID]bool // by the router's own list
 	extra   int                        // entries removed that belong to no session known here
 	removed bool                       // over the API
 
@@ -87,7 +88,7 @@ type answers struct {
 }
 
 func newAttempt(e *Enforcer, n *nas, t hotspot.Target, earlier record) *attempt {
-	a := &attempt{e: e, n: n, t: t, who: newWho(t, n.NAS), patience: patience, ended: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{},
+	a := &attempt{e: e, n: n, t: t, who: newWho(t, n.NAS), patience: patience, ended: map[hotspot.SessionID]bool{}, shown: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{},
 		others: map[hotspot.MAC]bool{}, addresses: map[netip.Addr]bool{}, listed: map[string]bool{}}
 	maps.Copy(a.devices, earlier.devices)
 	for _, s := range a.sessions {
@@ -272,6 +273,11 @@ func (a *attempt) sortEntries(rows []active) []active {
 		switch {
 		case a.entry(e):
 			ours = append(ours, e)
+			for _, s := range a.sessions {
+				if isOf(e, s) {
+					a.shown[s.ID] = true
+				}
+			}
 			if !e.MAC.IsZero() {
 				a.devices[e.MAC] = true
 			}
@@ -296,7 +302,7 @@ func (a *attempt) takeOff(ctx context.Context, ours []active) (int, error) {
 	for _, e := range ours {
 		known := false
 		for _, s := range a.sessions {
-			if s.MAC == e.MAC || s.IP == e.IP && e.IP.IsValid() {
+			if isOf(e, s) {
 				a.ended[s.ID] = true
 				known = true
 			}
@@ -306,6 +312,11 @@ func (a *attempt) takeOff(ctx context.Context, ours []active) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// isOf reports whether an entry is a session's: one of its device, or at its address.
+func isOf(e active, s hotspot.Session) bool {
+	return s.MAC == e.MAC || s.IP == e.IP && e.IP.IsValid()
 }
 
 // dropConnections ends what the account's devices have open: being off the list

@@ -71,8 +71,9 @@ func conclude(t hotspot.Target, attempts []*attempt, earlier record, now time.Ti
 	if len(attempts) == 0 { // a site without a NAS: nobody can be on
 		p.Outcome, p.Method = hotspot.OutcomeUnproven, methodReject
 	}
-	done := record{method: earlier.method, extra: earlier.extra, ended: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{}}
+	done := record{method: earlier.method, extra: earlier.extra, ended: map[hotspot.SessionID]bool{}, shown: map[hotspot.SessionID]bool{}, devices: map[hotspot.MAC]bool{}}
 	maps.Copy(done.ended, earlier.ended)
+	maps.Copy(done.shown, earlier.shown)
 	for _, a := range attempts {
 		o, code := a.outcome()
 		if outcomeRank[o] > outcomeRank[p.Outcome] {
@@ -85,8 +86,12 @@ func conclude(t hotspot.Target, attempts []*attempt, earlier record, now time.Ti
 			p.Method = m
 		}
 		maps.Copy(done.ended, a.ended)
+		maps.Copy(done.shown, a.shown)
 		maps.Copy(done.devices, a.devices)
 		done.extra += a.extra
+	}
+	if outcomeRank[p.Outcome] < outcomeRank[hotspot.OutcomePending] && unseen(attempts, done) > 0 {
+		p.Outcome, p.Code = hotspot.OutcomePending, CodeUnseen
 	}
 	if methodRank[done.method] > methodRank[p.Method] {
 		p.Method = done.method
@@ -97,6 +102,23 @@ func conclude(t hotspot.Target, attempts []*attempt, earlier record, now time.Ti
 	p.Sessions = len(done.ended) + done.extra
 	p.Steps = mergeSteps(t, attempts)
 	return p, done
+}
+
+// unseen counts the sessions that are live by their accounting and that no
+// router could show: neither was such an entry on its list, nor did it end one.
+// Where accounting went on after an answer of success, the answer says nothing.
+// Either the router read back is not the one that keeps them, or their Stop was
+// lost; their accounting, or its silence, tells.
+func unseen(attempts []*attempt, done record) int {
+	n := 0
+	for _, a := range attempts {
+		for _, s := range a.sessions {
+			if a.n.Dial != nil && s.State == hotspot.Live && !done.shown[s.ID] && (s.Outlived() || !done.ended[s.ID]) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // mergeSteps makes one list of the steps on all NASes: a step is done when it
@@ -135,9 +157,9 @@ func mergeSteps(t hotspot.Target, attempts []*attempt) []hotspot.Step {
 }
 
 // problem says in words why the account is not proven off; "" if it is.
-func problem(attempts []*attempt) string {
-	for _, a := range attempts {
-		if o, _ := a.outcome(); o != hotspot.OutcomePending {
+func problem(attempts []*attempt, done record) string {
+	for i, a := range attempts {
+		if o, _ := a.outcome(); o != hotspot.OutcomePending && unseen(attempts[i:i+1], done) == 0 {
 			continue
 		}
 		switch {
@@ -145,6 +167,8 @@ func problem(attempts []*attempt) string {
 			return a.err.Error()
 		case a.answers.err != nil:
 			return a.answers.err.Error()
+		case a.n.Dial != nil && a.clean:
+			return "accounting speaks of a session that this router does not show"
 		}
 		for _, s := range a.steps {
 			if !s.OK {

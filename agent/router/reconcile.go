@@ -31,8 +31,9 @@ type account struct {
 type record struct {
 	method  string
 	ended   map[hotspot.SessionID]bool
-	extra   int                  // entries ended that belong to no session known here
-	devices map[hotspot.MAC]bool // that were on: the Stop takes their session out of the wish, their connections stay
+	shown   map[hotspot.SessionID]bool // by the router's own list
+	extra   int                        // entries ended that belong to no session known here
+	devices map[hotspot.MAC]bool       // that were on: the Stop takes their session out of the wish, their connections stay
 }
 
 // wishOf names what is wanted of an account.
@@ -227,7 +228,7 @@ func (e *Enforcer) enforce(ctx, wanted context.Context, t hotspot.Target, earlie
 	}
 	each.Wait()
 	proof, done := conclude(t, attempts, earlier, e.Now())
-	end := ending{done: done, code: proof.Code, text: problem(attempts)}
+	end := ending{done: done, code: proof.Code, text: problem(attempts, done)}
 	if ctx.Err() != nil || wanted.Err() != nil {
 		return end // stopping, or nobody wants it any more: nothing was concluded
 	}

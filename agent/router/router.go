@@ -94,6 +94,7 @@ const (
 	CodeGarden    = "HSP-208" // the walled garden is open to the internet
 	CodeNoAnswer  = "RAD-104" // Disconnect-Request stays unanswered, and there is no API
 	CodeNotEnded  = "RAD-105" // the NAS refuses Disconnect-Request, and there is no API
+	CodeUnseen    = "RAD-115" // accounting speaks of a session that the router's own list does not show
 	CodeNoStop    = "RAD-114" // the NAS says that it ended a session, and its accounting goes on; there is no API
 )
 

@@ -173,7 +173,10 @@ func (s *session) absorb(a hotspot.Accounting, isNew bool) bool {
 		s.State, s.EndedAt, s.Cause, s.stopped = hotspot.Closed, eventTime(a), hotspot.CauseName(a.TerminateCause), true
 		return true
 	}
-	s.State, s.EndedAt, s.Cause = hotspot.Live, time.Time{}, ""
+	if !hotspot.OffReason(s.Cause).Known() { // else it goes on though the router was read back: that stays with it
+		s.Cause = ""
+	}
+	s.State, s.EndedAt = hotspot.Live, time.Time{}
 	return true
 }
 

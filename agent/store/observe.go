@@ -56,9 +56,9 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 		listed[e.MAC] = append(listed[e.MAC], e.User)
 	}
 	return db.do(ctx, func(t *tx) error {
-		// The newest first: of two sessions of one device only that one can be
+		// The newest first, in an order that is always the same: of two sessions of one device only that one can be
 		// the one on the list.
-		open, err := t.findSessions("nas = ? AND state <> 'closed' ORDER BY started_at DESC", nas)
+		open, err := t.findSessions("nas = ? AND state <> 'closed' ORDER BY started_at DESC, heard_at DESC, acct_session_id DESC, permit DESC", nas)
 		if err != nil {
 			return err
 		}

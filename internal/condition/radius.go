@@ -83,6 +83,12 @@ var radius = []Condition{
 		Next:  "Keep the API configured, so that every lock is read back.",
 	},
 	{
+		Code: "RAD-115", Severity: High,
+		Title: "Accounting speaks of a session that the router does not show",
+		Cause: "The router that is read back is not the one that keeps the session, or the session's Stop was lost: the guest may still be online.",
+		Next:  "See that url under [nas.router] leads to the router that sends its RADIUS from this section's address.",
+	},
+	{
 		Code: "RAD-114", Severity: Medium,
 		Title: "A session was ended and its accounting did not stop",
 		Cause: "The router answered Disconnect-Request, no accounting Stop came, and there is no API to look: the guest may still be online.",

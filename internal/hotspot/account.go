@@ -214,3 +214,12 @@ const (
 	OffKicked      OffReason = "kicked"
 	OffNotOurGuest OffReason = "not_ours"
 )
+
+// Known reports whether it is one of these, and not how a router ends a session.
+func (r OffReason) Known() bool {
+	switch r {
+	case OffLocked, OffTimeUsed, OffDataUsed, OffNotValid, OffTooMany, OffRemoved, OffKicked, OffNotOurGuest:
+		return true
+	}
+	return false
+}

@@ -89,10 +89,16 @@ type Session struct {
 	Time          time.Duration // Acct-Session-Time as last received
 	Upload        Octets
 	Download      Octets
-	Cause         string     // why it ended, for people: "User-Request", "locked", "ghost"
-	Rate          *RateLimit // as the Accept or the last change gave it; nil: not known here
-	Changed       *Changed   // what came of the last change; nil: none was made
+	// Cause is why it ended, for people: "User-Request", "locked", "ghost". Of one
+	// that is open it is why it had been put off before its accounting went on.
+	Cause   string
+	Rate    *RateLimit // as the Accept or the last change gave it; nil: not known here
+	Changed *Changed   // what came of the last change; nil: none was made
 }
+
+// Outlived reports whether the session goes on by its accounting though it was
+// put off and the router showed nothing of it.
+func (s Session) Outlived() bool { return s.State == Live && s.Cause != "" }
 
 // IsOpen reports whether the session may be using the network.
 func (s Session) IsOpen() bool { return s.State != Closed && s.State != Reserved }
