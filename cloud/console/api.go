@@ -114,6 +114,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { s.admit(api, ctx, next) })
 	s.siteOperations(api)
 	s.accountOperations(api)
+	s.deviceOperations(api)
 	s.boxOperations(api)
 }
 

@@ -163,7 +163,8 @@ type AccountInput struct {
 type lockInput struct {
 	AccountInput
 	Body *struct {
-		Reason string `json:"reason,omitempty" maxLength:"200" doc:"For your records. A cashier must give one."`
+		Reason  string `json:"reason,omitempty" maxLength:"200" doc:"For your records. A cashier must give one."`
+		Devices bool   `json:"devices,omitempty" doc:"When locking: lock the devices seen with the account too, whatever they log in with."`
 	}
 }
 
@@ -195,7 +196,7 @@ func (s *Server) accountOperations(api huma.API) {
 			g, err := s.Store.Guest(ctx, op.Organization, hotspot.AccountID(in.Account))
 			return toAPIAccount(g, s.now(), masked(op)), err
 		})
-	change := func(do func(context.Context, hotspot.Operator, hotspot.AccountID, string) (hotspot.Guest, error)) func(context.Context, hotspot.Operator, *lockInput) (apiAccount, error) {
+	change := func(do func(*lockInput) changeLock) func(context.Context, hotspot.Operator, *lockInput) (apiAccount, error) {
 		return func(ctx context.Context, op hotspot.Operator, in *lockInput) (apiAccount, error) {
 			if _, err := s.Store.Guest(ctx, op.Organization, hotspot.AccountID(in.Account)); err != nil {
 				return apiAccount{}, err
@@ -203,12 +204,12 @@ func (s *Server) accountOperations(api huma.API) {
 			if err := checkReason(op, in.reason()); err != nil {
 				return apiAccount{}, err
 			}
-			g, err := do(ctx, op, hotspot.AccountID(in.Account), in.reason())
+			g, err := do(in)(ctx, op, hotspot.AccountID(in.Account), in.reason())
 			return toAPIAccount(g, s.now(), false), err
 		}
 	}
-	register(s, api, operation("POST /api/v1/accounts/{id}/lock", "lock-account", "Lock a guest out; read lock.state for how far it is", http.StatusOK), change(s.Fleet.Lock))
-	register(s, api, operation("POST /api/v1/accounts/{id}/unlock", "unlock-account", "Let a guest in again", http.StatusOK), change(s.Fleet.Unlock))
+	register(s, api, operation("POST /api/v1/accounts/{id}/lock", "lock-account", "Lock a guest out; read lock.state for how far it is", http.StatusOK), change(func(in *lockInput) changeLock { return s.lockWith(in.Body != nil && in.Body.Devices) }))
+	register(s, api, operation("POST /api/v1/accounts/{id}/unlock", "unlock-account", "Let a guest in again", http.StatusOK), change(func(*lockInput) changeLock { return s.Fleet.Unlock }))
 	register(s, api, operation("POST /api/v1/accounts/{id}/speed", "set-account-speed", "Give a guest another speed; read sessions[].rate for what each device has", http.StatusOK), s.apiSpeed)
 	register(s, api, operation("POST /api/v1/accounts/{id}/extend", "extend-account", "Give a guest more time", http.StatusOK), s.apiExtend)
 }

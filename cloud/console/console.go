@@ -45,6 +45,8 @@ type Store interface {
 	// Guests returns one page of a site's accounts, those that match query.
 	Guests(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, query string, limit int, after string) ([]hotspot.Guest, string, error)
 	Guest(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) (hotspot.Guest, error)
+	// Devices returns the devices seen with an account, those seen last first.
+	Devices(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) ([]hotspot.SeenDevice, error)
 	Sessions(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, openOnly bool, limit int) ([]hotspot.Session, error)
 	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
 }
@@ -57,6 +59,9 @@ type Fleet interface {
 	CreateAccount(ctx context.Context, actor hotspot.Operator, n hotspot.NewAccount) (hotspot.Guest, hotspot.Password, error)
 	Lock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
 	Unlock(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, reason string) (hotspot.Guest, error)
+	// LockDevice locks a device seen with the account, whatever it logs in with. It
+	// returns the account that is the device.
+	LockDevice(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, device hotspot.MAC, reason string) (hotspot.Guest, error)
 	// SetSpeed and Extend change what the guest has; the site then says what
 	// became of the devices online.
 	SetSpeed(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, rate hotspot.RateLimit) (hotspot.Guest, error)
@@ -143,6 +148,9 @@ func (s *Server) Handler() http.Handler {
 		"GET /plans":                    s.plans,
 		"POST /plans":                   s.addPlan,
 		"POST /signout":                 s.signOut,
+
+		"POST /guests/{account}/devices/{mac}/lock":   s.lockGuestDevice,
+		"POST /guests/{account}/devices/{mac}/unlock": s.unlockGuestDevice,
 	} {
 		mux.Handle(pattern, s.page(pattern, h))
 	}

@@ -32,7 +32,8 @@ type fakeCloud struct {
 	plans     []hotspot.Plan
 	guests    []hotspot.Guest
 	agents    []hotspot.Agent
-	fail      error // answered by every change, when set
+	past      map[hotspot.AccountID][]hotspot.Session // that ended
+	fail      error                                   // answered by every change, when set
 	calls     []string
 }
 

@@ -44,6 +44,7 @@ type guestBody struct {
 	UpAllowed string // "of 1.0 GB"
 	DnAllowed string
 	Change    changeView
+	Devices   devicesView
 }
 
 func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hotspot.AccountID) (guestBody, error) {
@@ -67,6 +68,9 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 		b.Private = b.Private || m.Private()
 	}
 	b.Change = viewChange(g, st, c, op)
+	if b.Devices, err = s.viewDevices(ctx, op, g, st, c); err != nil {
+		return guestBody{}, err
+	}
 	for i, open := 0, 0; i < len(g.Sessions) && open < len(b.Sessions); i++ {
 		if g.Sessions[i].IsOpen() {
 			b.Sessions[open].Speed, b.Sessions[open].SpeedNote = speedWords(g, g.Sessions[i])
@@ -141,7 +145,7 @@ func checkReason(op hotspot.Operator, reason string) error {
 }
 
 func (s *Server) lockGuest(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
-	return s.change(w, r, op, "Not locked", s.Fleet.Lock)
+	return s.change(w, r, op, "Not locked", s.lockWith(r.PostFormValue("devices") == "on"))
 }
 
 func (s *Server) unlockGuest(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {

@@ -59,6 +59,9 @@ var routes = map[string]right{
 	"POST /plans":                   changePlans,
 	"POST /signout":                 beSignedIn,
 
+	"POST /guests/{account}/devices/{mac}/lock":   lockGuests,
+	"POST /guests/{account}/devices/{mac}/unlock": lockGuests,
+
 	"GET /api/v1/me":                            beSignedIn,
 	"GET /api/v1/sites":                         seeSites,
 	"POST /api/v1/sites":                        addSites,
@@ -77,6 +80,10 @@ var routes = map[string]right{
 	"POST /api/v1/accounts/{id}/speed":          setSpeed,
 	"GET /api/v1/plans":                         seePlans,
 	"POST /api/v1/plans":                        changePlans,
+
+	"GET /api/v1/accounts/{id}/devices":               seeGuests,
+	"POST /api/v1/accounts/{id}/devices/{mac}/lock":   lockGuests,
+	"POST /api/v1/accounts/{id}/devices/{mac}/unlock": lockGuests,
 }
 
 // may reports whether the operator has the right. An unknown role has none.
