@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -164,6 +165,12 @@ func TestALockHoldsForTheDeviceItsAccountNames(t *testing.T) {
 		s.must(s.send(p))
 	}
 	s.cloud = &older
+	all := s.events()
+	var kept wire.LockKept
+	s.must(json.Unmarshal(all[len(all)-1].Body, &kept))
+	if all[len(all)-1].Kind != wire.EventLockKept || kept.Account != "d2" || kept.MAC != phone.String() {
+		t.Errorf("newest event %s %+v, want the kept lock with its device", all[len(all)-1].Kind, kept)
+	}
 	s.want("the account is no more, its lock kept", "bob", "hello", phone, hotspot.ReasonDeviceLocked)
 	got := s.target()
 	if got.Account != "d2" || !got.Device || !slices.Equal(got.MACs, []hotspot.MAC{phone}) {
@@ -176,7 +183,37 @@ func TestALockHoldsForTheDeviceItsAccountNames(t *testing.T) {
 	}
 	s.reopen()
 	s.want("after a restart", "bob", "hello", phone, hotspot.ReasonDeviceLocked)
-	s.cloud.lock("d2") // the cloud takes it up again
+	s.cloud.lock("d1") // a person locks the phone by another account, and lifts that: nothing may stay
+	s.apply()
+	s.cloud.drop(wire.DocLock, "d1")
+	s.apply()
+	s.want("locked by another account and lifted", "bob", "hello", phone, "")
+	for _, p := range s.cloud.snapshot("again", 100) {
+		s.must(s.send(p))
+	}
+	s.cloud.lock("d1")
+	s.cloud.lock("d2") // whose account is no more, of a phone not known any longer
+	s.apply()
+	s.cloud.drop(wire.DocLock, "d1")
+	s.apply()
+	s.want("the lock of an account without a device", "bob", "hello", phone, "")
+}
+
+// TestAKeptLockOfADeviceIsTakenUpAgain: the cloud makes the account anew.
+func TestAKeptLockOfADeviceIsTakenUpAgain(t *testing.T) {
+	s := cafe(t)
+	s.cloud.put(wire.DocAccount, "d2", wire.AccountDoc{Kind: hotspot.Device, Username: phone.String()})
+	s.cloud.lock("d2")
+	s.apply()
+	s.cloud.lineage = "restored"
+	for _, kind := range []wire.DocKind{wire.DocAccount, wire.DocLock} {
+		delete(s.cloud.docs, wire.DocRef{Kind: kind, ID: "d2"})
+	}
+	for _, p := range s.cloud.snapshot("restored", 100) {
+		s.must(s.send(p))
+	}
+	s.want("kept", "bob", "hello", phone, hotspot.ReasonDeviceLocked)
+	s.cloud.lock("d2") // even ahead of its account
 	s.apply()
 	s.want("the cloud locks it", "bob", "hello", phone, hotspot.ReasonDeviceLocked)
 	s.cloud.drop(wire.DocLock, "d2")

@@ -209,7 +209,13 @@ func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
 		}
 		t.devices = true
 		t.freed = append(t.freed, hotspot.AccountID(ref.ID))
-		// Also one kept without its document: a person has lifted it.
+		// Also one kept without its document: a person has lifted it. And with the
+		// lock of a device, what was kept for that device of accounts that are no more.
+		_, err = t.exec("remove locks kept for a device", `DELETE FROM lock WHERE mac <> '' AND mac = (SELECT mac FROM lock WHERE account = ?) AND revision = 0
+			AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = lock.account)`, ref.ID)
+		if err != nil {
+			return err
+		}
 		_, err = t.exec("remove lock", "DELETE FROM lock WHERE account = ?", ref.ID)
 	}
 	return err
@@ -247,5 +253,9 @@ func (t *tx) keepLock(account hotspot.AccountID) error {
 	if _, err := t.exec("keep lock", "UPDATE lock SET revision = 0 WHERE account = ?", account); err != nil {
 		return err
 	}
-	return t.event(wire.EventLockKept, wire.LockKept{Account: l.Account, By: l.By, Reason: l.Reason, At: l.At})
+	var mac string
+	if _, err := t.row("read locked device", "SELECT mac FROM lock WHERE account = ?", []any{account}, &mac); err != nil {
+		return err
+	}
+	return t.event(wire.EventLockKept, wire.LockKept{Account: l.Account, By: l.By, Reason: l.Reason, At: l.At, MAC: mac})
 }

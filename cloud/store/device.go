@@ -5,6 +5,7 @@ import (
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/wire"
 )
 
 // maxDevices is how many devices of an account are told, those seen last.
@@ -93,7 +94,7 @@ func (db *DB) LockDevice(ctx context.Context, actor hotspot.Operator, account ho
 		if err != nil {
 			return err
 		}
-		if own, err = c.deviceAccount(actor, device); err != nil {
+		if own, err = c.deviceAccount(actor, device, hotspot.AccountID(hotspot.NewID(t.now))); err != nil {
 			return err
 		}
 		made, err := c.lock(hotspot.Lock{Account: own, By: nameOf(actor), Reason: reason, At: t.now})
@@ -121,10 +122,25 @@ func (t *tx) seenWith(site hotspot.SiteID, account hotspot.AccountID, device hot
 	return err
 }
 
+// lostDevice returns the device of a kept lock whose account the site does not
+// have here; zero when it names none, or an account that is another site's.
+func (f *facts) lostDevice(b wire.LockKept) (device hotspot.MAC, err error) {
+	device, _ = hotspot.ParseMAC(b.MAC)
+	if device.IsZero() || !name(string(b.Account), maxEventID) {
+		return hotspot.MAC{}, nil
+	}
+	var one int64
+	taken, err := f.t.one(`SELECT 1 FROM account WHERE id = $1`, []any{string(b.Account)}, &one)
+	if err != nil || taken {
+		return hotspot.MAC{}, err
+	}
+	return device, nil
+}
+
 // deviceAccount returns the site's account of kind device with the MAC, and makes
-// it without a pass where there is none.
-func (c *change) deviceAccount(actor hotspot.Operator, device hotspot.MAC) (id hotspot.AccountID, err error) {
-	a := hotspot.Account{ID: hotspot.AccountID(hotspot.NewID(c.t.now)), Kind: hotspot.Device, Username: device.String(), Note: "Made to lock this device"}
+// it under an id, without a pass, where there is none.
+func (c *change) deviceAccount(actor hotspot.Operator, device hotspot.MAC, fresh hotspot.AccountID) (id hotspot.AccountID, err error) {
+	a := hotspot.Account{ID: fresh, Kind: hotspot.Device, Username: device.String(), Note: "Made to lock this device"}
 	var kind hotspot.AccountKind
 	found, err := c.t.one(`SELECT id, kind FROM account WHERE site = $1 AND login_key = $2`,
 		[]any{string(c.site), hotspot.LoginKey(a.Kind, a.Username)}, &id, &kind)

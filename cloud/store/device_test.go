@@ -192,3 +192,45 @@ func TestADeviceWithAPassKeepsItsAccount(t *testing.T) {
 		}
 	})
 }
+
+// TestALockOfADeviceTheSiteKeptComesBack though its account was lost with it: it
+// must be possible to lift it.
+func TestALockOfADeviceTheSiteKeptComesBack(t *testing.T) {
+	onBoth(t, func(w *world) {
+		elsewhere := w.newSite("Harbour")
+		other, _, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: elsewhere.ID, Kind: hotspot.User, Username: "zed", Plan: w.plan.ID})
+		must(w.TB, err)
+		w.user(tabletText) // a user whose name is the tablet's address
+		_, rev, _, err := w.db.Wanted(w.Context(), w.site.ID)
+		must(w.TB, err)
+		l := &siteLog{epoch: "epoch1"}
+		kept := func(account hotspot.AccountID, mac string) {
+			l.add(wire.EventLockKept, w.now(), wire.LockKept{Account: account, By: "Mona", Reason: "loud", At: w.now().Add(-time.Hour), MAC: mac})
+		}
+		kept("no-device", "")
+		kept("garbled", "phone")
+		kept("two words", phoneText)
+		kept(other, phoneText)
+		kept("taken", tabletText)
+		w.all(l)
+		if _, now, _, err := w.db.Wanted(w.Context(), w.site.ID); err != nil || now != rev {
+			w.Errorf("revision %d (%v) after what names no device that is lost, want %d", now, err, rev)
+		}
+		if got := w.guest(other); got.Site != elsewhere.ID || got.Lock.State != hotspot.LockNone {
+			w.Errorf("another site's guest: %+v, want it untouched", got)
+		}
+		kept("lost-device", phoneText)
+		w.all(l)
+		g := w.guest("lost-device")
+		if g.Account.Kind != hotspot.Device || g.Account.Username != phoneText || g.Pass != nil || g.Lock.Lock == nil || g.Lock.Lock.By != "Mona" || g.Site != w.site.ID {
+			w.Errorf("got %+v, want the device with Mona's lock", g)
+		}
+		if docs := w.last().state.Docs; len(docs) != 2 || docs[0].ID != "lost-device" || docs[1].Kind != wire.DocLock || docs[1].ID != "lost-device" {
+			w.Errorf("got %+v, want account and lock sent to the site", docs)
+		}
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, "lost-device", "found"))
+		if gone := w.last().state.Gone; len(gone) != 1 || gone[0].ID != "lost-device" {
+			w.Errorf("got %+v, want the lock's tombstone", gone)
+		}
+	})
+}

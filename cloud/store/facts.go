@@ -301,16 +301,29 @@ func (f *facts) writeUsage() error {
 
 // lockKept takes back a lock this database lost (restored from a backup) and
 // the site still holds: it stays until a person lifts it. Of an account that
-// was lost with it only the event remains.
+// was lost with it only the event remains; but a device is made an account anew,
+// since its lock holds whatever it logs in with.
 func (f *facts) lockKept(b wire.LockKept) error {
 	var one int64
 	found, err := f.t.one(`SELECT 1 FROM account WHERE site = $1 AND id = $2`, []any{string(f.site), string(b.Account)}, &one)
-	if err != nil || !found {
-		return err
+	var device hotspot.MAC
+	if !found {
+		if device, err = f.lostDevice(b); err != nil || device.IsZero() {
+			return err
+		}
 	}
 	c, err := f.t.change("", f.site)
 	if err != nil {
 		return err
+	}
+	if !found {
+		b.Account, err = c.deviceAccount(hotspot.Operator{Organization: c.org, Name: "site"}, device, b.Account)
+		if fault.Is(err, fault.Conflict) {
+			return c.finish() // the address is somebody's name: the event remains
+		}
+		if err != nil {
+			return err
+		}
 	}
 	requested := b.At
 	if requested.IsZero() {

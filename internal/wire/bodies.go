@@ -163,6 +163,7 @@ type LockKept struct {
 	By      string            `json:"by"`
 	Reason  string            `json:"reason"`
 	At      time.Time         `json:"at"`
+	MAC     string            `json:"mac,omitempty"` // of an account that is a device; absent: it is none
 }
 
 // Gap is the body of gap: events of an epoch that no longer exist anywhere.

@@ -21,6 +21,7 @@ import (
 //   - 1: 2026-11-28: LimitsBody.Hours, SlowRate and DeviceSwap, which older agents ignore
 //   - 1: 2026-11-28: session.changed and account.adjusted, PassDoc.Adjusted, SessionBody.Rate, LimitsBody.Reconnect
 //   - 1: 2026-11-28: LockProof.Seq in hello, absent from older agents
+//   - 1: 2026-11-28: LockKept.MAC
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
