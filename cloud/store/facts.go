@@ -306,6 +306,9 @@ func (f *facts) writeUsage() error {
 func (f *facts) lockKept(b wire.LockKept) error {
 	var one int64
 	found, err := f.t.one(`SELECT 1 FROM account WHERE site = $1 AND id = $2`, []any{string(f.site), string(b.Account)}, &one)
+	if err != nil {
+		return err
+	}
 	var device hotspot.MAC
 	if !found {
 		if device, err = f.lostDevice(b); err != nil || device.IsZero() {
