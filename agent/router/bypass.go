@@ -93,11 +93,12 @@ func (g guestNet) takes(r routeros.Row, d side) match {
 func (g guestNet) network(value string) match {
 	text, not := strings.CutPrefix(value, "!")
 	s, ok := parseSpan(text)
-	if !ok || len(g.spans) == 0 {
+	spans := slices.DeleteFunc(slices.Clone(g.spans), func(o span) bool { return o.from.Is4() != s.from.Is4() })
+	if !ok || len(spans) == 0 { // of another family: nothing is known of the guests' addresses there
 		return maybe
 	}
 	all, any := true, false
-	for _, guests := range g.spans {
+	for _, guests := range spans {
 		all = all && guests.within(s)
 		any = any || guests.overlaps(s)
 	}
@@ -223,7 +224,13 @@ func (x *explorer) interfaceLists() map[string]map[string]bool {
 // ipv6 returns an IPv6 address by which guests reach the internet past the
 // HotSpot, or "".
 func (x *explorer) ipv6(g guestNet) string {
-	for _, r := range enabled(x.print("/ipv6/address", ".id,address,interface,actual-interface,disabled,invalid")) {
+	rows := enabled(x.print("/ipv6/address", ".id,address,interface,actual-interface,disabled,invalid"))
+	for _, r := range rows {
+		if p, err := netip.ParsePrefix(r["address"]); err == nil && g.on(r) && !p.Addr().IsLinkLocalUnicast() {
+			g.spans = append(g.spans, span{p.Masked().Addr(), lastOf(p)})
+		}
+	}
+	for _, r := range rows {
 		p, err := netip.ParsePrefix(r["address"])
 		if err != nil || p.Addr().IsLinkLocalUnicast() || !g.on(r) {
 			continue

@@ -235,9 +235,17 @@ func (c *cafe) Targets(context.Context) ([]hotspot.Target, error) {
 }
 
 // Doubt implements Store.
-func (c *cafe) Doubt(context.Context) error {
+func (c *cafe) Doubt(_ context.Context, accounts ...hotspot.AccountID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, a := range accounts {
+		if t, locked := c.locks[a]; locked {
+			c.targets[a] = t
+		}
+	}
+	if len(accounts) > 0 {
+		return nil
+	}
 	for _, p := range c.proofs {
 		if t, locked := c.locks[p.Account]; locked && p.Outcome == hotspot.OutcomeLeaks && c.refuse[t.Usernames[0]] {
 			c.targets[p.Account] = t
@@ -252,6 +260,18 @@ func concerns(t hotspot.Target, s hotspot.Session) bool {
 		return slices.Contains(t.MACs, s.MAC)
 	}
 	return slices.Contains(t.Usernames, s.Username)
+}
+
+// Locked implements Locks.
+func (c *cafe) Locked(context.Context, int) (out []hotspot.Target, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.locks {
+		if c.refuse[t.Usernames[0]] {
+			out = append(out, t)
+		}
+	}
+	return out, nil
 }
 
 // Prove implements Store.

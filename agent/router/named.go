@@ -40,8 +40,9 @@ func (n *openTo) ways() []Way {
 }
 
 // lookForNamed reads what the router holds in the name of those who are locked,
-// when it is time to.
-func (e *Enforcer) lookForNamed(ctx context.Context, n *nas) error {
+// when it is time to. Whoever of them is on its list, and whom a way round is open
+// to since the last look, is put off once more.
+func (e *Enforcer) lookForNamed(ctx context.Context, n *nas, on []active) error {
 	n.openTo.mu.Lock()
 	due := time.Since(n.openTo.at) >= namedPolls*e.Poll
 	n.openTo.mu.Unlock()
@@ -65,11 +66,33 @@ func (e *Enforcer) lookForNamed(ctx context.Context, n *nas) error {
 	were := n.openTo.open
 	n.openTo.at, n.openTo.open = time.Now(), open
 	n.openTo.mu.Unlock()
-	same := func(a, b Way) bool { return a.Code == b.Code && a.Account == b.Account }
-	if slices.ContainsFunc(were, func(w Way) bool { return !slices.ContainsFunc(open, func(o Way) bool { return same(o, w) }) }) {
-		e.wayClosed()
+	if len(beside(were, open)) > 0 {
+		e.waysChanged(true, false)
 	}
+	again := beside(open, were)
+	for _, t := range locked {
+		if w := newWho(t, n.NAS); slices.ContainsFunc(on, w.entry) {
+			again = append(again, t.Account)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	if err := e.Store.Doubt(ctx, again...); err != nil && ctx.Err() == nil {
+		e.Log.Error("doubt locks", "err", err)
+	}
+	e.poke()
 	return nil
+}
+
+// beside returns whose ways are not among others.
+func beside(ways, others []Way) (accounts []hotspot.AccountID) {
+	for _, w := range ways {
+		if !slices.ContainsFunc(others, func(o Way) bool { return o.Code == w.Code && o.Account == w.Account }) {
+			accounts = append(accounts, w.Account)
+		}
+	}
+	return accounts
 }
 
 // lookFor returns what lets the accounts past the HotSpot by name or by device.

@@ -57,11 +57,7 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 	var looked time.Time // for changes of live sessions
 	for ctx.Err() == nil {
 		begun := time.Now()
-		if e.doubt.Swap(false) {
-			if err := e.Store.Doubt(ctx); err != nil {
-				e.doubt.Store(true)
-			}
-		}
+		e.doubts(ctx)
 		targets, err := e.Store.Targets(ctx)
 		if err == nil {
 			e.start(ctx, all, targets)

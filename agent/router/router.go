@@ -27,8 +27,9 @@ type Store interface {
 	Targets(ctx context.Context) ([]hotspot.Target, error)
 	// Prove keeps how an attempt ended. The same proof may come again.
 	Prove(ctx context.Context, p hotspot.Proof) error
-	// Doubt has every lock that ended as less than enforced be a target again.
-	Doubt(ctx context.Context) error
+	// Doubt has the locks of accounts be targets again however they ended; without
+	// accounts those that ended as less than enforced.
+	Doubt(ctx context.Context, accounts ...hotspot.AccountID) error
 	// ObserveActive takes a router's own list of guests, read at the given time.
 	ObserveActive(ctx context.Context, nas hotspot.NASID, entries []hotspot.ActiveEntry, at time.Time) error
 }
@@ -71,6 +72,7 @@ type Enforcer struct {
 	changer changer
 
 	doubt atomic.Bool   // locks that ended as less than enforced may be enforced now
+	worse atomic.Bool   // those that ended as enforced may leak now
 	nudge chan struct{} // capacity one: something here changed, look at the targets again
 	// errands are begun by logins and worked on while Serve runs.
 	errands chan errand
@@ -166,7 +168,7 @@ func (e *Enforcer) init() {
 		e.accounts = map[hotspot.AccountID]*account{}
 		for _, r := range e.Routers {
 			n := newNAS(r)
-			n.survey.closed = e.wayClosed
+			n.survey.changed = e.waysChanged
 			e.nases = append(e.nases, n)
 		}
 		e.doubt.Store(true) // what became of a router while nobody looked is not known
@@ -195,10 +197,41 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// wayClosed notes that something which led past a HotSpot no longer does.
-func (e *Enforcer) wayClosed() {
-	e.doubt.Store(true)
+// waysChanged notes that something which led past a HotSpot no longer does, or
+// that something does which did not.
+func (e *Enforcer) waysChanged(closed, opened bool) {
+	if closed {
+		e.doubt.Store(true)
+	}
+	if opened {
+		e.worse.Store(true)
+	}
 	e.poke()
+}
+
+// doubts has locks proven anew whose end may be another one by now.
+func (e *Enforcer) doubts(ctx context.Context) {
+	if e.doubt.Swap(false) && e.Store.Doubt(ctx) != nil {
+		e.doubt.Store(true) // the next round tries again
+	}
+	if e.Locks == nil || !e.worse.Swap(false) {
+		return
+	}
+	locked, err := e.Locks.Locked(ctx, lockedRead)
+	if err == nil && len(locked) > 0 {
+		err = e.Store.Doubt(ctx, accountsOf(locked)...)
+	}
+	if err != nil {
+		e.worse.Store(true)
+	}
+}
+
+func accountsOf(targets []hotspot.Target) []hotspot.AccountID {
+	out := make([]hotspot.AccountID, len(targets))
+	for i, t := range targets {
+		out[i] = t.Account
+	}
+	return out
 }
 
 // poke wakes the loop.

@@ -25,7 +25,7 @@ type ground struct {
 // survey keeps the newest ground of a NAS and one look for the next, on the
 // watching connection, so that it never delays a lock's own commands.
 type survey struct {
-	closed func() // told when a way round that was open is no more
+	changed func(closed, opened bool) // told when a way round that was open is no more, or a new one is
 
 	mu      sync.Mutex
 	last    *ground
@@ -63,8 +63,10 @@ func (s *survey) begin(background func(func(context.Context)), n *nas) *look {
 		defer s.mu.Unlock()
 		k.g, k.err = g, err
 		if err == nil {
-			if s.last != nil && lacks(g.ways, s.last.ways) && s.closed != nil {
-				defer s.closed()
+			if s.last != nil && s.changed != nil {
+				if closed, opened := lacks(g.ways, s.last.ways), lacks(s.last.ways, g.ways); closed || opened {
+					defer s.changed(closed, opened)
+				}
 			}
 			s.last = g
 		}
@@ -74,10 +76,10 @@ func (s *survey) begin(background func(func(context.Context)), n *nas) *look {
 	return k
 }
 
-// lacks reports whether one of the ways that were is not among those that are.
-func lacks(are, were []way) bool {
-	return slices.ContainsFunc(were, func(w way) bool {
-		return !slices.ContainsFunc(are, func(a way) bool { return a.code == w.code })
+// lacks reports whether one of others is not among ways.
+func lacks(ways, others []way) bool {
+	return slices.ContainsFunc(others, func(o way) bool {
+		return !slices.ContainsFunc(ways, func(w way) bool { return w.code == o.code })
 	})
 }
 

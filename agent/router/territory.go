@@ -98,8 +98,8 @@ func (t territory) inside(guest, far, dst netip.Addr, protocol, port string) boo
 	return false
 }
 
-// wideOctet is the prefix length from which on a destination is the internet
-// rather than a site.
+// wideOctet is the length of a prefix that holds as many addresses as make
+// destinations the internet rather than sites.
 const wideOctet = 8
 
 // wide reports whether a rule lets guests browse without a login: it accepts the
@@ -112,9 +112,33 @@ func (p plot) wide() bool {
 	if !p.to.limited || p.to.not {
 		return true
 	}
-	return slices.ContainsFunc(p.to.spans, func(s span) bool {
-		return s.from.Is4() && !s.from.IsPrivate() && uint64(number(s.to))-uint64(number(s.from)) >= 1<<(32-wideOctet)-1
-	})
+	var public uint64 // addresses, private ones left out; spans that overlap count twice
+	for _, s := range p.to.spans {
+		public += s.public()
+	}
+	return public >= 1<<(32-wideOctet)
+}
+
+// privateSpans are the networks nobody reaches the internet by (RFC 1918).
+var privateSpans = []span{mustSpan("10.0.0.0/8"), mustSpan("172.16.0.0/12"), mustSpan("192.168.0.0/16")}
+
+func mustSpan(network string) span {
+	p := netip.MustParsePrefix(network)
+	return span{p.Addr(), lastOf(p)}
+}
+
+// public counts the IPv4 addresses of s that are not private.
+func (s span) public() uint64 {
+	if !s.from.Is4() || !s.to.Is4() {
+		return 0
+	}
+	n := uint64(number(s.to)) - uint64(number(s.from)) + 1
+	for _, p := range privateSpans {
+		if low, high := max(number(s.from), number(p.from)), min(number(s.to), number(p.to)); low <= high {
+			n -= uint64(high) - uint64(low) + 1
+		}
+	}
+	return n
 }
 
 func number(a netip.Addr) uint32 {

@@ -125,9 +125,10 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 		return err
 	}
 	n.saw(e.Now(), time.Since(begun), len(rows))
-	entries := make([]hotspot.ActiveEntry, len(rows))
+	entries, on := make([]hotspot.ActiveEntry, len(rows)), make([]active, len(rows))
 	for i, r := range rows {
-		entries[i] = parseActive(r).ActiveEntry
+		on[i] = parseActive(r)
+		entries[i] = on[i].ActiveEntry
 	}
 	if err := e.Store.ObserveActive(ctx, n.NAS, entries, at); err != nil && ctx.Err() == nil {
 		e.Log.Error("keep the active list", "nas", n.NAS, "err", err)
@@ -141,7 +142,7 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 	if n.survey.older(surveyEvery) {
 		n.survey.begin(e.background, n)
 	}
-	if err := e.lookForNamed(ctx, n); err != nil {
+	if err := e.lookForNamed(ctx, n, on); err != nil {
 		return err
 	}
 	// A command connection that died is found out here, not by a lock.

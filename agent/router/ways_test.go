@@ -33,6 +33,8 @@ func TestWaysRoundAreNamed(t *testing.T) {
 		{"bypassed binding of another device", [][]string{{"/ip/hotspot/ip-binding/add", "=mac-address=" + macOf(9), "=type=bypassed"}}, ""},
 		{"walled garden open to all", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept"}}, CodeGarden},
 		{"walled garden open to half the internet", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=protocol=tcp", "=dst-port=80,443", "=dst-address=128.0.0.0/1"}}, CodeGarden},
+		{"walled garden open from private to the rest", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=dst-address=10.0.0.0-223.255.255.255"}}, CodeGarden},
+		{"walled garden of a private network", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=dst-address=10.0.0.0/8"}}, ""},
 		{"walled garden open to this guest", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=src-address=10.20.0.0/24"}}, CodeGarden},
 		{"walled garden open to somebody else", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=src-address=10.20.3.7"}}, ""},
 		{"names only", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=dst-host=no-such-name.example"},
@@ -94,6 +96,52 @@ func TestALeakThatIsClosedEndsTheLockEnforced(t *testing.T) {
 	if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeEnforced || p.Code != "" {
 		t.Errorf("the leak is closed: got %s %q, want enforced", p.Outcome, p.Code)
 	}
+}
+
+// A lock that ended is put to the test again when the router shows the guest on,
+// and when a way round opens afterwards.
+func TestAnEndedLockIsDoubtedByWhatTheRouterShows(t *testing.T) {
+	start := func(t *testing.T) *cafe {
+		c := open(t, func(c *cafe) { c.e.Locks = c })
+		c.arrive(1, 1)
+		c.lock(nameOf(1))
+		if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeEnforced {
+			t.Fatalf("got %s %q, want enforced", p.Outcome, p.Code)
+		}
+		return c
+	}
+	t.Run("the guest is on the list", func(t *testing.T) {
+		c := start(t)
+		c.mu.Lock()
+		delete(c.refuse, nameOf(1)) // another RADIUS server lets the guest in
+		c.mu.Unlock()
+		c.arrive(1, 1)
+		c.mu.Lock()
+		c.refuse[nameOf(1)] = true
+		clear(c.sessions) // and nobody here hears of it
+		c.mu.Unlock()
+		if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeEnforced || p.Method != "api" || p.Sessions != 1 {
+			t.Errorf("got %+v, want the guest put off once more", p)
+		}
+		c.off(macOf(1))
+	})
+	t.Run("a way for the guest", func(t *testing.T) {
+		c := start(t)
+		c.command("/ip/hotspot/user/add", "=name="+nameOf(1), "=password=x")
+		if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeLeaks || p.Code != CodeLocalUser {
+			t.Errorf("got %s %q, want leaks with %s", p.Outcome, p.Code, CodeLocalUser)
+		}
+	})
+	t.Run("a way for everybody", func(t *testing.T) {
+		c := start(t)
+		c.command("/ip/hotspot/walled-garden/ip/add", "=action=accept")
+		time.Sleep(surveyFresh + 100*time.Millisecond) // what was seen before is too old by now
+		n := c.e.nases[0]
+		<-n.survey.begin(func(do func(context.Context)) { go do(t.Context()) }, n).done
+		if p := c.proof(nameOf(1)); p.Outcome != hotspot.OutcomeLeaks || p.Code != CodeGarden {
+			t.Errorf("got %s %q, want leaks with %s", p.Outcome, p.Code, CodeGarden)
+		}
+	})
 }
 
 // settle makes sure that a lock uses no look begun before now.
@@ -216,6 +264,12 @@ func TestIPv6OnTheGuestNetwork(t *testing.T) {
 		{"switched off", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/settings": {rule("disable-ipv6=true")}}, false},
 		{"dropped from guests", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {
 			rule("chain=forward", "action=accept", "connection-state=established,related"), rule("chain=forward", "action=drop", "in-interface=vlan20")}}, false},
+		{"their own prefix accepted before the drop", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {
+			rule("chain=forward", "action=accept", "src-address=2001:db8:5::/64"), rule("chain=forward", "action=drop")}}, true},
+		{"all but their own prefix dropped", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {
+			rule("chain=forward", "action=drop", "src-address=!2001:db8:5::/64")}}, true},
+		{"their own prefix dropped", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {
+			rule("chain=forward", "action=drop", "src-address=2001:db8:5::/64")}}, false},
 		{"accepted before the drop", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {
 			rule("chain=forward", "action=accept", "in-interface=vlan20"), rule("chain=forward", "action=drop")}}, true},
 		{"dropped from others", map[string][]routeros.Row{"/ipv6/address": {global}, "/ipv6/firewall/filter": {

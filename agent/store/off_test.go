@@ -96,6 +96,9 @@ func TestALockIsATargetUntilProven(t *testing.T) {
 	// The router was wrong: the guest speaks again.
 	s.play(v, rec{wait: time.Minute, kind: interim, seconds: 61, up: 9})
 	again := s.target()
+	if len(again.Sessions) != 1 || !again.Sessions[0].Outlived() {
+		t.Errorf("target %+v, want its session to have outlived the proof", again)
+	}
 	s.prove(again, hotspot.OutcomeEnforced)
 	if got := s.proofs(); len(got) != 3 {
 		t.Errorf("proofs told %v, want one more", got)

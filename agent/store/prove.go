@@ -39,12 +39,22 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 	})
 }
 
-// Doubt has every lock that ended as less than enforced be proven anew: a way
-// round the HotSpot was closed, or this program begins.
-func (db *DB) Doubt(ctx context.Context) error {
+// Doubt has locks that ended be proven anew: those of the accounts, of which the
+// router shows something; without accounts those that ended as less than enforced,
+// since a way round the HotSpot was closed, or this program begins.
+func (db *DB) Doubt(ctx context.Context, accounts ...hotspot.AccountID) error {
 	return db.do(ctx, func(t *tx) error {
-		_, err := t.exec("doubt locks", "UPDATE lock SET outcome = '' WHERE outcome IN (?, ?)", string(hotspot.OutcomeLeaks), string(hotspot.OutcomeUnproven))
-		return err
+		if len(accounts) == 0 {
+			_, err := t.exec("doubt locks", "UPDATE lock SET outcome = '' WHERE outcome IN (?, ?)", string(hotspot.OutcomeLeaks), string(hotspot.OutcomeUnproven))
+			return err
+		}
+		for _, a := range accounts {
+			if _, err := t.exec("doubt a lock", "UPDATE lock SET outcome = '' WHERE account = ? AND outcome IN (?, ?, ?)", a,
+				string(hotspot.OutcomeEnforced), string(hotspot.OutcomeLeaks), string(hotspot.OutcomeUnproven)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

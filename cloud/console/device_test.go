@@ -98,7 +98,7 @@ func TestDevicesOnTheGuestsPage(t *testing.T) {
 	page := func(role hotspot.Role, account string) string {
 		t.Helper()
 		token := "session-of-" + string(role)
-		if err := f.CreateOperatorSession(t.Context(), operator(role, "cafe").ID, tokenHash(token), noon); err != nil {
+		if _, err := f.CreateOperatorSession(t.Context(), operator(role, "cafe").ID, tokenHash(token), noon); err != nil {
 			t.Fatal(err)
 		}
 		status, body, _ := ask(t, srv, http.MethodGet, "/guests/"+account, "", cookie(role))
