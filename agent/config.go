@@ -259,6 +259,9 @@ func (c *config) validate() error {
 			if r.User == "" || r.PasswordFile == "" {
 				bad(key("router"), "user and password_file belong to url")
 			}
+			if p, err := parseNetwork(n.Address); err == nil && !p.IsSingleIP() {
+				bad(key("router.url"), "leads to one router, and address is the network %s: give each router a section of its own, so that what is read back is of the router that was asked", p)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -41,7 +41,9 @@ func TestBadConfigurationsNameFileAndKey(t *testing.T) {
 		"NAS without secret": {"[[nas]]\nid = \"r\"\naddress = \"10.0.0.1\"\n", "nas[0].secret_file"},
 		"bad NAS address":    {"[[nas]]\nid = \"r\"\naddress = \"router\"\nsecret_file = \"x\"\n", `nas[0].address: "router"`},
 		"doubled NAS":        {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[[nas]]\nid=\"r\"\naddress=\"10.0.0.2\"\nsecret_file=\"x\"\n", `nas[1].id: "r" is used twice`},
-		"API without user":   {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\n", "nas[0].router: user and password_file belong to url"},
+		"API of a network": {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.0/24\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\nuser=\"u\"\npassword_file=\"p\"\n",
+			"nas[0].router.url: leads to one router, and address is the network 10.0.0.0/24"},
+		"API without user": {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\n", "nas[0].router: user and password_file belong to url"},
 	} {
 		file := filepath.Join(t.TempDir(), "config.toml")
 		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {

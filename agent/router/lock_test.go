@@ -280,6 +280,15 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	}
 }
 
+func TestAVoucherIsKnownInAnySpelling(t *testing.T) {
+	w := newWho(hotspot.Target{Usernames: []string{"3ZMD-M2SB"}, Voucher: true, Whole: true}, nasID)
+	for user, want := range map[string]bool{"3zmdm2sb": true, "3ZMD M2SB": true, "3ZMD-M2SC": false, "": false} {
+		if got := w.named(user, ""); got != want {
+			t.Errorf("%q: got %v, want %v", user, got, want)
+		}
+	}
+}
+
 // Without Whole only the sessions given end.
 func TestOnlyTheSessionsGivenEnd(t *testing.T) {
 	c := open(t, nil)

@@ -11,18 +11,22 @@ type who struct {
 	whole    bool
 	device   bool // whatever is on with macs is meant, whoever's name it bears
 	names    map[string]bool
+	codes    map[string]bool      // of a voucher, as hotspot.LoginKey spells them
 	macNames map[hotspot.MAC]bool // names that are a MAC: RouterOS spells them in seven ways
 	macs     map[hotspot.MAC]bool
 	sessions []hotspot.Session // of this NAS
 }
 
 func newWho(t hotspot.Target, nas hotspot.NASID) who {
-	w := who{whole: t.Whole, device: t.Device, names: map[string]bool{}, macNames: map[hotspot.MAC]bool{}, macs: map[hotspot.MAC]bool{}}
+	w := who{whole: t.Whole, device: t.Device, names: map[string]bool{}, codes: map[string]bool{}, macNames: map[hotspot.MAC]bool{}, macs: map[hotspot.MAC]bool{}}
 	name := func(s string) {
 		if s == "" {
 			return
 		}
 		w.names[s] = true
+		if t.Voucher {
+			w.codes[hotspot.LoginKey(hotspot.Voucher, s)] = true
+		}
 		if m, ok := hotspot.ParseMAC(s); ok {
 			w.macNames[m] = true
 		}
@@ -55,9 +59,13 @@ func newWho(t hotspot.Target, nas hotspot.NASID) who {
 }
 
 // named reports whether a user of the router's tables is the account. Names
-// are compared byte for byte, as RADIUS does: "anna" is not "Anna".
+// are compared byte for byte, as RADIUS does: "anna" is not "Anna". Of a voucher
+// it takes any spelling, and so does this.
 func (w who) named(user, domain string) bool {
 	if w.names[user] || domain != "" && (w.names[user+"@"+domain] || w.names[domain+`\`+user]) {
+		return true
+	}
+	if len(w.codes) > 0 && w.codes[hotspot.LoginKey(hotspot.Voucher, user)] {
 		return true
 	}
 	m, ok := hotspot.ParseMAC(user)

@@ -53,7 +53,7 @@ func (db *DB) lockTargets(ctx context.Context, add func(target) *target) error {
 	return db.query(ctx, "read locks to enforce", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.mac FROM lock l
 		WHERE l.outcome NOT IN ('enforced', 'leaks', 'unproven') OR EXISTS (SELECT 1 FROM session s WHERE s.account = l.account AND s.state <> 'closed')
 			OR l.mac <> '' AND l.mac IN (SELECT mac FROM session INDEXED BY session_open_nas WHERE state <> 'closed')
-		ORDER BY l.received_at`,
+		ORDER BY l.received_at DESC`, // a new lock goes ahead of those put to the test again
 		nil, func(scan func(...any) error) error {
 			var l hotspot.Lock
 			var at, received int64
@@ -184,6 +184,7 @@ func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 		if err := scan(&kind, &name); err != nil {
 			return err
 		}
+		t.Voucher = kind == hotspot.Voucher
 		var mac hotspot.MAC
 		if kind == hotspot.Device {
 			mac, _ = hotspot.ParseMAC(name)

@@ -16,6 +16,8 @@ type Target struct {
 	// Whole says that the whole account must be off (lock, expiry): cookies
 	// and entries of any device go. Otherwise only Sessions end.
 	Whole bool
+	// Voucher says that the account is a voucher: its code logs in in any spelling.
+	Voucher bool
 	// Device says that the account is a device: whatever is on with one of MACs
 	// goes, whoever's it is. Sessions are the device's then, of any account, and
 	// the names in them say nothing of other devices.
