@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 )
 
@@ -40,7 +42,8 @@ type attempt struct {
 	addresses map[netip.Addr]bool  // whose connections were looked for
 	listed    map[string]bool      // those connections, by .id
 
-	singly bool // what was removed is still there: ask for one at a time
+	cause  atomic.Pointer[string] // code of the newest step that failed
+	singly bool                   // what was removed is still there: ask for one at a time
 
 	clean bool  // the router was read back and nothing was left
 	err   error // why it could not be read back
@@ -140,6 +143,9 @@ func (a *attempt) step(name string, do func() (string, error)) {
 func (a *attempt) timed(name string, do func() (string, error)) hotspot.Step {
 	begun := time.Now()
 	detail, err := do()
+	if code := fault.Code(err); code != "" {
+		a.cause.Store(&code)
+	}
 	if err != nil {
 		detail = strings.TrimPrefix(detail+"; "+err.Error(), "; ")
 	}

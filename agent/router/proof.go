@@ -41,7 +41,10 @@ func (a *attempt) outcome() (hotspot.Outcome, string) {
 	switch {
 	case a.err != nil:
 		return hotspot.OutcomePending, cmp.Or(fault.Code(a.err), CodeStillOn)
-	case !a.clean:
+	case !a.clean: // it ended before the read-back
+		if code := a.cause.Load(); code != nil {
+			return hotspot.OutcomePending, *code
+		}
 		return hotspot.OutcomePending, CodeStillOn
 	case len(a.ways) > 0:
 		return hotspot.OutcomeLeaks, a.ways[0].code

@@ -223,7 +223,7 @@ func (a *attempt) waysRound(ctx context.Context, detail string) (string, error) 
 		return fail(err)
 	}
 	for _, b := range bindings {
-		if b.open && (a.macs[b.mac] || a.devices[b.mac] || b.mac.IsZero() && a.addresses[b.address]) {
+		if b.open && (a.macs[b.mac] || a.devices[b.mac] || b.byAddress(a.addresses)) {
 			a.addWay(way{CodeBinding, "an ip-binding of type bypassed lets the device through"})
 		}
 	}

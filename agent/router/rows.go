@@ -108,13 +108,28 @@ func parseConnection(r routeros.Row) connection {
 
 // binding is one row of /ip/hotspot/ip-binding that lets somebody through.
 type binding struct {
-	mac     hotspot.MAC
-	address netip.Addr
-	open    bool // type=bypassed, and in force
+	mac  hotspot.MAC
+	at   span // of addresses; the zero value is none given
+	open bool // type=bypassed, and in force
+}
+
+// byAddress reports whether a binding that names no device holds for one of the
+// addresses.
+func (b binding) byAddress(addresses map[netip.Addr]bool) bool {
+	if !b.mac.IsZero() || !b.at.from.IsValid() {
+		return false
+	}
+	for a := range addresses {
+		if b.at.contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 func parseBinding(r routeros.Row) binding {
-	return binding{mac: mac(r["mac-address"]), address: address(r["address"]),
+	at, _ := parseSpan(r["address"]) // absent or odd: none
+	return binding{mac: mac(r["mac-address"]), at: at,
 		open: (r["type"] == "bypassed" || flag(r["bypassed"])) && !flag(r["disabled"])}
 }
 

@@ -30,6 +30,8 @@ func TestWaysRoundAreNamed(t *testing.T) {
 		{"IPv6", [][]string{{"/ipv6/address/add", "=address=2001:db8::1/64", "=interface=vlan20-guest"}}, CodeIPv6},
 		{"IPv6 elsewhere", [][]string{{"/ipv6/address/add", "=address=2001:db8::1/64", "=interface=ether1"}}, ""},
 		{"bypassed binding", [][]string{{"/ip/hotspot/ip-binding/add", "=mac-address=" + macOf(1), "=type=bypassed"}}, CodeBinding},
+		{"bypassed binding of a network", [][]string{{"/ip/hotspot/ip-binding/add", "=address=10.20.0.0/24", "=type=bypassed"}}, CodeBinding},
+		{"bypassed binding of another network", [][]string{{"/ip/hotspot/ip-binding/add", "=address=10.20.3.0/24", "=type=bypassed"}}, ""},
 		{"bypassed binding of another device", [][]string{{"/ip/hotspot/ip-binding/add", "=mac-address=" + macOf(9), "=type=bypassed"}}, ""},
 		{"walled garden open to all", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept"}}, CodeGarden},
 		{"walled garden open to half the internet", [][]string{{"/ip/hotspot/walled-garden/ip/add", "=action=accept", "=protocol=tcp", "=dst-port=80,443", "=dst-address=128.0.0.0/1"}}, CodeGarden},
