@@ -101,6 +101,30 @@ func TestEveryRouteAsksForItsRight(t *testing.T) {
 	}
 }
 
+// TestWhoIsRefusedLearnsTheWayIn: a program cannot sign in, a person can.
+func TestWhoIsRefusedLearnsTheWayIn(t *testing.T) {
+	srv, _, _, _ := start(t, hotspot.Owner)
+	for name, tc := range map[string]struct {
+		header map[string]string
+		next   string
+	}{
+		"a person":        {nil, "Sign in and try again."},
+		"an old sign-in":  {map[string]string{"Cookie": "iwas_session=over"}, "Sign in and try again."},
+		"a wrong token":   {map[string]string{"Authorization": "Bearer iwas_wrong"}, "iwas-cloud token add"},
+		"no token at all": {map[string]string{"Authorization": "Basic b3duZXI6cGFzcw=="}, "iwas-cloud token add"},
+	} {
+		status, body, _ := ask(t, srv, http.MethodGet, "/api/v1/me", "", tc.header)
+		var problem struct{ Next string }
+		if err := json.Unmarshal([]byte(body), &problem); err != nil {
+			t.Fatal(err)
+		}
+		signIn := strings.Contains(problem.Next, "Sign in")
+		if status != http.StatusUnauthorized || !strings.Contains(problem.Next, tc.next) || signIn != strings.Contains(tc.next, "Sign in") {
+			t.Errorf("%s: got %d and %q, want 401 and %q", name, status, problem.Next, tc.next)
+		}
+	}
+}
+
 // TestTheAPIDoesWhatItSays calls every operation as a program would.
 func TestTheAPIDoesWhatItSays(t *testing.T) {
 	srv, _, f, _ := start(t, hotspot.Owner)

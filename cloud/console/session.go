@@ -55,6 +55,13 @@ func errSignedOut(err error) error {
 	return fault.New(fault.Forged, "console: sign in", err).WithCode("", "Sign in and try again.")
 }
 
+// errBadToken is answered to a program whose Authorization header proves
+// nothing: it cannot sign in, its owner can make it a token.
+func errBadToken(err error) error {
+	return fault.New(fault.Forged, "console: API token", err).
+		WithCode("", "Make a token on the cloud's machine with: iwas-cloud token add --email YOU --name NAME --token-file FILE. Send it as: Authorization: Bearer iwas_…")
+}
+
 // person returns who holds the session cookie of the request.
 func (s *Server) person(ctx context.Context, r *http.Request) (hotspot.Operator, error) {
 	c, err := r.Cookie(s.cookieName())
@@ -78,11 +85,11 @@ func (s *Server) caller(r *http.Request) (hotspot.Operator, error) {
 	scheme, token, _ := strings.Cut(auth, " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(token, "iwas_") || len(token) > 200 {
-		return hotspot.Operator{}, errSignedOut(errors.New(`the Authorization header must be "Bearer iwas_…"`))
+		return hotspot.Operator{}, errBadToken(errors.New(`the Authorization header must be "Bearer iwas_…"`))
 	}
 	op, err := s.Store.OperatorByToken(r.Context(), tokenHash(token))
 	if fault.Is(err, fault.NotFound) {
-		return hotspot.Operator{}, errSignedOut(errors.New("this API token is unknown, expired or withdrawn"))
+		return hotspot.Operator{}, errBadToken(errors.New("this API token is unknown, expired or withdrawn"))
 	}
 	return op, err
 }
