@@ -19,7 +19,9 @@ build: ## build bin/iwas-agent, bin/iwas-cloud, bin/routersim and bin/iwas-demo
 	@go build $(GOFLAGS_BUILD) -o bin/iwas-cloud ./cloud
 
 .PHONY: run
-run: build ## a whole cafe on this machine: cloud, agent, router, guests
+run: ## a whole cafe on this machine: cloud, agent, router, guests
+	@rm -f .run/demo.json
+	@$(MAKE) --no-print-directory build
 	@exec bin/iwas-demo run --dir .run --bin bin
 
 .PHONY: test

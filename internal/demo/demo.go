@@ -178,10 +178,13 @@ func Start(ctx context.Context, o Options) (cafe *Cafe, err error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, err
 	}
+	c := &Cafe{o: o}
+	if err := c.notReady(); err != nil { // one that was killed could not
+		return nil, err
+	}
 	if err := o.Ports.check(); err != nil {
 		return nil, err
 	}
-	c := &Cafe{o: o}
 	if err := c.remember(); err != nil {
 		return nil, err
 	}
@@ -217,6 +220,15 @@ func Start(ctx context.Context, o Options) (cafe *Cafe, err error) {
 	return c, secret.WriteFile(c.path("demo.json"), append(b, '\n'))
 }
 
+// notReady takes demo.json away: it says that the cafe is open, to people and to
+// scripts that wait for it.
+func (c *Cafe) notReady() error {
+	if err := os.Remove(c.path("demo.json")); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func (c *Cafe) path(parts ...string) string {
 	return filepath.Join(append([]string{c.o.Dir}, parts...)...)
 }
@@ -228,7 +240,6 @@ func (c *Cafe) remember() error {
 			return err
 		}
 	}
-	_ = os.Remove(c.path("demo.json")) // it says that all is ready, which it is not yet
 	b, err := os.ReadFile(c.path("kept.json"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -116,7 +116,7 @@ func (p *process) stop(kill bool) error {
 
 // Stop ends everything, the newest first.
 func (c *Cafe) Stop() error {
-	var errs []error
+	errs := []error{c.notReady()}
 	for i := len(c.procs) - 1; i >= 0; i-- {
 		errs = append(errs, c.procs[i].stop(false))
 	}
@@ -125,7 +125,9 @@ func (c *Cafe) Stop() error {
 }
 
 // Wait returns when ctx ends, or with an error when a program ended by itself.
-func (c *Cafe) Wait(ctx context.Context) error {
+// From then on the cafe does not count as ready.
+func (c *Cafe) Wait(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, c.notReady()) }()
 	ended := make(chan *process, len(c.procs))
 	for _, p := range c.procs {
 		go func() {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -330,6 +331,41 @@ func TestAWrongKeyIsRefusedWithFileLineAndKey(t *testing.T) {
 	}
 }
 
+// readiness is the name of a demo.json.
+type readiness string
+
+func (r readiness) ready() bool {
+	_, err := os.Stat(string(r))
+	return err == nil
+}
+
+// talk is called at each step of an opening that is done.
+type talk func()
+
+func (f talk) Write(b []byte) (int, error) {
+	f()
+	return len(b), nil
+}
+
+// TestAClosedDemoIsNotReady: whether stopped, or closed because a program of it
+// died.
+func TestAClosedDemoIsNotReady(t *testing.T) {
+	c := open(t, nil)
+	says := readiness(filepath.Join(c.Dir(), "demo.json"))
+	if err := c.Signal("router", syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(t.Context()); err == nil || says.ready() {
+		t.Errorf("a router that died: got %v and demo.json there: %v", err, says.ready())
+	}
+	if err := os.WriteFile(string(says), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(); err != nil || says.ready() {
+		t.Errorf("stopped: got %v and demo.json there: %v", err, says.ready())
+	}
+}
+
 // TestTheDemoGoesOnWhereItStopped: guests locked in one run are locked in the
 // next, which opens all the same; what demo.json says can be used by hand, and a
 // device that nobody types at comes back after its unlock.
@@ -350,11 +386,30 @@ func TestTheDemoGoesOnWhereItStopped(t *testing.T) {
 	until(t, "the printer to be off", 15*time.Second, func() bool {
 		return !guest(t, c, printer.Username).Online && get(t, c, printer.ID).Lock.State == "enforced"
 	})
+	says := readiness(filepath.Join(dir, "demo.json"))
+	if !says.ready() {
+		t.Error("the cafe is open and demo.json is not there")
+	}
+	closing, interrupt := context.WithCancel(t.Context())
+	interrupt() // as Ctrl-C does
+	if err := c.Wait(closing); err != nil || says.ready() {
+		t.Errorf("the cafe closes (%v) and demo.json says that it is open: %v", err, says.ready())
+	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(string(says), []byte("{}"), 0o600); err != nil { // of a demo that was killed
+		t.Fatal(err)
+	}
 
-	c = open(t, func(o *demo.Options) { o.Guests, o.Dir, o.Ports = true, dir, ports })
+	c = open(t, func(o *demo.Options) {
+		o.Guests, o.Dir, o.Ports = true, dir, ports
+		o.Talk = talk(func() {
+			if says.ready() {
+				t.Error("the cafe is being opened and demo.json says that it is open")
+			}
+		})
+	})
 	if !slices.Equal(c.Accounts, first.Accounts) || c.SiteID != first.SiteID || c.OwnerPassword != first.OwnerPassword || c.RADIUSSecret != first.RADIUSSecret {
 		t.Error("the second run has other accounts or secrets than the first")
 	}
