@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"iwas/internal/fault"
@@ -24,6 +27,7 @@ type talk struct {
 	acks     chan answer
 	states   chan []byte // as received
 	commands chan received
+	told     atomic.Pointer[string] // key of the conditions in the last hello sent; nil before it
 
 	epoch    string // of the store's log, as last seen
 	cursor   int64  // newest event the cloud has, as last heard
@@ -171,10 +175,43 @@ func (t *talk) publishHello(h wire.Hello) {
 	if !t.publish(wire.UpHello, h, false) {
 		return
 	}
+	told := keyOf(h.Conditions)
+	t.told.Store(&told)
 	t.proofs = make(map[proofID]bool, len(h.Proofs))
 	for _, p := range h.Proofs {
 		t.proofs[idOf(p)] = true
 	}
+}
+
+// watchConditions asks for a hello when the open conditions are no longer those
+// of the last one. Reading them may wait for the store, so it happens beside the
+// conversation: no proof waits for it.
+func (t *talk) watchConditions(ctx context.Context) {
+	if t.u.Conditions == nil {
+		return
+	}
+	look := time.NewTicker(conditionsEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			if told := t.told.Load(); told != nil && *told != keyOf(t.u.Conditions()) {
+				poke(t.hello)
+			}
+		}
+	}
+}
+
+// keyOf is equal for the same set of conditions, in whatever order.
+func keyOf(open []wire.Condition) string {
+	lines := make([]string, 0, len(open))
+	for _, c := range open {
+		lines = append(lines, c.Code+"\x00"+c.Severity+"\x00"+c.Text)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\x01")
 }
 
 func idOf(p wire.LockProof) proofID {

@@ -20,11 +20,12 @@ import (
 
 // Times of the conversation (design.md §5, reference/sync.md §3).
 const (
-	helloEvery    = time.Minute            // a hello without any other reason
-	presenceEvery = 10 * time.Minute       // presence again, against a stale will kept by the broker
-	resendFirst   = 500 * time.Millisecond // a batch without an answer is sent again, doubling
-	resendMost    = 30 * time.Second       // up to this
-	deafAfter     = 5 * time.Minute        // connected, batches sent, nothing heard: connect anew
+	helloEvery      = time.Minute            // a hello without any other reason
+	conditionsEvery = 3 * time.Second        // at most one hello because the conditions have changed
+	presenceEvery   = 10 * time.Minute       // presence again, against a stale will kept by the broker
+	resendFirst     = 500 * time.Millisecond // a batch without an answer is sent again, doubling
+	resendMost      = 30 * time.Second       // up to this
+	deafAfter       = 5 * time.Minute        // connected, batches sent, nothing heard: connect anew
 )
 
 // Bounds of the queues between the connection and the workers. At a bound the
@@ -60,7 +61,8 @@ type Uplink struct {
 	Store   Store
 	// Link says where the broker is: URL and TLS, or Dial. The rest is filled in here.
 	Link mqttlink.Options
-	// Conditions returns the open health conditions; nil is none.
+	// Conditions returns the open health conditions; nil is none. It is called
+	// from several goroutines.
 	Conditions func() []wire.Condition
 	// RouterSeenAt returns the last successful round trip to the router; nil is never.
 	RouterSeenAt func() time.Time
@@ -121,6 +123,7 @@ func (u *Uplink) Serve(ctx context.Context) error {
 	running.Go(func() { t.listen(ctx) })
 	running.Go(func() { t.applyStates(ctx) })
 	running.Go(func() { t.runCommands(ctx) })
+	running.Go(func() { t.watchConditions(ctx) })
 	t.talk(ctx)
 	t.farewell()
 	hangUp()

@@ -240,6 +240,52 @@ func TestProofOvertakesTheBacklog(t *testing.T) {
 	}
 }
 
+// TestAChangeOfConditionsIsToldAtOnce: within seconds, not with the hello of the
+// next minute; the same conditions in another order are no news, and one that
+// comes and goes all the time makes no flood.
+func TestAChangeOfConditionsIsToldAtOnce(t *testing.T) {
+	var open atomic.Pointer[[]wire.Condition]
+	set := func(c ...wire.Condition) { open.Store(&c) }
+	full := wire.Condition{Code: "SYS-101", Severity: "high", Text: "The disk is full.", Since: time.Now().UTC()}
+	router := wire.Condition{Code: "ROU-101", Severity: "medium", Text: "The router does not answer.", Since: time.Now().UTC()}
+	set()
+	s := startSite(t, func(s *site) { s.Conditions = func() []wire.Condition { return *open.Load() } })
+	s.cloud.awaitHello(0, "no conditions", func(h wire.Hello) bool { return len(h.Conditions) == 0 })
+
+	for n, now := range [][]wire.Condition{{full}, {full, router}, {router}, {}} {
+		before, changed := s.cloud.helloCount(), time.Now()
+		set(now...)
+		s.cloud.awaitHello(before, fmt.Sprint("conditions ", n), func(h wire.Hello) bool { return slices.Equal(h.Conditions, now) })
+		if took := time.Since(changed); took > 5*time.Second {
+			t.Errorf("conditions %d took %v to arrive, want 5 s at most", n, took)
+		}
+	}
+	worse := full
+	worse.Text = "The disk is full and nothing is written."
+	set(worse, router)
+	s.cloud.awaitHello(0, "the other words", func(h wire.Hello) bool { return len(h.Conditions) == 2 && h.Conditions[0].Text == worse.Text })
+
+	before := s.cloud.helloCount()
+	again := worse
+	again.Since = again.Since.Add(time.Second)
+	set(router, again)
+	time.Sleep(2*conditionsEvery + conditionsEvery/2) // time for two hellos too many
+	if got := s.cloud.helloCount() - before; got != 0 {
+		t.Errorf("got %d hellos while nothing changed, want none", got)
+	}
+
+	before = s.cloud.helloCount()
+	for end, n := time.Now().Add(2*conditionsEvery+conditionsEvery/2), 0; time.Now().Before(end); n++ {
+		flap := full
+		flap.Text = fmt.Sprint("The disk is full, ", n)
+		set(flap)
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := s.cloud.helloCount() - before; got < 2 || got > 3 {
+		t.Errorf("got %d hellos for conditions that changed a hundred times a second, want 2 or 3 in %v", got, 2*conditionsEvery+conditionsEvery/2)
+	}
+}
+
 func TestPlannedStopIsNotALoss(t *testing.T) {
 	s := startSite(t, func(s *site) { s.StopReason = func() string { return "update to 1.1" } })
 	s.stop()
