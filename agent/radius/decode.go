@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"iwas/internal/hotspot"
@@ -97,7 +99,7 @@ func decodeRequest(b []byte, k *key, id hotspot.NASID, at time.Time) (r hotspot.
 		return r, hotspot.ReasonMalformed, false
 	case hidden != nil:
 		password, ok := k.password(hidden, b[4:headerLen])
-		if !ok || !utf8.ValidString(password) {
+		if !ok || !typeable(password) {
 			return r, hotspot.ReasonMalformed, true
 		}
 		r.Credential = hotspot.Credential{Kind: hotspot.Clear, Clear: hotspot.Password(password)}
@@ -109,6 +111,13 @@ func decodeRequest(b []byte, k *key, id hotspot.NASID, at time.Time) (r hotspot.
 		r.Credential = hotspot.Credential{Kind: hotspot.CHAP, CHAPID: chap[0], Response: kept[:16:16], Challenge: kept[16:]}
 	}
 	return r, "", false
+}
+
+// typeable reports whether somebody can have typed a password. Made with another
+// secret it comes out as random octets, of which 16 pass for text of any kind once
+// in ten thousand times, for text without control characters far more rarely.
+func typeable(password string) bool {
+	return utf8.ValidString(password) && !strings.ContainsFunc(password, unicode.IsControl)
 }
 
 // clockSlack is how far a NAS's Event-Timestamp may lie from our arrival time
