@@ -46,35 +46,42 @@ type Identity struct {
 
 // Identities remembers how each NAS last named itself. The zero value works.
 type Identities struct {
-	known sync.Map // hotspot.NASID → Identity
+	mu    sync.RWMutex // guards what follows
+	known map[hotspot.NASID]Identity
 }
 
 // Of returns how a NAS last named itself, and whether it was heard since the
 // program started.
 func (m *Identities) Of(nas hotspot.NASID) (Identity, bool) {
-	v, ok := m.known.Load(nas)
-	if !ok {
-		return Identity{}, false
-	}
-	return v.(Identity), true
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	id, ok := m.known[nas]
+	return id, ok
 }
 
 // note takes the names out of a triaged, authentic packet.
 func (m *Identities) note(nas hotspot.NASID, packet []byte) {
-	var id Identity
+	var ip netip.Addr
+	var name []byte
 	for at := headerLen; at+2 <= len(packet) && packet[at+1] >= 2 && at+int(packet[at+1]) <= len(packet); at += int(packet[at+1]) {
 		switch v := packet[at+2 : at+int(packet[at+1])]; packet[at] {
 		case coaNASIPAddress:
 			if len(v) == 4 {
-				id.IP = netip.AddrFrom4([4]byte(v))
+				ip = netip.AddrFrom4([4]byte(v))
 			}
 		case coaNASIdentifier:
-			id.Identifier = string(v)
+			name = v
 		}
 	}
-	if was, ok := m.Of(nas); !ok || was != id {
-		m.known.Store(nas, id)
+	if was, ok := m.Of(nas); ok && was.IP == ip && was.Identifier == string(name) {
+		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[hotspot.NASID]Identity{}
+	}
+	m.known[nas] = Identity{IP: ip, Identifier: string(name)}
 }
 
 // ask is a request to a NAS before it is encoded.

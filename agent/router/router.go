@@ -131,7 +131,8 @@ const (
 )
 
 const (
-	tick          = time.Second            // the longest a wish goes unseen
+	tick          = time.Second            // between two looks at what is wanted when nothing wakes the loop: what a date brings is seen then
+	tickMost      = 5 * time.Second        // and on a box where one look takes long
 	maxAtOnce     = 32                     // accounts being put off at once; the others wait for one to end
 	attemptTime   = 45 * time.Second       // one attempt at one account, the slowest router included
 	settleTime    = 2 * time.Second        // an Access-Accept may take this long to become a login

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -112,21 +113,22 @@ func (t *tx) apply(a hotspot.Accounting, s session, isNew bool) error {
 		return nil
 	}
 	body := wire.FromSession(s.Session)
+	var row *passRow
 	if s.Pass != "" {
-		usage, err := t.use(s.Session, before.Session, eventTime(a))
-		if err != nil {
+		var err error
+		if row, body.PassUsage, err = t.use(s.Session, before.Session, eventTime(a)); err != nil {
 			return err
 		}
-		body.PassUsage = usage
 	}
-	t.save(s, was)
+	t.keep(s, was)
+	kind := wire.EventSessionUsage
 	switch {
 	case s.State == hotspot.Closed:
-		return t.event(wire.EventSessionStopped, body)
+		kind = wire.EventSessionStopped
 	case isNew:
-		return t.event(wire.EventSessionStarted, body)
+		kind = wire.EventSessionStarted
 	}
-	return t.event(wire.EventSessionUsage, body)
+	return t.tell(kind, body, s, row)
 }
 
 // eventTime is when the record's fact happened, by our clock: arrival less the
@@ -196,7 +198,7 @@ func (t *tx) known(a hotspot.Accounting, p permit, start time.Time) (s session, 
 		return t.findSession("permit IS NULL AND nas = ? AND acct_session_id = ? AND mac = ? AND started_at BETWEEN ? AND ? ORDER BY started_at DESC LIMIT 1",
 			a.NAS, a.AcctSessionID, a.MAC.String(), millis(start.Add(-sessionMatch)), millis(start.Add(sessionMatch)))
 	}
-	if c := t.permits[p.id]; c != nil {
+	if c := t.db.w.late.permits[p.id]; c != nil {
 		return c.session, true, nil
 	}
 	row, err := t.passRow(p.pass)
@@ -227,15 +229,14 @@ func (t *tx) begin(a hotspot.Accounting, p permit, start time.Time) (session, er
 		return s, nil
 	}
 	// One device has one session per NAS: an older one lost its Stop.
-	for _, c := range t.order {
-		if c.owed && c.NAS == a.NAS && c.MAC == a.MAC {
-			if err := t.settle(); err != nil {
-				return s, err
-			}
-			break
+	older, err := t.findSessions("nas = ? AND mac = ? AND state <> 'closed' AND state = 'live' AND started_at < ?", a.NAS, a.MAC.String(), millis(start))
+	l := &t.db.w.late
+	older = slices.DeleteFunc(older, func(o session) bool { return l.changes[o.ID] != nil })
+	for _, c := range l.devices[deviceAt{a.NAS, a.MAC}] {
+		if c.State == hotspot.Live && c.StartedAt.Before(fromMillis(millis(start))) {
+			older = append(older, c.session)
 		}
 	}
-	older, err := t.findSessions("nas = ? AND mac = ? AND state <> 'closed' AND state = 'live' AND started_at < ?", a.NAS, a.MAC.String(), millis(start))
 	for _, o := range older {
 		before := o
 		o.State = hotspot.Suspect

@@ -113,7 +113,10 @@ func (db *DB) accountOf(ctx context.Context, username string) (found hotspot.Acc
 // are replaced when it is another one.
 func (db *DB) readFacts(ctx context.Context, id hotspot.AccountID, now time.Time, sealed *string, text *hotspot.Password) (*facts, error) {
 	f := &facts{readAt: now}
-	err := db.query(ctx, "read account", `SELECT a.kind, a.username, a.note, a.password, l.account IS NOT NULL, COALESCE(l.set_by, ''), COALESCE(l.reason, ''),
+	if err := db.settledFor(ctx, id); err != nil {
+		return f, err
+	}
+	err := db.queryLate(ctx, "read account", `SELECT a.kind, a.username, a.note, a.password, l.account IS NOT NULL, COALESCE(l.set_by, ''), COALESCE(l.reason, ''),
 		COALESCE(l.set_at, 0), COALESCE(l.revision, 0) FROM account a LEFT JOIN lock l ON l.account = a.id WHERE a.id = ?`, []any{id},
 		func(scan func(...any) error) error {
 			a, l := &hotspot.Account{ID: id}, &hotspot.Lock{Account: id}
@@ -136,7 +139,7 @@ func (db *DB) readFacts(ctx context.Context, id hotspot.AccountID, now time.Time
 	if f.passes, err = db.readPasses(ctx, id, now); err != nil || len(f.passes) == 0 {
 		return f, err
 	}
-	err = db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE state <> 'closed' AND pass IN (SELECT id FROM pass WHERE account = ?)", []any{id},
+	err = db.queryLate(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE state <> 'closed' AND pass IN (SELECT id FROM pass WHERE account = ?)", []any{id},
 		func(scan func(...any) error) error {
 			s, err := scanSession(scan)
 			f.sessions = append(f.sessions, &s.Session)
@@ -148,7 +151,7 @@ func (db *DB) readFacts(ctx context.Context, id hotspot.AccountID, now time.Time
 // readPasses returns the passes of an account that can be of use, now or later,
 // and the newest one.
 func (db *DB) readPasses(ctx context.Context, id hotspot.AccountID, now time.Time) (out []*hotspot.Pass, err error) {
-	err = db.query(ctx, "read passes", "SELECT "+passColumns+" FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.account = ? ORDER BY p.sold_at, p.id", []any{id},
+	err = db.queryLate(ctx, "read passes", "SELECT "+passColumns+" FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.account = ? ORDER BY p.sold_at, p.id", []any{id},
 		func(scan func(...any) error) error {
 			p, err := scanPass(scan)
 			out = append(out, p)

@@ -21,7 +21,10 @@ func (db *DB) UsedBefore(ctx context.Context, username string, mac hotspot.MAC) 
 	if slices.ContainsFunc(promised, func(p hotspot.Session) bool { return p.MAC == mac }) {
 		return true, nil
 	}
-	err = db.query(ctx, "look for a login of the device", `SELECT EXISTS (SELECT 1 FROM session WHERE account = ?1 AND mac = ?2)
+	if err := db.settledFor(ctx, id); err != nil {
+		return false, err
+	}
+	err = db.queryLate(ctx, "look for a login of the device", `SELECT EXISTS (SELECT 1 FROM session WHERE account = ?1 AND mac = ?2)
 		OR EXISTS (SELECT 1 FROM permit WHERE account = ?1 AND mac = ?2)`, []any{id, mac.String()}, func(scan func(...any) error) error { return scan(&used) })
 	return used, err
 }

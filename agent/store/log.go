@@ -15,7 +15,7 @@ import (
 // adds what the store cannot know (boot, version, clock, conditions).
 func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 	h := wire.Hello{V: wire.Version, At: db.o.Now().UTC()}
-	err := db.query(ctx, "read mark", "SELECT epoch, last_seq, acked, lineage, revision, hash FROM mark WHERE id = 1", nil,
+	err := db.query(ctx, "read mark", "SELECT epoch, MAX(last_seq, COALESCE((SELECT MAX(seq) FROM event), 0)), acked, lineage, revision, hash FROM mark WHERE id = 1", nil,
 		func(scan func(...any) error) error {
 			return scan(&h.Epoch, &h.LastSeq, &h.AckedSeq, &h.Lineage, &h.Revision, &h.Hash)
 		})

@@ -140,7 +140,7 @@ func (db *DB) Counts(ctx context.Context) (Counts, error) {
 	var c Counts
 	var oldest int64
 	err := db.query(ctx, "count", `SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM session WHERE state <> 'closed'),
-		m.last_seq - m.acked, COALESCE((SELECT at FROM event WHERE seq = m.acked + 1), 0), m.revision,
+		MAX(m.last_seq, COALESCE((SELECT MAX(seq) FROM event), 0)) - m.acked, COALESCE((SELECT at FROM event WHERE seq = m.acked + 1), 0), m.revision,
 		(SELECT COUNT(*) FROM document WHERE in_force = 0),
 		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.name') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), ''),
 		COALESCE((SELECT json_extract(CAST(body AS TEXT), '$.time_zone') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1), '') FROM mark m`, nil,

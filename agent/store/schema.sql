@@ -8,7 +8,7 @@ CREATE TABLE mark (
 	lineage    TEXT    NOT NULL, -- of the wanted state; '' before any came
 	revision   INTEGER NOT NULL, -- of the wanted state
 	hash       TEXT    NOT NULL  -- of the document set
-) STRICT;
+, settled INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- The wanted state as it came: body is the exact bytes, and they are hashed.
 CREATE TABLE document (
@@ -137,7 +137,7 @@ CREATE TABLE event (
 	at    INTEGER NOT NULL,
 	body  BLOB    NOT NULL,
 	chain TEXT    NOT NULL
-) STRICT;
+, late TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX event_proof ON event (seq) WHERE kind = 'lock.proof';
 
 CREATE TABLE reject (

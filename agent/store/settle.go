@@ -6,18 +6,12 @@ import (
 	"iwas/internal/wire"
 )
 
-// owed is what a transaction knows and SQL does not have yet.
-type owed struct {
-	sessions []*change
-	usage    []*useChange
-	events   []numberedEvent
-}
-
 // numberedEvent is an event with its place in the log.
 type numberedEvent struct {
 	wire.Event
 	seq   int64
 	chain string
+	late  string // JSON, lateBody; "" when no rows follow it
 }
 
 // Rows are written by statements of many rows each, the largest that fits first.
@@ -44,8 +38,11 @@ var (
 	upsertUsage = newManyRows("INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download)", 7,
 		` ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used, time_ms = excluded.time_ms, counted = excluded.counted,
 		upload = excluded.upload, download = excluded.download`)
-	insertEvents = newManyRows("INSERT INTO event (seq, id, kind, at, body, chain)", 6, "")
+	insertEvents = newManyRows("INSERT INTO event (seq, id, kind, at, body, chain, late)", 7, "")
 )
+
+// one is the text of one row.
+func (m *manyRows) one() string { return m.texts[len(rowCounts)-1] }
 
 // insertAll writes n rows whose values row appends.
 func (t *tx) insertAll(what string, m *manyRows, n int, row func(i int, to []any) []any) error {
@@ -68,40 +65,49 @@ func (t *tx) insertAll(what string, m *manyRows, n int, row func(i int, to []any
 	return nil
 }
 
-// settle writes what is owed.
+// settle brings SQL up to all that is known: the rows, and the events so far.
 func (t *tx) settle() error {
-	o := t.owed
-	if len(o.sessions) == 0 && len(o.usage) == 0 && len(o.events) == 0 {
-		return nil
+	l := &t.db.w.late
+	if !l.empty() {
+		if err := t.settleSessions(l.sessions); err != nil {
+			return err
+		}
+		if err := t.insertAll("save usage", &upsertUsage, len(l.usage), func(i int, to []any) []any {
+			c := l.usage[i]
+			u := c.row.usage
+			return append(to, string(c.id), string(c.account), millis(u.FirstUsed), u.Time.Milliseconds(), c.row.counted.String(), int64(u.Upload), int64(u.Download))
+		}); err != nil {
+			return err
+		}
+		l.clear()
 	}
-	t.owed = owed{sessions: o.sessions[:0], usage: o.usage[:0], events: o.events[:0]}
-	if err := t.settleSessions(o.sessions); err != nil {
-		return err
+	for i := range t.events { // they stand for nothing that SQL does not have
+		t.events[i].late = ""
 	}
-	if err := t.insertAll("save usage", &upsertUsage, len(o.usage), func(i int, to []any) []any {
-		c := o.usage[i]
-		c.owed = false
-		u := c.row.usage
-		return append(to, string(c.id), string(c.account), millis(u.FirstUsed), u.Time.Milliseconds(), c.row.counted.String(), int64(u.Upload), int64(u.Download))
-	}); err != nil {
-		return err
-	}
-	return t.insertAll("append events", &insertEvents, len(o.events), func(i int, to []any) []any {
-		e := o.events[i]
-		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), e.chain)
+	t.mark.settled, t.through, t.caught = t.mark.lastSeq, false, true
+	return t.settleEvents()
+}
+
+// settleEvents writes the events alone.
+func (t *tx) settleEvents() error {
+	events := t.events
+	t.events = t.events[:0]
+	err := t.insertAll("append events", &insertEvents, len(events), func(i int, to []any) []any {
+		e := events[i]
+		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), e.chain, e.late)
 	})
+	clear(events)
+	return err
 }
 
 func (t *tx) settleSessions(changes []*change) error {
 	fresh := t.db.w.fresh[:0]
 	for _, c := range changes {
-		c.owed = false
 		if c.insert {
 			fresh = append(fresh, c)
 		} else if err := t.updateSession(c); err != nil {
 			return err
 		}
-		c.insert, c.figures, c.state = false, false, false
 	}
 	err := t.insertAll("insert sessions", &insertSessions, len(fresh), func(i int, to []any) []any { return fresh[i].appendColumns(to) })
 	clear(fresh)
@@ -112,9 +118,6 @@ func (t *tx) settleSessions(changes []*change) error {
 // updateSession stores what a record can change. An Interim-Update leaves the
 // state alone, and then no index is touched.
 func (t *tx) updateSession(c *change) error {
-	if !c.figures {
-		return nil
-	}
 	const figures = "UPDATE session SET username = ?, ip = ?, host_ip = ?, server = ?, heard_at = ?, time_ms = ?, upload = ?, download = ?"
 	args := append(t.db.w.args[:0], c.Username, addrText(c.IP), addrText(c.HostIP), c.Server, millis(c.HeardAt), c.Time.Milliseconds(), int64(c.Upload), int64(c.Download))
 	text := figures + " WHERE id = ?"

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"iwas/internal/fault"
@@ -17,6 +18,7 @@ import (
 type mark struct {
 	epoch, lastChain, lineage string
 	lastSeq, acked, revision  int64
+	settled                   int64 // events through here are in the rows of session and usage
 	hash                      wire.SetHash
 }
 
@@ -38,19 +40,18 @@ type tx struct {
 	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
 
-	// What is in work and not yet in SQL, or not yet at the desk.
-	owed    owed
-	changes map[hotspot.SessionID]*change
-	permits map[hotspot.PermitID]*change
+	// What is not yet in SQL, or not yet at the desk. The rest is in writerState.late.
+	events  []numberedEvent
 	order   []*change
-	used    map[hotspot.PassID]*useChange
-	loose   map[hotspot.PassID]bool // passes outside of work with a changed session
+	used    []*useChange
+	through bool // rows were changed that no event stands for: they may not follow the commit
+	caught  bool // all that was late is in SQL, but for what this transaction made so since
 }
 
 func (db *DB) newTx() *tx {
+	db.w.txs++
 	return &tx{db: db, ctx: context.Background(), // a commit is never cut short by one caller
-		now: db.o.Now(), mark: db.w.mark, site: db.w.site,
-		changes: map[hotspot.SessionID]*change{}, permits: map[hotspot.PermitID]*change{}, used: map[hotspot.PassID]*useChange{}, loose: map[hotspot.PassID]bool{}}
+		now: db.o.Now(), mark: db.w.mark, site: db.w.site, events: db.w.events[:0], order: db.w.order[:0], used: db.w.used[:0]}
 }
 
 // refusal names accounts whose cached Accepts end with an operation.
@@ -121,8 +122,19 @@ func (t *tx) rows(what, text string, args []any, each func(scan func(...any) err
 	return readRows(what, each)(s.QueryContext(t.ctx, args...))
 }
 
-// query reads on the readers' connections.
+// query reads on the readers' connections. What is read of sessions and usage is
+// brought up first.
 func (db *DB) query(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
+	if strings.Contains(text, "session") || strings.Contains(text, "usage") {
+		if err := db.settled(ctx); err != nil {
+			return err
+		}
+	}
+	return db.queryLate(ctx, what, text, args, each)
+}
+
+// queryLate is query where the caller saw to it that the rows say enough.
+func (db *DB) queryLate(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
 	s, err := db.prepared(ctx, text)
 	if err != nil {
 		return sqlFault(what, err)
@@ -181,6 +193,7 @@ func (t *tx) atomically(f func() error) error {
 			return errors.Join(err, sqlFault("rollback to savepoint", rollback))
 		}
 		*t = before
+		t.db.w.late.clear() // settled just before: all that is in it is of f
 	}
 	if release := t.control("RELEASE one"); release != nil {
 		return errors.Join(err, sqlFault("release savepoint", release))
@@ -191,8 +204,8 @@ func (t *tx) atomically(f func() error) error {
 func (t *tx) loadMark() error {
 	var hash string
 	m := &t.mark
-	found, err := t.row("read mark", "SELECT epoch, last_seq, last_chain, acked, lineage, revision, hash FROM mark WHERE id = 1", nil,
-		&m.epoch, &m.lastSeq, &m.lastChain, &m.acked, &m.lineage, &m.revision, &hash)
+	found, err := t.row("read mark", "SELECT epoch, last_seq, last_chain, acked, lineage, revision, hash, settled FROM mark WHERE id = 1", nil,
+		&m.epoch, &m.lastSeq, &m.lastChain, &m.acked, &m.lineage, &m.revision, &hash, &m.settled)
 	if err != nil {
 		return err
 	}
@@ -203,6 +216,10 @@ func (t *tx) loadMark() error {
 	}
 	if m.hash, err = wire.ParseSetHash(hash); err != nil {
 		return fault.New(fault.Damaged, "store: mark", err)
+	}
+	// A commit of events alone leaves the mark where it was.
+	if _, err := t.row("read newest event", "SELECT seq, chain FROM event WHERE seq > ? ORDER BY seq DESC LIMIT 1", []any{m.lastSeq}, &m.lastSeq, &m.lastChain); err != nil {
+		return err
 	}
 	var body []byte
 	found, err = t.row("read site", "SELECT body FROM document WHERE kind = ? AND in_force = 1", []any{wire.DocSite}, &body)
@@ -215,12 +232,26 @@ func (t *tx) loadMark() error {
 	return nil
 }
 
+// markMoved reports whether the mark says more than the events do by themselves.
+func (t *tx) markMoved() bool {
+	was := t.db.w.mark
+	was.lastSeq, was.lastChain = t.mark.lastSeq, t.mark.lastChain
+	return t.mark != was
+}
+
+// keepRoom leaves the room of the lists to the next transaction.
+func (t *tx) keepRoom() {
+	clear(t.order)
+	clear(t.used)
+	t.db.w.events, t.db.w.order, t.db.w.used = t.events[:0], t.order[:0], t.used[:0]
+}
+
 func (t *tx) saveMark() error {
 	m := t.mark
-	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, last_chain, acked, lineage, revision, hash) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
+	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, last_chain, acked, lineage, revision, hash, settled) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, last_chain = excluded.last_chain,
-		acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash`,
-		m.epoch, m.lastSeq, m.lastChain, m.acked, m.lineage, m.revision, m.hash.String())
+		acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash, settled = excluded.settled`,
+		m.epoch, m.lastSeq, m.lastChain, m.acked, m.lineage, m.revision, m.hash.String(), m.settled)
 	return err
 }
 
@@ -237,7 +268,7 @@ func (t *tx) event(kind wire.EventKind, body any) error {
 func (t *tx) append(e wire.Event) error {
 	chain := wire.NextChain(t.mark.lastChain, e)
 	t.mark.lastSeq, t.mark.lastChain, t.tick = t.mark.lastSeq+1, chain, true
-	t.owed.events = append(t.owed.events, numberedEvent{e, t.mark.lastSeq, chain})
+	t.events = append(t.events, numberedEvent{Event: e, seq: t.mark.lastSeq, chain: chain})
 	t.writes++
 	t.dirty = true
 	return nil

@@ -20,7 +20,7 @@ const (
 	clockSlack = time.Minute
 )
 
-// use adds what a record brought to the pass and returns its totals. before is
+// use adds what a record brought to the pass and returns it with its totals. before is
 // the session as it was; a new one has no counters.
 //
 // Online time is counted once however many devices are on: each record stands
@@ -33,10 +33,10 @@ const (
 // is what the devices on did since their last record, at most one interim
 // interval each, and the moments a Disconnect takes. A router that keeps the
 // limits of the Accept itself (Session-Timeout, the octet limits) leaves less.
-func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, error) {
+func (t *tx) use(s, before hotspot.Session, event time.Time) (*passRow, *wire.UsageBody, error) {
 	row, err := t.passRow(s.Pass)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	u, counted := row.usage, row.counted
 	if u.FirstUsed.IsZero() {
@@ -45,7 +45,7 @@ func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, e
 	if grown := (s.Time - before.Time).Milliseconds(); grown > 0 {
 		alone, err := t.alone(s.Pass, row, s.ID, event.Add(before.Time-s.Time))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if n := len(counted); alone || n > 0 && counted[n-1][1] > millis(t.now.Add(clockSlack)) {
 			counted = nil
@@ -58,8 +58,8 @@ func (t *tx) use(s, before hotspot.Session, event time.Time) (*wire.UsageBody, e
 		t.refused = append(t.refused, s.Account)
 	}
 	row.usage, row.counted = u, counted
-	t.saveUsage(s.Account, s.Pass, row)
-	return &wire.UsageBody{Pass: s.Pass, Account: s.Account, FirstUsed: u.FirstUsed, TimeMS: u.Time.Milliseconds(),
+	t.keepUsage(s.Account, s.Pass, row)
+	return row, &wire.UsageBody{Pass: s.Pass, Account: s.Account, FirstUsed: u.FirstUsed, TimeMS: u.Time.Milliseconds(),
 		Upload: uint64(u.Upload), Download: uint64(u.Download)}, nil
 }
 

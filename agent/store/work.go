@@ -10,13 +10,13 @@ import (
 
 // work is the writer's own copy of what records change again and again: the
 // passes in use, what is gone of them, and their open sessions. SQL is behind it
-// by what the open transaction has not settled, and by nothing else.
+// by what is late, and by nothing else.
 //
 // The rules that keep it true: every change of a session or of usage goes
-// through tx.save and tx.saveUsage; tx.settle writes what is owed, once per row,
-// before COMMIT and before any operation that reads or writes those tables by
-// SQL; a transaction that is rolled back takes all it touched out of work; who
-// changes a pass's document forgets the pass.
+// through tx.save and tx.saveUsage, or keep and keepUsage beside an event;
+// tx.settle writes what is late, once per row, before any operation that reads or
+// writes those tables by SQL; a transaction that is rolled back takes all it
+// touched out of work; who changes a pass's document forgets the pass.
 type work struct {
 	passes map[hotspot.PassID]*passRow
 }
@@ -64,7 +64,7 @@ func (t *tx) passRow(id hotspot.PassID) (*passRow, error) {
 	if row := t.db.w.work.passes[id]; row != nil {
 		return row, nil
 	}
-	if t.loose[id] { // a session of it was changed that SQL does not have yet
+	if l := &t.db.w.late; l.loose[id] || l.used[id] != nil { // SQL does not have it as it is
 		if err := t.settle(); err != nil {
 			return nil, err
 		}
@@ -149,20 +149,38 @@ func (t *tx) alone(pass hotspot.PassID, row *passRow, id hotspot.SessionID, begi
 	return !slices.ContainsFunc(row.ended, func(e ended) bool { return other(e) && e.at.After(begin) }), nil
 }
 
-// change is a session that the open transaction changed.
+// change is a session that SQL does not have as it is.
 type change struct {
 	session
-	owed                   bool // SQL does not have it as it is
-	insert, figures, state bool // what is owed
+	insert, state bool   // what SQL lacks, besides the figures
+	tx            uint64 // the newest transaction that changed it
 }
 
 // save puts a session as it is now in the place of before; a nil before is a new
-// session.
+// session. Its row does not follow the commit.
 func (t *tx) save(s session, before *session) {
-	c := t.changes[s.ID]
+	t.through = true
+	t.keep(s, before)
+}
+
+// keep is save where an event stands for the row (tx.tell).
+func (t *tx) keep(s session, before *session) {
+	l := &t.db.w.late
+	c := l.changes[s.ID]
 	if c == nil {
 		c = &change{}
-		t.changes[s.ID] = c
+		if l.empty() {
+			l.since = time.Now()
+		}
+		l.changes[s.ID], l.sessions = c, append(l.sessions, c)
+		if s.Permit != "" {
+			l.permits[s.Permit] = c
+		}
+		at := deviceAt{s.NAS, s.MAC}
+		l.devices[at] = append(l.devices[at], c)
+	}
+	if c.tx != t.db.w.txs {
+		c.tx = t.db.w.txs
 		t.order = append(t.order, c)
 	}
 	// As SQL keeps them, so that a row at hand and one read are the same.
@@ -170,19 +188,10 @@ func (t *tx) save(s session, before *session) {
 		*at = fromMillis(millis(*at))
 	}
 	c.session = s
-	switch {
-	case before == nil:
+	if before == nil {
 		c.insert = true
-	case !c.insert:
-		c.figures = true
+	} else {
 		c.state = c.state || s.State != before.State || s.stopped != before.stopped
-	}
-	if !c.owed {
-		c.owed = true
-		t.owed.sessions = append(t.owed.sessions, c)
-	}
-	if s.Permit != "" {
-		t.permits[s.Permit] = c
 	}
 	t.place(&s.Session)
 	t.writes++
@@ -194,45 +203,58 @@ func (t *tx) place(s *hotspot.Session) {
 	if row := t.db.w.work.passes[s.Pass]; row != nil {
 		row.put(s)
 	} else {
-		t.loose[s.Pass] = true
+		t.db.w.late.loose[s.Pass] = true
 	}
 }
 
-// saveUsage keeps what is gone of a pass.
+// saveUsage keeps what is gone of a pass. Its row does not follow the commit.
 func (t *tx) saveUsage(account hotspot.AccountID, id hotspot.PassID, row *passRow) {
-	c := t.used[id]
+	t.through = true
+	t.keepUsage(account, id, row)
+}
+
+// keepUsage is saveUsage where an event stands for the row.
+func (t *tx) keepUsage(account hotspot.AccountID, id hotspot.PassID, row *passRow) {
+	l := &t.db.w.late
+	c := l.used[id]
 	if c == nil {
 		c = &useChange{account: account, id: id}
-		t.used[id] = c
+		if l.empty() {
+			l.since = time.Now()
+		}
+		l.used[id], l.usage = c, append(l.usage, c)
 	}
 	c.row = row
-	if !c.owed {
-		c.owed = true
-		t.owed.usage = append(t.owed.usage, c)
+	if c.tx != t.db.w.txs {
+		c.tx = t.db.w.txs
+		t.used = append(t.used, c)
 	}
 	t.writes++
 	t.dirty = true
 }
 
-// useChange is a pass that the open transaction used.
+// useChange is a pass whose usage SQL does not have as it is.
 type useChange struct {
 	account hotspot.AccountID
 	id      hotspot.PassID
 	row     *passRow
-	owed    bool
+	tx      uint64 // the newest transaction that used it
 }
 
 // forgetPass takes a pass out of work whose document changes.
 func (t *tx) forgetPass(id hotspot.PassID) { delete(t.db.w.work.passes, id) }
 
-// undo takes what a transaction touched out of work once it is rolled back.
+// undo takes what a transaction touched out of work once it is rolled back. What
+// was late before it is brought up from the log by the next one.
 func (t *tx) undo() {
-	for _, c := range t.changes {
+	for _, c := range t.order {
 		t.forgetPass(c.Pass)
 	}
-	for id := range t.used {
-		t.forgetPass(id)
+	for _, c := range t.used {
+		t.forgetPass(c.id)
 	}
+	t.db.w.late.clear()
+	t.db.w.stale = true
 }
 
 // publish brings what was committed to the desk. It reports whether somebody

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -28,15 +29,24 @@ const batchBound = 512
 
 // writerState belongs to the writer goroutine.
 type writerState struct {
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	serial uint64 // of the newest operation
-	mark   mark   // as committed
-	site   wire.SiteDoc
-	router routerView
-	work   work
-	args   []any     // for one statement; kept for its room
-	fresh  []*change // likewise
+	conn               *sql.Conn
+	stmts              map[string]*sql.Stmt
+	serial             uint64 // of the newest operation
+	mark               mark   // as committed
+	site               wire.SiteDoc
+	router             routerView
+	work               work
+	late               late
+	pressure, lateTime time.Duration
+	stale              bool   // a roll-back took rows back that were late: bring them up first
+	txs                uint64 // transactions begun
+	// committedAt is when the newest commit ended, by the monotonic clock.
+	committedAt time.Time
+	events      []numberedEvent // these four are kept for their room
+	order       []*change
+	used        []*useChange
+	args        []any     // for one statement
+	fresh       []*change // likewise kept
 }
 
 // start takes the writer's connection and reads where the store stands.
@@ -45,10 +55,10 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return sqlFault("open", err)
 	}
-	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}}
+	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}, late: newLate(), pressure: pressure, lateTime: lateTime}
 	first := &op{ctx: ctx, run: func(t *tx) error {
 		t.devices = true
-		return errors.Join(t.loadMark(), t.loadNASes())
+		return errors.Join(t.loadMark(), t.loadNASes(), t.recover())
 	}}
 	db.commit([]*op{first})
 	if first.err != nil {
@@ -71,10 +81,19 @@ func (db *DB) serve() {
 	batch := make([]*op, 0, batchBound)
 	for {
 		batch = batch[:0]
+		var due <-chan time.Time
+		if l := &db.w.late; !l.empty() {
+			due = time.After(time.Until(l.since.Add(db.w.lateTime)))
+		}
 		select {
 		case o := <-db.ops:
 			batch = append(batch, o)
+		case <-due:
+			batch = append(batch, nothing())
 		case <-db.stop:
+			if !db.w.late.empty() {
+				db.commit([]*op{nothing()})
+			}
 			return
 		}
 	drain:
@@ -120,6 +139,7 @@ func (db *DB) commit(batch []*op) {
 // error, and the batch goes on.
 func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 	t := db.newTx()
+	defer t.keepRoom()
 	if err := t.control("BEGIN IMMEDIATE"); err != nil {
 		return false, sqlFault("begin", err)
 	}
@@ -133,6 +153,12 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 		}
 		t.overtake()
 	}()
+	if db.w.stale {
+		if err := t.recover(); err != nil {
+			return false, err
+		}
+		t.caught = true
+	}
 	for _, o := range batch {
 		if o.ctx.Err() != nil {
 			o.err = fault.New(fault.Unavailable, "store: gave up waiting", o.ctx.Err())
@@ -159,15 +185,23 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 	return false, t.finish()
 }
 
+// nothing is an operation that brings the rows up to the log.
+func nothing() *op { return &op{ctx: context.Background(), run: func(*tx) error { return nil }} }
+
 // finish writes what is owed, takes from desk and caches whoever is refused from
 // now on, commits, and wakes the watchers. Until overtake moves the committed
 // serial, a request judged on the locked devices of before carries one that the
 // caches' fence voids.
 func (t *tx) finish() error {
-	if err := t.settle(); err != nil {
+	bring := t.settle
+	if t.mayWait(time.Now()) {
+		bring = t.settleEvents
+		t.db.lag.add(t.order)
+	}
+	if err := bring(); err != nil {
 		return err
 	}
-	if t.dirty {
+	if t.markMoved() {
 		if err := t.saveMark(); err != nil {
 			return err
 		}
@@ -180,6 +214,10 @@ func (t *tx) finish() error {
 	t.fence(shut)
 	if err := t.control("COMMIT"); err != nil {
 		return sqlFault("commit", err)
+	}
+	t.db.w.committedAt, t.db.w.stale = time.Now(), false
+	if t.caught {
+		t.db.lag.reset(&t.db.w.late)
 	}
 	if devices != nil {
 		t.db.devices.Store(devices)
