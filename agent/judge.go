@@ -116,6 +116,11 @@ func crowded(v hotspot.Verdict) bool {
 	return !v.Accept && v.Reason == hotspot.ReasonTooManyDevices && len(v.Others) > 0
 }
 
+// Refuse is the refusal of a request for its form alone.
+func (j *judge) Refuse(ctx context.Context, reason hotspot.Reason) hotspot.Verdict {
+	return aaa.Refusal(reason, j.languageOf(ctx))
+}
+
 // languageOf returns the site's language as last read; a store that cannot be
 // read costs the guest the translation, not the answer.
 func (j *judge) languageOf(ctx context.Context) string {

@@ -30,6 +30,10 @@ func (d *desk) Authorize(_ context.Context, r hotspot.Request) (hotspot.Verdict,
 	return hotspot.Verdict{Reason: hotspot.ReasonBadPassword, Message: "Wrong password."}, nil
 }
 
+func (d *desk) Refuse(_ context.Context, reason hotspot.Reason) hotspot.Verdict {
+	return hotspot.Verdict{Reason: reason}
+}
+
 func (d *desk) Account(_ context.Context, a hotspot.Accounting) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

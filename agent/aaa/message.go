@@ -101,6 +101,11 @@ func GuestMessage(reason hotspot.Reason, language string) string {
 // Detail has the figures besides.
 func TechnicianMessage(reason hotspot.Reason) string { return sentences[reason].technician }
 
+// Refusal is the verdict on a request that no facts are needed to refuse.
+func Refusal(reason hotspot.Reason, language string) hotspot.Verdict {
+	return hotspot.Verdict{Reason: reason, Message: GuestMessage(reason, language), Detail: TechnicianMessage(reason)}
+}
+
 // cut shortens a text to at most n octets on the edge of a rune.
 func cut(s string, n int) string {
 	if len(s) <= n {

@@ -101,6 +101,7 @@ func answers(reply, request []byte) bool {
 // yes lets everybody in at once: what is measured is this package.
 type yes struct{ verdict hotspot.Verdict }
 
+func (y yes) Refuse(context.Context, hotspot.Reason) hotspot.Verdict { return hotspot.Verdict{} }
 func (y yes) Authorize(context.Context, hotspot.Request) (hotspot.Verdict, error) {
 	return y.verdict, nil
 }

@@ -58,6 +58,10 @@ func (j *judge) Authorize(_ context.Context, r hotspot.Request) (hotspot.Verdict
 	return hotspot.Verdict{Reason: hotspot.ReasonBadPassword, Message: "wrong"}, nil
 }
 
+func (j *judge) Refuse(_ context.Context, reason hotspot.Reason) hotspot.Verdict {
+	return hotspot.Verdict{Reason: reason, Message: "refused: " + string(reason), Detail: "for its form"}
+}
+
 func (j *judge) Account(_ context.Context, a hotspot.Accounting) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -28,6 +28,9 @@ type Decider interface {
 	// Authorize answers one Access-Request. An error means that no judgement
 	// was possible; the NAS then hears nothing and asks again.
 	Authorize(ctx context.Context, r hotspot.Request) (hotspot.Verdict, error)
+	// Refuse is the refusal of a request for its form alone: its sentences, to the
+	// guest in the site's language.
+	Refuse(ctx context.Context, reason hotspot.Reason) hotspot.Verdict
 }
 
 // Accountant keeps accounting.
@@ -365,7 +368,7 @@ func (s *Server) undecided(j *job, err error) {
 	}
 }
 
-func (s *Server) authorize(ctx context.Context, j *job) ([]byte, hotspot.Verdict, error) {
+func (s *Server) authorize(ctx context.Context, j *job) (reply []byte, v hotspot.Verdict, err error) {
 	r, reason, undecodable := decodeRequest(j.packet, j.key, j.nas.ID, j.at)
 	if j.ma == 0 && r.Credential.Kind == hotspot.Clear && !undecodable {
 		j.nas.use(j.key, j.at) // a readable password proves the secret as well
@@ -379,26 +382,21 @@ func (s *Server) authorize(ctx context.Context, j *job) ([]byte, hotspot.Verdict
 		}
 	}
 	j.entry.device = r.MAC
-	v := hotspot.Verdict{Reason: reason, Message: formMessage}
+	if reason != "" {
+		v = s.Decider.Refuse(ctx, reason)
+	} else if v, err = s.Decider.Authorize(ctx, r); err != nil {
+		return nil, v, err
+	}
 	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
 		s.stats.suspect(j.nas, j.from, j.at)
 		v.Detail = meanings[dropSuspectSecret]
 	}
-	if reason == "" {
-		var err error
-		if v, err = s.Decider.Authorize(ctx, r); err != nil {
-			return nil, v, err
-		}
-	}
 	if !v.Accept && s.Rejected != nil {
 		s.Rejected(hotspot.Reject{At: j.at, NAS: j.nas.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Detail: v.Detail, Account: v.Account})
 	}
-	reply, err := encodeVerdict(j.packet, j.key, v)
+	reply, err = encodeVerdict(j.packet, j.key, v)
 	return reply, v, err
 }
-
-// formMessage is read by a guest whose login page sent what no RFC allows.
-const formMessage = "The login page sent an unclear request. Please tell the staff."
 
 func (s *Server) account(ctx context.Context, j *job) (reply []byte, result string, err error) {
 	a, why := decodeAccounting(j.packet, j.nas.ID, j.at)
