@@ -44,7 +44,11 @@ func recordOp(a hotspot.Accounting, carried permit) *op {
 		p := carried
 		if p.id == "" {
 			var err error
-			if p, err = t.rowPermit(a.Class, a.NAS, a.AcctSessionID, a.MAC, eventTime(a).Add(-a.SessionTime)); err != nil {
+			p, err = t.rowPermit(a.Class, a.NAS, a.AcctSessionID, a.MAC, eventTime(a).Add(-a.SessionTime))
+			if err == nil && p.id == "" && len(a.Class) == 0 && a.Kind != hotspot.Start {
+				p, err = t.openPermit(a)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -55,7 +59,10 @@ func recordOp(a hotspot.Accounting, carried permit) *op {
 // nasRestarted makes what was open at that NAS before suspect. The router's
 // list, or silence, closes it: RouterOS was seen sending On in mid-life.
 func (t *tx) nasRestarted(a hotspot.Accounting) error {
-	live, err := t.findSessions("nas = ? AND state <> 'closed' AND state = 'live' AND heard_at <= ?", a.NAS, millis(eventTime(a)))
+	// What was heard of at a later date than now was: our date was set back, as by
+	// the power cut that took the router too.
+	live, err := t.findSessions("nas = ? AND state <> 'closed' AND state = 'live' AND (heard_at <= ? OR heard_at > ?)",
+		a.NAS, millis(eventTime(a)), millis(t.now.Add(stepSlack)))
 	if err != nil || len(live) == 0 {
 		return err // a repeat, or nothing was open: nothing to tell
 	}

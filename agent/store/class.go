@@ -116,3 +116,22 @@ func (t *tx) rowPermit(class []byte, nas hotspot.NASID, id hotspot.AcctSessionID
 	p.at = fromMillis(at)
 	return p, err
 }
+
+// openPermit finds the permit of a session that is open and goes on with this
+// record: the NAS does not echo Class, and where the session must have begun
+// says nothing, since our date was set meanwhile. After a reboot, which may use
+// the Acct-Session-Id again, the session's time has begun anew.
+func (t *tx) openPermit(a hotspot.Accounting) (p permit, err error) {
+	if a.MAC.IsZero() {
+		return p, nil
+	}
+	if err := t.settle(); err != nil {
+		return p, err
+	}
+	s, found, err := t.findSession("state <> 'closed' AND nas = ? AND mac = ? AND acct_session_id = ? AND permit IS NOT NULL AND time_ms <= ? ORDER BY heard_at DESC LIMIT 1",
+		a.NAS, a.MAC.String(), a.AcctSessionID, a.SessionTime.Milliseconds())
+	if err != nil || !found {
+		return p, err
+	}
+	return permit{id: s.Permit, account: s.Account, pass: s.Pass, nas: s.NAS, at: t.now}, nil
+}

@@ -26,13 +26,27 @@ const nas = hotspot.NASID("nas1")
 
 // clock is a wall clock that tests move.
 type clock struct {
-	mu sync.Mutex
-	at time.Time
+	mu  sync.Mutex
+	at  time.Time
+	set time.Duration // by how much the date was set so far
 }
 
 func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.at }
 
 func (c *clock) Add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.at = c.at.Add(d) }
+
+// Set moves the date alone, as somebody who sets it.
+func (c *clock) Set(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.set = c.at.Add(d), c.set+d
+}
+
+func (c *clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at.Sub(noon) - c.set
+}
 
 // site is a store on a real file with a cloud above it and a clock beside it.
 type site struct {
@@ -55,7 +69,7 @@ func newSite(t testing.TB) *site {
 	}
 	s := &site{t: t, clock: &clock{at: noon}, refused: map[hotspot.AccountID]uint64{}, shut: map[hotspot.MAC]uint64{}}
 	s.cloud = &cloud{t: t, key: key.Public(), lineage: "l1", docs: map[wire.DocRef]wire.Doc{}}
-	s.o = Options{Path: filepath.Join(t.TempDir(), "site.db"), Key: key, Decide: judge, Off: off, Now: s.clock.Now,
+	s.o = Options{Path: filepath.Join(t.TempDir(), "site.db"), Key: key, Decide: judge, Off: off, Now: s.clock.Now, Elapsed: s.clock.Elapsed,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -14,9 +14,31 @@ const ghostAfter = 130 * time.Second
 // routerView is what the routers' own lists said, kept in memory only: a list is
 // read every few seconds and is worth no write. The writer owns it.
 type routerView struct {
-	opened  time.Time                       // when this program began to listen
+	opened  time.Time                       // when this program began to listen, or our date was last set
 	sweptAt time.Time                       // last housekeeping
 	seen    map[hotspot.SessionID]time.Time // newest list the session was on
+
+	// The date and how long we had run, at the last look: they part when somebody
+	// sets the date, or the box was asleep.
+	date      time.Time
+	ran       time.Duration
+	steppedAt time.Time // when that was last noticed
+}
+
+// stepSlack is how far date and running time may part between two looks, some
+// seconds apart, before the date was set: time servers that only adjust the rate
+// stay far below.
+const stepSlack = 2 * time.Second
+
+// look notices that our date was set. Silence is then counted from now on, as
+// after a start: a date that jumps makes nobody silent.
+func (v *routerView) look(now time.Time, ran time.Duration) {
+	now = now.Round(0) // the date alone
+	if !v.date.IsZero() && (now.Sub(v.date)-(ran-v.ran)).Abs() > stepSlack {
+		v.opened, v.steppedAt = now, now
+		clear(v.seen)
+	}
+	v.date, v.ran = now, ran
 }
 
 func newRouterView(now time.Time) routerView {
@@ -56,6 +78,8 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 		listed[e.MAC] = append(listed[e.MAC], e.User)
 	}
 	return db.do(ctx, func(t *tx) error {
+		v := &t.db.w.router
+		v.look(t.now, db.o.Elapsed())
 		// The newest first, in an order that is always the same: of two sessions of one device only that one can be
 		// the one on the list.
 		open, err := t.findSessions("nas = ? AND state <> 'closed' ORDER BY started_at DESC, heard_at DESC, acct_session_id DESC, permit DESC", nas)
@@ -65,10 +89,14 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 		taken := map[hotspot.MAC]bool{}
 		for _, s := range open {
 			there := !taken[s.MAC] && names(listed[s.MAC], s.Username)
-			switch silent := at.Sub(s.HeardAt); {
+			heard := s.HeardAt
+			if v.steppedAt.After(heard) && s.State == hotspot.Live {
+				heard = v.steppedAt
+			}
+			switch silent := at.Sub(heard); {
 			case there:
 				taken[s.MAC] = true
-				t.db.w.router.seen[s.ID] = at
+				v.seen[s.ID] = at
 				if s.State == hotspot.Suspect {
 					before := s
 					s.State = hotspot.Live

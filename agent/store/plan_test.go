@@ -24,6 +24,7 @@ func TestNoQueryReadsAWholeTable(t *testing.T) {
 		s.play(v, rec{kind: start, class: class})
 		s.play(v, rec{kind: interim, seconds: 5, class: class})
 	}
+	s.play(v, rec{kind: interim, seconds: 5, class: "none", mac: laptop})
 	s.play(v, rec{kind: nasOn})
 	s.must(s.ObserveActive(t.Context(), nas, []hotspot.ActiveEntry{{MAC: phone, User: "bob"}}, s.clock.Now()))
 	s.must(s.Sweep(t.Context()))

@@ -49,6 +49,7 @@ type Options struct {
 
 	Language string // of guests until the cloud's site document says it
 	Now      func() time.Time
+	Elapsed  func() time.Duration // how long this program has run, whatever the date is set to; nil is the system's own count
 	Log      *slog.Logger
 }
 
@@ -99,6 +100,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		began := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(began) }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -71,11 +71,15 @@ func (db *DB) Sweep(ctx context.Context) error {
 // suspect after an interim interval and ten seconds, others after silentAfter.
 // Time while this program did not run is nobody's silence.
 func (t *tx) closeSilent() error {
+	v := &t.db.w.router
+	v.look(t.now, t.db.o.Elapsed())
+	if err := t.heardBeforeNow(); err != nil {
+		return err
+	}
 	open, err := t.findSessions("state <> 'closed' AND heard_at <= ?", millis(t.now.Add(-ghostAfter)))
 	if err != nil {
 		return err
 	}
-	v := &t.db.w.router
 	v.forgetClosed(open)
 	for _, s := range open {
 		silent := t.now.Sub(v.newest(s))
@@ -87,6 +91,18 @@ func (t *tx) closeSilent() error {
 		}
 	}
 	return nil
+}
+
+// heardBeforeNow brings to now what was heard of at a later date than now: our
+// date was set back, and what is gone since must not stay for as long as that.
+func (t *tx) heardBeforeNow() error {
+	later, err := t.findSessions("state <> 'closed' AND heard_at > ?", millis(t.now.Add(stepSlack)))
+	for _, s := range later {
+		before := s
+		s.HeardAt = t.now
+		t.save(s, &before)
+	}
+	return err
 }
 
 // dropOld drops what is past keeping. The event at the mark stays, for its chain.
