@@ -124,6 +124,9 @@ func TestThrottle(t *testing.T) {
 			if got := login(th, "bob", victim, at); got.Leave != LeaveRefuse {
 				t.Errorf("after naming another's MAC: got %+v, want refused", got)
 			}
+			if got := login(th, victim.String(), victim, at); got.Leave != LeaveJudge {
+				t.Errorf("the router's own login of a device that guesses: got %+v", got)
+			}
 		},
 		"refusals for other reasons cost nothing": func(t *testing.T, th *Throttle) {
 			for _, reason := range reasons {

@@ -3,9 +3,13 @@ package radius
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"iwas/internal/hotspot"
 )
 
 // raw is a datagram with a valid Message-Authenticator, whatever the attributes.
@@ -123,6 +127,10 @@ func TestBadInput(t *testing.T) {
 		{"CHAP over the Request Authenticator", auth, with(codeAccessRequest, 51, chapLogin(51)), codeAccessAccept, ""},
 		{"two challenges", auth, with(codeAccessRequest, 52, chapLogin(52), attr(typeCHAPChallenge, "a"), attr(typeCHAPChallenge, "b")), codeAccessReject, ""},
 		{"another secret and no Message-Authenticator", auth, signer{"another"}.plain(53), codeAccessReject, ""},
+		{"a password of 128 octets", auth, access(72, "bob", strings.Repeat("x", 128)), codeAccessReject, ""},
+		{"an EAP-Message whose own length lies", auth, with(codeAccessRequest, 73, attr(typeUserName, "bob"), attr(typeEAPMessage, "\x02\x00\xff\xff\x01b")), codeAccessReject, ""},
+		{"an empty EAP-Message", auth, with(codeAccessRequest, 74, attr(typeUserName, "bob"), attr(typeEAPMessage, "")), codeAccessReject, ""},
+		{"both kinds of password and EAP", auth, with(codeAccessRequest, 75, bob("hello"), attr(typeCHAPPassword, "\x01"+string(zeroes[:])), attr(typeEAPMessage, "\x02")), codeAccessReject, ""},
 		// Values of a wrong size.
 		{"Framed-IP-Address of 3 octets", auth, with(codeAccessRequest, 54, bob("hello"), attr(typeFramedIPAddress, "\x0a\x00\x00")), codeAccessReject, ""},
 		{"NAS-Port of 8 octets", auth, with(codeAccessRequest, 55, bob("hello"), attr(5, "12345678")), codeAccessReject, ""},
@@ -138,12 +146,30 @@ func TestBadInput(t *testing.T) {
 		// Long and odd, and good all the same.
 		{"Called-Station-Id of 2 octets", auth, with(codeAccessRequest, 64, bob("hello"), attr(typeCalledStationID, "x"), attr(typeCallingStationID, "not a MAC")), codeAccessAccept, ""},
 		{"State and an attribute nobody knows", auth, with(codeAccessRequest, 65, bob("hello"), attr(24, "state"), attr(250, "?")), codeAccessAccept, ""},
+		{"a full packet of 4,096 octets", auth, with(codeAccessRequest, 76, bob("hello"), func(p *builder) {
+			for room := maxPacket - len(p.b); room > 0; room = maxPacket - len(p.b) {
+				n := min(room, 255)
+				if room-n == 1 {
+					n--
+				}
+				p.text(250, strings.Repeat("x", n-2))
+			}
+		}), codeAccessAccept, ""},
+		{"199 attributes and a Message-Authenticator", auth, with(codeAccessRequest, 77, bob("hello"), func(p *builder) { p.b = append(p.b, strings.Repeat("\xfa\x02", maxAttributes-3)...) }), codeAccessAccept, ""},
+		{"one more", auth, with(codeAccessRequest, 78, bob("hello"), func(p *builder) { p.b = append(p.b, strings.Repeat("\xfa\x02", maxAttributes-2)...) }), 0, dropAttributes},
+		// What brought others down: attributes we have no use for are not looked into.
+		{"Tunnel-Password and NAS-Filter-Rule of any length", auth, with(codeAccessRequest, 79, bob("hello"), attr(69, ""), attr(69, "\x00"), attr(69, "\x01\x80\x00\xff"), attr(92, ""), attr(92, strings.Repeat("\xff", 253))), codeAccessAccept, ""},
+		{"MIP6 attributes of RFC 5447 cut short", auth, with(codeAccessRequest, 80, bob("hello"), attr(124, "\x01"), attr(125, "\x00"), attr(125, "\x00\x81")), codeAccessAccept, ""},
+		{"extended and long-extended attributes cut short", auth, with(codeAccessRequest, 81, bob("hello"), attr(241, ""), attr(245, "\x01"), attr(246, "\x1a\x80\x00")), codeAccessAccept, ""},
 		// Accounting.
 		{"no Acct-Status-Type", acct, record(66, "\x2c\x0a80300001"), 0, dropStatusType},
 		{"an unknown one", acct, record(67, "\x28\x06\x00\x00\x00\x0f\x2c\x0a80300001"), 0, dropStatusType},
 		{"no Acct-Session-Id", acct, record(68, "\x28\x06\x00\x00\x00\x01"), 0, dropNoSessionID},
 		{"an empty one", acct, record(69, "\x28\x06\x00\x00\x00\x02\x2c\x02"), 0, dropNoSessionID},
 		{"Accounting-On needs none", acct, record(70, "\x28\x06\x00\x00\x00\x07"), codeAccountingResponse, ""},
+		{"counters and delay of all ones", acct, record(82, "\x28\x06\x00\x00\x00\x02\x2c\x0a80300001"+"\x2a\x06\xff\xff\xff\xff\x34\x06\xff\xff\xff\xff\x2b\x06\xff\xff\xff\xff\x35\x06\xff\xff\xff\xff\x2e\x06\xff\xff\xff\xff\x29\x06\xff\xff\xff\xff\x37\x06\xff\xff\xff\xff"), codeAccountingResponse, ""},
+		{"a Class of nothing, of 253 octets, and twice", acct, record(83, start+"\x19\x02\x19\xff"+strings.Repeat("c", 253)), codeAccountingResponse, ""},
+		{"Disconnect-Request on the accounting port", acct, raw(codeDisconnectRequest, 84, ""), 0, dropCode},
 		{"a name that is no UTF-8", acct, record(71, start+"\x01\x04\xff\xfe"), codeAccountingResponse, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -165,6 +191,11 @@ func TestBadInput(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, a := range j.records() {
+		if a.Kind == hotspot.Stop && (a.Upload != math.MaxInt64 || a.Download != math.MaxInt64 || a.SessionTime != math.MaxUint32*time.Second || !a.EventAt.IsZero()) {
+			t.Errorf("all ones were stored as %+v, want the most that fits", a)
+		}
 	}
 	if got := s.count("dropped", string(dropPanic)); got != 0 {
 		t.Errorf("%d requests panicked", got)

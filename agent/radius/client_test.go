@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -147,6 +149,60 @@ func TestRetransmissionsAreTheSameBytes(t *testing.T) {
 	}
 }
 
+// TestWhatNamesASession holds both forms of a request against what a HotSpot
+// needs (facts.md §4): all that is known, then name and address alone.
+func TestWhatNamesASession(t *testing.T) {
+	for _, cause := range []byte{0xf7, 0x96} { // 503, and 406 which RouterOS was seen to send for the same
+		in := listenIncoming(t, func(_ int, r []byte) [][]byte {
+			high := byte(1) // 256 and more
+			return [][]byte{replyTo(r, r[0]+2, []byte{101, 6, 0, 0, high, cause}, testSecret)}
+		})
+		n := nasAt(in.addr())
+		n.CoATimestamp = true
+		c := &Client{NASes: []NAS{n}, Waits: quick, Now: func() time.Time { return time.Unix(0x69012345, 0) }}
+		for what, ask := range map[string]func() (hotspot.Disconnected, error){
+			"":                                    func() (hotspot.Disconnected, error) { return c.Disconnect(t.Context(), "r1", known) },
+			" 14988:8=5M/20M 27=\x00\x00\x0e\x10": func() (hotspot.Disconnected, error) { return c.Change(t.Context(), "r1", known, faster) },
+		} {
+			before := len(in.requests())
+			d, err := ask()
+			if err != nil || !d.NoSuchSession() || d.Attempts != 2 {
+				t.Errorf("got %+v, %v; want no such session after both forms", d, err)
+			}
+			var got []string
+			for _, b := range in.requests()[before:] {
+				text := ""
+				for kind, v := range attributes(b) {
+					switch {
+					case kind == typeMessageAuthenticator:
+						continue
+					case kind == typeVendorSpecific:
+						id, rest := vendorOf(v)
+						text += fmt.Sprintf(" %d:%d=%s", id, rest[0], rest[2:])
+					default:
+						text += fmt.Sprintf(" %d=%s", kind, v)
+					}
+				}
+				got = append(got, text)
+			}
+			long := " 8=\x0a\x05\x32\xfe 1=bob 44=known1 31=01:02:03:04:05:06 4=\x0a\x00\x00\x01 55=\x69\x01\x23\x45"
+			if want := []string{long + what, " 8=\x0a\x05\x32\xfe 1=bob 55=\x69\x01\x23\x45" + what}; !slices.Equal(sortedWords(got), sortedWords(want)) {
+				t.Errorf("got %q\nwant %q", got, want)
+			}
+		}
+	}
+}
+
+// sortedWords makes the order of attributes no matter.
+func sortedWords(lines []string) (out []string) {
+	for _, l := range lines {
+		words := strings.Split(l, " ")
+		slices.Sort(words)
+		out = append(out, strings.Join(words, " "))
+	}
+	return out
+}
+
 func TestAnIdentifierIsNotUsedTwiceWhilePending(t *testing.T) {
 	var ids identifiers
 	seen := map[byte]bool{}
@@ -209,25 +265,55 @@ func replyTo(request []byte, code byte, attrs []byte, text string) []byte {
 }
 
 func TestOnlyAProvenAnswerCounts(t *testing.T) {
-	nak := []byte{101, 6, 0, 0, 1, 0xf7} // 503
+	const ack, nak, otherACK = 44, 45, 41 // of CoA; of Disconnect
 	for name, tc := range map[string]struct {
-		before func(request []byte) []byte // sent ahead of the right answer
+		before func(request []byte) []byte // sent ahead of the right answer, and says the contrary
 	}{
-		"another secret":                {func(r []byte) []byte { return replyTo(r, 45, nak, "other") }},
-		"another identifier":            {func(r []byte) []byte { x := bytes.Clone(r); x[1]++; return replyTo(x, 45, nak, testSecret) }},
-		"a code that is no answer":      {func(r []byte) []byte { return replyTo(r, 42, nak, testSecret) }},
-		"another request's answer":      {func(r []byte) []byte { x := bytes.Clone(r); x[4] ^= 1; return replyTo(x, 45, nak, testSecret) }},
-		"a wrong Message-Authenticator": {func(r []byte) []byte { return replyTo(r, 45, append([]byte{80, 18}, make([]byte, 16)...), testSecret) }},
+		"another secret":                {func(r []byte) []byte { return replyTo(r, ack, nil, "other") }},
+		"another identifier":            {func(r []byte) []byte { x := bytes.Clone(r); x[1]++; return replyTo(x, ack, nil, testSecret) }},
+		"a code that is no answer":      {func(r []byte) []byte { return replyTo(r, otherACK, nil, testSecret) }},
+		"another request's answer":      {func(r []byte) []byte { x := bytes.Clone(r); x[4] ^= 1; return replyTo(x, ack, nil, testSecret) }},
+		"a wrong Message-Authenticator": {func(r []byte) []byte { return replyTo(r, ack, append([]byte{80, 18}, make([]byte, 16)...), testSecret) }},
 		"a short one":                   {func(r []byte) []byte { return r[:10] }},
-		"an attribute that lies":        {func(r []byte) []byte { return replyTo(r, 45, []byte{101, 200}, testSecret) }},
+		"an attribute that lies":        {func(r []byte) []byte { return replyTo(r, ack, []byte{101, 200}, testSecret) }},
 	} {
 		in := listenIncoming(t, func(_ int, r []byte) [][]byte {
-			return [][]byte{tc.before(r), replyTo(r, 44, nil, testSecret)}
+			return [][]byte{tc.before(r), replyTo(r, nak, []byte{101, 6, 0, 0, 1, 0xfa}, testSecret)} // 506
 		})
 		c := &Client{NASes: []NAS{nasAt(in.addr())}, Waits: quick}
-		if d, err := c.Change(t.Context(), "r1", known, faster); err != nil || d.Result != hotspot.ResultACK {
-			t.Errorf("%s: got %+v, %v; want the ack behind it", name, d, err)
+		if d, err := c.Change(t.Context(), "r1", known, faster); err != nil || d.Result != hotspot.ResultNAK || d.ErrorCause != 506 || d.Attempts != 1 {
+			t.Errorf("%s: got %+v, %v; want the nak behind it", name, d, err)
 		}
+	}
+}
+
+// TestAnAnswerFromElsewhereIsNone: not even with the right secret.
+func TestAnAnswerFromElsewhereIsNone(t *testing.T) {
+	elsewhere, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, maxPacket)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = elsewhere.WriteToUDPAddrPort(replyTo(buf[:n], 44, nil, testSecret), from)
+		}
+	}()
+	defer func() { conn.Close(); <-done }()
+	c := &Client{NASes: []NAS{nasAt(conn.LocalAddr().(*net.UDPAddr).AddrPort())}, Waits: []time.Duration{50 * time.Millisecond, 50 * time.Millisecond}}
+	if d, err := c.Change(t.Context(), "r1", known, faster); err != nil || d.Result != hotspot.ResultTimeout || d.Attempts != 2 {
+		t.Errorf("got %+v, %v; want timeout after two", d, err)
 	}
 }
 

@@ -170,6 +170,7 @@ func TestPasswords(t *testing.T) {
 		"eight octets": {make([]byte, 8), "", false},
 		"17 octets":    {make([]byte, 17), "", false},
 		"144 octets":   {make([]byte, 144), "", false},
+		"128 octets":   {hide(strings.Repeat("x", 128), authenticator), strings.Repeat("x", 128), true},
 	} {
 		got, ok := testKey.password(tc.hidden, authenticator)
 		if ok != tc.ok || ok && got != tc.want {
@@ -419,6 +420,24 @@ func TestAPanicCostsOneRequest(t *testing.T) {
 	until(t, "the panic", func() bool { return s.count("dropped", string(dropPanic)) == 1 })
 	if got := c.exchange(t, access(2, "bob", "hello")); got[0] != codeAccessAccept {
 		t.Errorf("the next request: got code %d, want 2", got[0])
+	}
+}
+
+// frail is a Memory that fails in the worst way.
+type frail struct{}
+
+func (frail) KnownNASes(context.Context) ([]hotspot.NASMemory, error) { return nil, nil }
+func (frail) LearnNAS(hotspot.NASMemory)                              { panic("no memory") }
+
+// TestAPanicWhileReadingCostsOneRequestToo: the one reader of a socket goes on.
+func TestAPanicWhileReadingCostsOneRequestToo(t *testing.T) {
+	s := newServer(t, &judge{verdict: grant()}, func(s *Server) { s.Memory = frail{} })
+	c := dial(t, s.AuthAddr())
+	request := access(1, "bob", "hello") // the first that is signed is learnt from
+	c.send(t, request)
+	until(t, "the panic", func() bool { return s.count("dropped", string(dropPanic)) == 1 })
+	if got := c.exchange(t, request); got[0] != codeAccessAccept {
+		t.Errorf("its repeat: got code %d, want 2", got[0])
 	}
 }
 
