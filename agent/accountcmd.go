@@ -172,6 +172,10 @@ func toAnswer(v store.AccountView) accountAnswer {
 	if p := v.Pass; p != nil {
 		out.Plan, out.Rate = p.PlanName, p.Limits.Rate.String()
 		out.TimeS, out.TimeUsedS = int64(p.Limits.Time/time.Second), int64(p.Usage.Time/time.Second)
+		out.TimeOverS = int64(aaa.TimeBeyond(p) / time.Second)
+		for _, d := range aaa.DataUses(p) {
+			out.Data = append(out.Data, dataAnswer{d.Name, uint64(d.Allowed), uint64(d.Used), uint64(d.Beyond())})
+		}
 		left, reason := aaa.Remaining(*p, time.Now())
 		if left.Time > 0 {
 			s := int64(left.Time / time.Second)
@@ -225,6 +229,15 @@ func printAccount(w io.Writer, a accountAnswer) {
 		fmt.Fprintf(w, "  time    %s left\n", time.Duration(*a.TimeLeftS)*time.Second)
 	default:
 		fmt.Fprintln(w, "  time    no limit")
+	}
+	if a.TimeOverS > 0 {
+		fmt.Fprintf(w, "          %s beyond the allowance\n", time.Duration(a.TimeOverS)*time.Second)
+	}
+	for _, d := range a.Data {
+		fmt.Fprintf(w, "  data    %s of %s %s\n", hotspot.Octets(d.Used), hotspot.Octets(d.Allowed), d.Name)
+		if d.Beyond > 0 {
+			fmt.Fprintf(w, "          %s beyond the allowance\n", hotspot.Octets(d.Beyond))
+		}
 	}
 	if len(a.Sessions) == 0 {
 		fmt.Fprintln(w, "  No device is online: what was changed counts from the next login.")

@@ -108,12 +108,22 @@ type accountAnswer struct {
 	Rate       string          `json:"rate"`                  // of the pass; "" is no limit
 	TimeS      int64           `json:"time_s,omitempty"`      // allowance
 	TimeUsedS  int64           `json:"time_used_s"`           //
+	TimeOverS  int64           `json:"time_over_s,omitempty"` // had beyond a metered allowance
 	TimeLeftS  *int64          `json:"time_left_s,omitempty"` // absent: no limit, or nothing left
 	Ended      string          `json:"ended,omitempty"`       // why nobody may be on with it
 	ValidUntil *time.Time      `json:"valid_until,omitempty"`
+	Data       []dataAnswer    `json:"data,omitempty"`
 	Unsent     int             `json:"unsent"`  // changes made here that the cloud has not confirmed
 	Waiting    bool            `json:"waiting"` // a live session is still being changed
 	Sessions   []sessionAnswer `json:"sessions"`
+}
+
+// dataAnswer is one data allowance, in octets.
+type dataAnswer struct {
+	Name    string `json:"name"` // upload, download, or both ways
+	Allowed uint64 `json:"allowed"`
+	Used    uint64 `json:"used"`
+	Beyond  uint64 `json:"beyond"` // had above it: what devices did since their last report
 }
 
 type sessionAnswer struct {

@@ -144,7 +144,7 @@ func detail(f *hotspot.Facts, reason hotspot.Reason) string {
 		return fmt.Sprintf("the pass was valid until %s; now it is %s", moment(f, p.ValidUntil), moment(f, f.Now))
 	case hotspot.ReasonTimeUsed:
 		if p.Limits.Clock == hotspot.Metered {
-			return fmt.Sprintf("%v of %v online are used (metered)", p.Usage.Time.Truncate(time.Second), p.Limits.Time)
+			return fmt.Sprintf("%v of %v online are used (metered)", p.Usage.Time.Truncate(time.Second), p.Limits.Time) + beyond(TimeBeyond(p))
 		}
 		return fmt.Sprintf("%v from the first login on %s are over since %s", p.Limits.Time, moment(f, p.Usage.FirstUsed), moment(f, p.Usage.FirstUsed.Add(p.Limits.Time)))
 	case hotspot.ReasonDataUsed:
@@ -165,22 +165,50 @@ func lockedSince(f *hotspot.Facts, what string, l *hotspot.Lock) string {
 	return cut(text, maxReplyMessage)
 }
 
+// DataUse is one data allowance of a pass and what is gone of it.
+type DataUse struct {
+	Name          string // "upload", "download" or "both ways"
+	Allowed, Used hotspot.Octets
+}
+
+// Beyond is what was had above the allowance: what each device on did since its
+// last record, at most an interim interval.
+func (d DataUse) Beyond() hotspot.Octets { return max(d.Used, d.Allowed) - d.Allowed }
+
+// DataUses returns the allowances a pass has.
+func DataUses(p *hotspot.Pass) (out []DataUse) {
+	l, u := &p.Limits, &p.Usage
+	for _, d := range [...]DataUse{{"upload", l.Upload, u.Upload}, {"download", l.Download, u.Download}, {"both ways", l.Total, u.Upload.Add(u.Download)}} {
+		if d.Allowed > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// TimeBeyond is what was had above a metered allowance, as DataUse.Beyond.
+func TimeBeyond(p *hotspot.Pass) time.Duration {
+	if p.Limits.Clock != hotspot.Metered || p.Limits.Time == 0 {
+		return 0
+	}
+	return max(0, p.Usage.Time-p.Limits.Time).Truncate(time.Second)
+}
+
 // detailOfData names each allowance with what is used of it.
 func detailOfData(p *hotspot.Pass) string {
 	var parts []string
-	for _, d := range []struct {
-		name          string
-		allowed, used hotspot.Octets
-	}{
-		{"upload", p.Limits.Upload, p.Usage.Upload},
-		{"download", p.Limits.Download, p.Usage.Download},
-		{"both ways", p.Limits.Total, p.Usage.Upload.Add(p.Usage.Download)},
-	} {
-		if d.allowed > 0 {
-			parts = append(parts, fmt.Sprintf("%s of %s %s", d.used, d.allowed, d.name))
-		}
+	for _, d := range DataUses(p) {
+		parts = append(parts, fmt.Sprintf("%s of %s %s", d.Used, d.Allowed, d.Name)+beyond(d.Beyond()))
 	}
 	return "used: " + strings.Join(parts, ", ")
+}
+
+// beyond names what was had above an allowance, if anything was.
+func beyond[T hotspot.Octets | time.Duration](n T) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%v beyond)", n)
 }
 
 // devicesShown is how many devices in the way a sentence names.

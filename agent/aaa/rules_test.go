@@ -203,7 +203,7 @@ func TestTheTechnicianReadsTheFigures(t *testing.T) {
 		"metered": {func(f *hotspot.Facts) {
 			f.Pass.Limits = hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered}
 			f.Pass.Usage.Time = 61 * time.Minute
-		}, "1h1m0s of 1h0m0s online are used (metered)"},
+		}, "1h1m0s of 1h0m0s online are used (metered) (1m0s beyond)"},
 		"continuous": {func(f *hotspot.Facts) {
 			f.Pass.Limits.Time, f.Pass.Usage.FirstUsed = time.Hour, now.Add(-2*time.Hour)
 		}, "1h0m0s from the first login on Tue 24 Nov 2026 11:00 CET are over since Tue 24 Nov 2026 12:00 CET"},
@@ -211,6 +211,10 @@ func TestTheTechnicianReadsTheFigures(t *testing.T) {
 			f.Pass.Limits.Upload, f.Pass.Limits.Total = 5e9, 6e9
 			f.Pass.Usage.Upload, f.Pass.Usage.Download = 1e9, 5e9
 		}, "used: 1.0 GB of 5.0 GB upload, 6.0 GB of 6.0 GB both ways"},
+		"data, and more": {func(f *hotspot.Facts) {
+			f.Pass.Limits.Upload, f.Pass.Limits.Download = 5e9, 6e9
+			f.Pass.Usage.Upload, f.Pass.Usage.Download = 5e9+7e6, 5e9
+		}, "used: 5.0 GB of 5.0 GB upload (7.0 MB beyond), 5.0 GB of 6.0 GB download"},
 		"devices": {func(f *hotspot.Facts) { f.Sessions = []*hotspot.Session{&session} },
 			"1 at once allowed; in the way: AA:BB:CC:··:··:·· online, heard 1m23s ago"},
 		"many devices": {func(f *hotspot.Facts) { f.Sessions = slices.Repeat([]*hotspot.Session{{State: hotspot.Reserved}}, 6) },
