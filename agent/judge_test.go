@@ -276,6 +276,29 @@ func TestAPassThatCannotBeMovedStays(t *testing.T) {
 	}
 }
 
+// TestALoginWaitsNoLongerForRoomThanItMay: a router that works on its commands for
+// half a minute gets 0.3 s to say who is on and 0.5 s to put the old phone off.
+func TestALoginWaitsNoLongerForRoomThanItMay(t *testing.T) {
+	c := openCafe(t, wire.LimitsBody{Devices: 1, DeviceSwap: hotspot.SwapMove})
+	if err := c.arrive(oldPhone); err != nil {
+		t.Fatal(err)
+	}
+	c.open(oldPhone)
+	c.set(func(k *routersim.Knobs) { k.CoASilent, k.Stall = true, 30*time.Second })
+	mac, _ := hotspot.ParseMAC(newPhone)
+	begun := time.Now()
+	v, err := c.judge.Authorize(t.Context(), hotspot.Request{NAS: "r1", Username: "user0", MAC: mac, At: begun,
+		Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: "pw"}})
+	took := time.Since(begun)
+	if err != nil || v.Reason != hotspot.ReasonTooManyDevices || c.calls.end.Load() != 1 {
+		t.Errorf("got %q, %v, asked %d times to end; want refused, asked once", v.Reason, err, c.calls.end.Load())
+	}
+	if took > 3*time.Second { // it is 0.8 s where nothing else runs; what was begun goes on for 5 s
+		t.Errorf("answered after %v, when the router has given up", took)
+	}
+	t.Logf("answered after %v", took)
+}
+
 // TestTheGuestStaysOnSlowlyAfterTheData: the router does not end the session at
 // the allowance, and the next login has the slower speed.
 func TestTheGuestStaysOnSlowlyAfterTheData(t *testing.T) {
