@@ -60,7 +60,7 @@ type nasConfig struct {
 	// RequireMA is the older spelling of message_authenticator = "require".
 	RequireMA  bool         `toml:"require_message_authenticator,omitempty"`
 	CoA        string       `toml:"coa"`        // host:port of /radius/incoming; "" is ADDRESS:3799
-	CoASource  string       `toml:"coa_source"` // our address in the router's /radius entry; "" lets the system choose
+	CoASource  string       `toml:"coa_source"` // our address in the router's /radius entry; "" is the one the router asks
 	CoAStamp   bool         `toml:"coa_event_timestamp"`
 	CoATimeout string       `toml:"coa_session_timeout"` // from_start, from_now; "" finds it out over the API
 	Router     routerConfig `toml:"router"`

@@ -107,7 +107,8 @@ func TestALockLooksAgainTwoSecondsAfterTheAcceptLeft(t *testing.T) {
 				t.Errorf("proven %v after the Accept left, want no sooner than %v", after, settle)
 			}
 			last := p.Steps[len(p.Steps)-1]
-			if last.Name != hotspot.StepReadBack || !strings.Contains(last.Detail, "after the last Access-Accept") {
+			late := last.At.Sub(left) > settle // on a slow machine the first look may be late enough
+			if last.Name != hotspot.StepReadBack || !late && !strings.Contains(last.Detail, "after the last Access-Accept") {
 				t.Errorf("the last step is %+v, want a read-back that was repeated", last)
 			}
 		})

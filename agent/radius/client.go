@@ -222,12 +222,7 @@ func (c *Client) exchange(ctx context.Context, n NAS, a ask) (hotspot.Disconnect
 		return hotspot.Disconnected{}, err
 	}
 	defer c.release(n.ID, made)
-	var local *net.UDPAddr
-	if n.CoASource.IsValid() {
-		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(n.CoASource, 0))
-	}
-	// Not connected: a refused datagram must not end the tries that follow.
-	conn, err := net.ListenUDP("udp", local)
+	conn, err := bindFor(n, a.who)
 	if err != nil {
 		return hotspot.Disconnected{}, fault.New(fault.Unavailable, "radius: open a socket for Disconnect- and CoA-Request", err)
 	}
@@ -260,6 +255,24 @@ func (c *Client) exchange(ctx context.Context, n NAS, a ask) (hotspot.Disconnect
 		break
 	}
 	return d, nil
+}
+
+// bindFor opens a socket at the address of ours that the NAS knows: the one
+// configured, else the one it asks, if that can still be had and reaches it. It is
+// not connected: a refused datagram must not end the tries that follow.
+func bindFor(n NAS, who Identity) (*net.UDPConn, error) {
+	at := func(a netip.Addr) (*net.UDPConn, error) {
+		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	}
+	if n.CoASource.IsValid() {
+		return at(n.CoASource)
+	}
+	if who.Asked.IsValid() && who.Asked.Is4() == n.CoA.Addr().Unmap().Is4() && who.Asked.IsLoopback() == n.CoA.Addr().Unmap().IsLoopback() {
+		if conn, err := at(who.Asked); err == nil {
+			return conn, nil
+		}
+	}
+	return net.ListenUDP("udp", nil)
 }
 
 // waits are the pauses after each sending; ours are spread a little, so that

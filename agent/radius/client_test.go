@@ -229,7 +229,7 @@ func TestTheNASIsNamedAsItNamesItself(t *testing.T) {
 	in := listenIncoming(t, func(int, []byte) [][]byte { return nil })
 	var ids Identities
 	packet := append(make([]byte, headerLen), 4, 6, 192, 0, 2, 7, 32, 7, 'C', 'A', 'F', 'E', '1')
-	ids.note("r1", packet)
+	ids.note("r1", packet, netip.Addr{})
 	c := &Client{NASes: []NAS{nasAt(in.addr())}, Waits: []time.Duration{10 * time.Millisecond}, Identity: ids.Of}
 	if _, err := c.Disconnect(t.Context(), "r1", known); err != nil {
 		t.Fatal(err)

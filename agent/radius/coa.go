@@ -42,6 +42,9 @@ const (
 type Identity struct {
 	IP         netip.Addr // NAS-IP-Address; invalid when it sends none
 	Identifier string     // NAS-Identifier; "" when it sends none
+	// Asked is the address of ours that its packets go to: the one in its /radius
+	// entry, which /radius/incoming listens to alone. Invalid when not known.
+	Asked netip.Addr
 }
 
 // Identities remembers how each NAS last named itself. The zero value works.
@@ -59,8 +62,8 @@ func (m *Identities) Of(nas hotspot.NASID) (Identity, bool) {
 	return id, ok
 }
 
-// note takes the names out of a triaged, authentic packet.
-func (m *Identities) note(nas hotspot.NASID, packet []byte) {
+// note takes the names out of a triaged, authentic packet, which was sent to asked.
+func (m *Identities) note(nas hotspot.NASID, packet []byte, asked netip.Addr) {
 	var ip netip.Addr
 	var name []byte
 	for at := headerLen; at+2 <= len(packet) && packet[at+1] >= 2 && at+int(packet[at+1]) <= len(packet); at += int(packet[at+1]) {
@@ -73,7 +76,7 @@ func (m *Identities) note(nas hotspot.NASID, packet []byte) {
 			name = v
 		}
 	}
-	if was, ok := m.Of(nas); ok && was.IP == ip && was.Identifier == string(name) {
+	if was, ok := m.Of(nas); ok && was.IP == ip && was.Asked == asked && was.Identifier == string(name) {
 		return
 	}
 	m.mu.Lock()
@@ -81,7 +84,7 @@ func (m *Identities) note(nas hotspot.NASID, packet []byte) {
 	if m.known == nil {
 		m.known = map[hotspot.NASID]Identity{}
 	}
-	m.known[nas] = Identity{IP: ip, Identifier: string(name)}
+	m.known[nas] = Identity{IP: ip, Identifier: string(name), Asked: asked}
 }
 
 // ask is a request to a NAS before it is encoded.

@@ -131,6 +131,54 @@ func TestWhatIsAtWorkIsAnsweredBeforeTheServerEnds(t *testing.T) {
 	}
 }
 
+// TestRequestsLeaveFromTheAddressTheRouterAsks: nobody has to configure it, and an
+// address that the box has lost since keeps no request back.
+func TestRequestsLeaveFromTheAddressTheRouterAsks(t *testing.T) {
+	s := newServer(t, &judge{}, func(s *Server) { s.Acct = []string{"0.0.0.0:0", "127.0.0.4:0"} })
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	n := nasAt(conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	from := func(identity func(hotspot.NASID) (Identity, bool)) string {
+		t.Helper()
+		c := &Client{NASes: []NAS{n}, Waits: []time.Duration{10 * time.Millisecond}, Identity: identity}
+		if _, err := c.Disconnect(t.Context(), "r1", known); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, from, err := conn.ReadFromUDPAddrPort(make([]byte, maxPacket))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return from.Addr().String()
+	}
+	wildcard := s.AcctAddr().Port()
+	for i, asked := range []netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:1"), netip.MustParseAddrPort("127.0.0.3:1"), s.sockets[2].addr} {
+		to := asked
+		if i < 2 {
+			to = netip.AddrPortFrom(asked.Addr(), wildcard)
+		}
+		got := dial(t, to).exchange(t, accounting(byte(i), func(p *builder) { p.number(typeAcctStatusType, 1); p.text(typeAcctSessionID, "80300001") }))
+		if got[0] != codeAccountingResponse {
+			t.Fatalf("asked at %v: got code %d, want 5", to, got[0])
+		}
+		until(t, "its identity", func() bool { id, _ := s.Identities.Of("r1"); return id.Asked == asked.Addr() })
+		if got := from(s.Identities.Of); got != asked.Addr().String() {
+			t.Errorf("asked at %v, the request left from %s", asked.Addr(), got)
+		}
+	}
+	for _, lost := range []string{"192.0.2.77", "fd00::77", ""} {
+		asked, _ := netip.ParseAddr(lost)
+		if got := from(func(hotspot.NASID) (Identity, bool) { return Identity{Asked: asked}, true }); got != "127.0.0.1" {
+			t.Errorf("asked at %q, which is not ours: the request left from %s", lost, got)
+		}
+	}
+}
+
 // TestRequestsLeaveFromTheAddressTheRouterKnows: /radius/incoming listens to the
 // address of its /radius entry only (facts.md §4).
 func TestRequestsLeaveFromTheAddressTheRouterKnows(t *testing.T) {

@@ -40,7 +40,7 @@ type NAS struct {
 	PreviousUntil        time.Time
 	MessageAuthenticator Policy
 	CoA                  netip.AddrPort // /radius/incoming
-	CoASource            netip.Addr     // our address in the router's /radius entry; invalid lets the system choose
+	CoASource            netip.Addr     // our address in the router's /radius entry; invalid is the one it asks, once heard
 	CoATimestamp         bool           // send Event-Timestamp to /radius/incoming (RFC 5176 §6.3)
 }
 

@@ -407,7 +407,7 @@ func (s *Server) account(ctx context.Context, j *job) (reply []byte, result stri
 	if err := s.Accountant.Account(ctx, a); err != nil {
 		return nil, "", err
 	}
-	s.Identities.note(j.nas.ID, j.packet)
+	s.Identities.note(j.nas.ID, j.packet, j.socket.local(j.source))
 	reply, err = encodeAccountingResponse(j.packet, j.key, j.ma != 0)
 	return reply, a.Kind.String(), err
 }

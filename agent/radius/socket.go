@@ -25,6 +25,8 @@ type socket struct {
 	oob     []byte
 	sources map[netip.Addr][]byte
 
+	locals sync.Map // *byte, the first of what sources holds → netip.Addr it is of
+
 	mu     sync.Mutex // guards what follows
 	lost   uint64     // as last read
 	lostAt time.Time
@@ -124,8 +126,23 @@ func (k *socket) source(ip net.IP) []byte {
 	}
 	if len(k.sources) < sourceBound {
 		k.sources[local] = oob
+		k.locals.Store(&oob[0], local)
 	}
 	return oob
+}
+
+// local returns which address of ours a datagram was sent to, given what read
+// returned with it; invalid when that is not known.
+func (k *socket) local(source []byte) netip.Addr {
+	if !k.addr.Addr().IsUnspecified() {
+		return k.addr.Addr()
+	}
+	if len(source) == 0 {
+		return netip.Addr{}
+	}
+	local, _ := k.locals.Load(&source[0])
+	a, _ := local.(netip.Addr)
+	return a
 }
 
 // write sends a reply from the address that was asked.
