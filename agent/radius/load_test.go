@@ -171,12 +171,28 @@ func TestRequestsLeaveFromTheAddressTheRouterAsks(t *testing.T) {
 			t.Errorf("asked at %v, the request left from %s", asked.Addr(), got)
 		}
 	}
+	far := NAS{CoA: netip.MustParseAddrPort("198.51.100.1:3799")}
+	lone, err := bindFor(far, Identity{Asked: netip.MustParseAddr("192.0.2.77")})
+	if err != nil {
+		t.Fatalf("an address the box lost: %v, want any other", err)
+	}
+	defer lone.Close()
+	if far.CoASource = netip.MustParseAddr("192.0.2.77"); !fails(bindFor(far, Identity{})) {
+		t.Error("an address that is configured and not there: want an error, or nobody would know")
+	}
 	for _, lost := range []string{"192.0.2.77", "fd00::77", ""} {
 		asked, _ := netip.ParseAddr(lost)
 		if got := from(func(hotspot.NASID) (Identity, bool) { return Identity{Asked: asked}, true }); got != "127.0.0.1" {
 			t.Errorf("asked at %q, which is not ours: the request left from %s", lost, got)
 		}
 	}
+}
+
+func fails(conn *net.UDPConn, err error) bool {
+	if conn != nil {
+		conn.Close()
+	}
+	return err != nil
 }
 
 // TestRequestsLeaveFromTheAddressTheRouterKnows: /radius/incoming listens to the
