@@ -18,6 +18,8 @@ import (
 func seeds(f *testing.F, add func([]byte)) {
 	add(access(1, "bob", "hello"))
 	add(routerAccess(1))
+	add(access(1, "bob\x00admin", "hello"))
+	add(access(1, "bob", "hello\x00junk"))
 	add(accounting(2, func(p *builder) { p.number(40, 3); p.text(44, "80300001"); p.number(46, 60) }))
 	add([]byte{1, 1, 0, 20})
 	add(build(codeAccessRequest, 1, func(p *builder) { p.text(26, "\x00\x00\x3a\x8c\x0a\x00"); p.text(1, "") }))

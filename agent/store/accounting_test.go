@@ -343,6 +343,32 @@ func TestMeteredTimeIsTheUnionOfWhatWasReported(t *testing.T) {
 	})
 }
 
+// TestADeviceAloneIsCountedByItsOwnTime: records that come a little sooner or
+// later than the seconds they count, and a date that is set meanwhile by less than
+// anybody would notice, neither give nor take of it.
+func TestADeviceAloneIsCountedByItsOwnTime(t *testing.T) {
+	s := newSite(t)
+	s.cloud.guest("bob", "hello", hotspot.Limits{Devices: 2, Clock: hotspot.Metered, Time: 100 * time.Hour})
+	s.start()
+	v := s.mustLogin("bob", "hello", phone)
+	s.play(v, rec{kind: start})
+	seconds := 0
+	for i, late := range []time.Duration{900, 0, 999, 500, 1, 0} { // milliseconds
+		s.clock.Add(2*time.Minute + late*time.Millisecond)
+		if i == 2 {
+			s.clock.Set(-30 * time.Second)
+		}
+		seconds += 120
+		if late == 0 {
+			seconds += 1
+		}
+		s.play(v, rec{kind: interim, seconds: seconds})
+		if got, want := s.usage("p-bob").Time, time.Duration(seconds)*time.Second; got != want {
+			t.Fatalf("after record %d: counted %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestMeteredTimeSurvivesAClockSetBack(t *testing.T) {
 	s := newSite(t)
 	s.cloud.guest("bob", "hello", hotspot.Limits{Devices: 2, Clock: hotspot.Metered, Time: 100 * time.Hour})

@@ -396,6 +396,16 @@ func TestRadclientAtTheCoADoor(t *testing.T) {
 	for _, tc := range []struct{ name, kind, secret, attributes, want string }{
 		{"another speed", "coa", testSecret, who + `,Mikrotik-Rate-Limit="1M/1M"`, "CoA-ACK"},
 		{"another secret", "disconnect", "wrong", who, "No reply"},
+		// A table of what a client may get wrong (hostap's test_radius.py, radius_das_*).
+		{"an attribute that names no session", "disconnect", testSecret, who + `,Reply-Message="bye"`, "Unsupported-Attribute"},
+		{"what a CoA-Request cannot change: lists", "coa", testSecret, who + `,Mikrotik-Address-List="paid"`, "Unsupported-Attribute"},
+		{"what a CoA-Request cannot change: all data", "coa", testSecret, who + `,Mikrotik-Total-Limit=1000`, "Unsupported-Attribute"},
+		{"another router's address", "disconnect", testSecret, who + `,NAS-IP-Address=192.0.2.77`, "NAS-Identification-Mismatch"},
+		{"another router's name", "disconnect", testSecret, who + `,NAS-Identifier="elsewhere"`, "NAS-Identification-Mismatch"},
+		{"another device", "disconnect", testSecret, who + `,Calling-Station-Id="02:00:00:00:00:99"`, "Session-Context-Not-Found"},
+		{"by the name alone", "disconnect", testSecret, "User-Name=bob,Message-Authenticator=0x00", "Session-Context-Not-Found"},
+		{"by the address alone", "disconnect", testSecret, "Framed-IP-Address=" + g.IP + ",Message-Authenticator=0x00", "Session-Context-Not-Found"},
+		{"by nothing", "disconnect", testSecret, "Message-Authenticator=0x00", "Session-Context-Not-Found"},
 		{"a session that is not there", "disconnect", testSecret, "User-Name=nobody,Framed-IP-Address=10.9.9.9,Acct-Session-Id=ffffffff,Message-Authenticator=0x00", "Session-Context-Not-Found"},
 	} {
 		if got := radclient(t, s, tc.kind, tc.secret, tc.attributes); !strings.Contains(got, tc.want) {
