@@ -35,6 +35,7 @@ const lockSecret = "testing123"
 type bench struct {
 	t      testing.TB
 	path   string // of the store's file
+	key    *secret.Key
 	db     *store.DB
 	server *radius.Server
 	judge  *judge
@@ -51,7 +52,7 @@ func newBench(t testing.TB, accounts int, limits wire.LimitsBody) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, path: filepath.Join(t.TempDir(), "iwas.db"), server: &radius.Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"},
+	b := &bench{t: t, key: key, path: filepath.Join(t.TempDir(), "iwas.db"), server: &radius.Server{Auth: []string{"127.0.0.1:0"}, Acct: []string{"127.0.0.1:0"},
 		NASes: []radius.NAS{{ID: "r1", Network: netip.MustParsePrefix("127.0.0.1/32"), Secret: lockSecret}}}}
 	b.db, err = store.Open(t.Context(), store.Options{Path: b.path, Key: key, Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms,
 		BeforeRefusal: func(a []hotspot.AccountID, m []hotspot.MAC, serial uint64) { b.server.Forget(a, m, serial) }})

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +104,62 @@ Mikrotik-Address-List == "vip"`
 		})
 	}
 	b.t = t
+}
+
+// TestRecordedPacketsThroughTheWholeProgram replays what real routers sent: a
+// login with its Start, which was sent three times and does not echo Class, and an
+// Interim-Update of a session that nobody here let in.
+func TestRecordedPacketsThroughTheWholeProgram(t *testing.T) {
+	b := newBench(t, 0, wire.LimitsBody{})
+	sealed, err := b.key.Public().Seal("user00001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put(b.doc(wire.DocAccount, "u", wire.AccountDoc{Kind: hotspot.User, Username: "user00001", Password: sealed}),
+		b.doc(wire.DocPass, "pu", wire.PassDoc{Account: "u", Limits: wire.LimitsBody{Rate: "20M/20M"}}))
+	send := func(to netip.AddrPort, name string) []byte {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join("radius", "testdata", name+".hex"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		packet, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		reply := make([]byte, 4096)
+		if _, err := conn.Write(packet); err == nil {
+			err = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		}
+		n, err := conn.Read(reply)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return reply[:n]
+	}
+	if got := send(b.server.AuthAddr(), "access-chap"); got[0] != 2 {
+		t.Fatalf("the login got code %d, want an Access-Accept", got[0])
+	}
+	for range 3 { // from another port each time, so that the store must know it again
+		send(b.server.AcctAddr(), "start")
+	}
+	send(b.server.AcctAddr(), "interim")
+	got := map[string]string{}
+	sessions, err := b.db.OpenSessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sessions {
+		got[string(s.AcctSessionID)] += fmt.Sprintf("%s/%s/%s %s %s %d/%d; ", s.Account, s.Pass, s.Username, s.MAC, s.IP, s.Upload, s.Download)
+	}
+	if want := map[string]string{"80100014": "u/pu/user00001 BC:24:11:00:00:01 10.5.88.2 0/0; ", "80900009": "//user001 C8:94:BB:00:00:04 192.168.88.254 14960/12341; "}; !reflect.DeepEqual(got, want) {
+		t.Errorf("sessions:\n got %q\nwant %q", got, want)
+	}
 }
 
 // TestEveryRefusalSpeaksTheSitesLanguage: also those for the form of a request,

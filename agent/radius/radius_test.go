@@ -466,7 +466,11 @@ func TestRecordedPackets(t *testing.T) {
 // TestRecordedPacketsReplay sends what real routers sent (testdata, made of
 // routeros/samples: values scrubbed, secret testing123) and wants each outcome.
 func TestRecordedPacketsReplay(t *testing.T) {
-	j := &judge{verdict: hotspot.Verdict{Accept: true}, users: map[string]hotspot.Password{"user00001": "user00001", "user001": "user001"}}
+	rate, err := hotspot.ParseRateLimit("20M/20M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &judge{verdict: hotspot.Verdict{Accept: true, Rate: rate}, users: map[string]hotspot.Password{"user00001": "user00001", "user001": "user001"}}
 	s := newServer(t, j, nil)
 	auth, acct := dial(t, s.AuthAddr()), dial(t, s.AcctAddr())
 
@@ -477,6 +481,9 @@ func TestRecordedPacketsReplay(t *testing.T) {
 	newer := packet(t, "testdata/access-chap.hex") // RouterOS 7.15 and newer: Message-Authenticator last
 	if got := auth.exchange(t, newer); got[0] != codeAccessAccept || got[headerLen] != typeMessageAuthenticator || !verifies(got, newer, testSecret) {
 		t.Errorf("http-chap: got code %d, want an Accept, Message-Authenticator first", got[0])
+	}
+	if got := auth.exchange(t, newer); len(got) != 53 { // as FreeRADIUS answered it: 20 + 18 + 15
+		t.Errorf("http-chap: an Accept of %d octets, the recorded one has 53", len(got))
 	}
 	want := hotspot.Request{NAS: "r1", Username: "user00001", MAC: hotspot.MAC{0xbc, 0x24, 0x11, 0, 0, 1}, AcctSessionID: "80100014",
 		IP: netip.MustParseAddr("10.5.88.2"), HostIP: netip.MustParseAddr("10.5.88.2"), Server: "hs-vlan888-hotspot", Port: "vlan888-hotspot"}
