@@ -361,6 +361,23 @@ func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
 	}
 }
 
+// TestALoginThatCannotBeJudgedGetsSilence: a Reject would say no; the router asks
+// again, or another server (radius.md §2.2).
+func TestALoginThatCannotBeJudgedGetsSilence(t *testing.T) {
+	j := &judge{verdict: grant(), fail: errors.New("database is locked")}
+	s := newServer(t, j, func(s *Server) { s.Rejected = func(hotspot.Reject) { t.Error("a refusal was noted") } })
+	c := dial(t, s.AuthAddr())
+	request := access(3, "bob", "hello")
+	c.send(t, request)
+	until(t, "the failure", func() bool { return s.count("dropped", string(dropUnavailable)) == 1 })
+	j.mu.Lock()
+	j.fail = nil
+	j.mu.Unlock()
+	if got := c.exchange(t, request); got[0] != codeAccessAccept || len(j.requests()) != 2 {
+		t.Errorf("the repeat: got code %d after %d judgements, want 2 after 2", got[0], len(j.requests()))
+	}
+}
+
 func TestSilence(t *testing.T) {
 	j := &judge{verdict: grant()}
 	s := newServer(t, j, func(s *Server) { s.NASes[0].MessageAuthenticator = Require })

@@ -175,6 +175,32 @@ func TestWhatIsLearntOfANASLasts(t *testing.T) {
 	}
 }
 
+// TestWhatAFullQueueHadNoRoomForIsLearntAllTheSame: a NAS that signs is learnt from
+// once, and must not fall back after a restart because the box was busy then.
+func TestWhatAFullQueueHadNoRoomForIsLearntAllTheSame(t *testing.T) {
+	s := cafe(t)
+	gate, entered := make(chan struct{}), make(chan struct{})
+	s.enqueue(func(*tx) error { close(entered); <-gate; return nil })
+	<-entered
+	for len(s.ops) < cap(s.ops) {
+		s.enqueue(func(*tx) error { return nil })
+	}
+	s.LearnNAS(hotspot.NASMemory{NAS: nas, SignsRequests: true})
+	close(gate)
+	s.must(s.do(t.Context(), func(*tx) error { return nil }))
+	if got, err := s.KnownNASes(t.Context()); err != nil || len(got) != 0 {
+		t.Fatalf("got %+v, %v: the queue was not full", got, err)
+	}
+	s.must(s.Sweep(t.Context()))
+	if n := len(s.nases.owed); n != 0 {
+		t.Errorf("%d are still to be written", n)
+	}
+	s.reopen()
+	if got, err := s.KnownNASes(t.Context()); err != nil || !slices.Equal(got, []hotspot.NASMemory{{NAS: nas, SignsRequests: true}}) {
+		t.Errorf("after a restart: got %+v, %v", got, err)
+	}
+}
+
 // TestANASThatStopsEchoingIsStillBilled: what was learnt is not unlearnt, but
 // from the first Start without Class on permits have rows again.
 func TestANASThatStopsEchoingIsStillBilled(t *testing.T) {

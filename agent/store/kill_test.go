@@ -113,11 +113,11 @@ func guest(db *DB, g int, acknowledged func(string)) error {
 func TestNothingAcknowledgedIsLostByKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "site.db")
 	acked := map[hotspot.PermitID]int{} // newest record acknowledged, 0 is the Accept
-	for round := range 8 {
+	for round := range 10 {
 		killOne(t, path, time.Duration(50+rand.IntN(250))*time.Millisecond, acked)
 		checkAfterKill(t, round, path, acked)
 	}
-	t.Logf("8 kills, %d sessions acknowledged at least in part", len(acked))
+	t.Logf("10 kills, %d sessions acknowledged at least in part", len(acked))
 }
 
 // killOne runs the child for a while, kills it, and notes what it acknowledged.

@@ -19,6 +19,9 @@ type nases struct {
 	// mute names NASes known to echo Class that left it out of a Start since this
 	// program began: until they echo again their permits have rows too.
 	mute map[hotspot.NASID]bool
+	// owed is what was learnt and is not known to be on disk: who learns tells it
+	// once, and the queue may be full, or the disk. The sweeper tries again.
+	owed map[hotspot.NASID]hotspot.NASMemory
 }
 
 // nasesBound limits the routers remembered; a site has a handful.
@@ -46,17 +49,35 @@ func (db *DB) LearnNAS(m hotspot.NASMemory) {
 	if m.EchoesClass {
 		delete(db.nases.mute, m.NAS)
 	}
-	db.nases.mu.Unlock()
-	if fresh == before || full || m.NAS == "" {
-		return
+	news := fresh != before && !full && m.NAS != ""
+	if news {
+		db.nases.owed[m.NAS] = merge(db.nases.owed[m.NAS], m)
 	}
-	db.enqueue(func(t *tx) error {
-		_, err := t.exec("learn NAS", `INSERT INTO nas (id, signs_requests, signs_replies, echoes_class) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+	db.nases.mu.Unlock()
+	if news {
+		db.enqueue(func(t *tx) error { return t.learnNAS(m) })
+	}
+}
+
+func (t *tx) learnNAS(m hotspot.NASMemory) error {
+	_, err := t.exec("learn NAS", `INSERT INTO nas (id, signs_requests, signs_replies, echoes_class) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
 			signs_requests = MAX(signs_requests, excluded.signs_requests), signs_replies = MAX(signs_replies, excluded.signs_replies),
 			echoes_class = MAX(echoes_class, excluded.echoes_class)`, m.NAS, m.SignsRequests, m.SignsReplies, m.EchoesClass)
-		t.learnt = append(t.learnt, m)
-		return err
-	})
+	t.learnt = append(t.learnt, m)
+	return err
+}
+
+// learnOwed writes what was learnt and did not reach the disk.
+func (t *tx) learnOwed() error {
+	t.db.nases.mu.Lock()
+	owed := slices.Collect(maps.Values(t.db.nases.owed))
+	t.db.nases.mu.Unlock()
+	for _, m := range owed {
+		if err := t.learnNAS(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remember takes in what was committed.
@@ -64,7 +85,11 @@ func (n *nases) remember(learnt []hotspot.NASMemory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, m := range learnt {
-		n.known[m.NAS] = merge(n.known[m.NAS], m)
+		known := merge(n.known[m.NAS], m)
+		n.known[m.NAS] = known
+		if o, ok := n.owed[m.NAS]; ok && merge(known, o) == known {
+			delete(n.owed, m.NAS)
+		}
 	}
 }
 

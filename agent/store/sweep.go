@@ -53,7 +53,7 @@ func (w *Sweeper) Serve(ctx context.Context) error {
 // Sweep closes sessions nobody can confirm, and drops what is past keeping. It is meant to run every few seconds.
 func (db *DB) Sweep(ctx context.Context) error {
 	return db.do(ctx, func(t *tx) error {
-		if err := t.closeSilent(); err != nil {
+		if err := errors.Join(t.closeSilent(), t.learnOwed()); err != nil {
 			return err
 		}
 		if v := &t.db.w.router; v.sweptAt.IsZero() || t.now.Sub(v.sweptAt).Abs() >= housekeeping {
