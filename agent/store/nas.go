@@ -51,6 +51,9 @@ func (db *DB) LearnNAS(m hotspot.NASMemory) {
 	}
 	news := fresh != before && !full && m.NAS != ""
 	if news {
+		if db.nases.owed == nil {
+			db.nases.owed = map[hotspot.NASID]hotspot.NASMemory{}
+		}
 		db.nases.owed[m.NAS] = merge(db.nases.owed[m.NAS], m)
 	}
 	db.nases.mu.Unlock()

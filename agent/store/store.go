@@ -135,7 +135,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
 		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(),
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
-		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}, owed: map[hotspot.NASID]hotspot.NASMemory{}},
+		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	db.devices.Store(&deviceLocks{})
 	if err := db.start(ctx); err != nil {
