@@ -65,7 +65,7 @@ func Decide(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 		SessionTimeout: left.Time, IdleTimeout: l.IdleTimeout, InterimInterval: InterimInterval,
 		Rate: l.RateAfter(f.Pass.Usage), Devices: allowed,
 		UploadLeft: left.Upload, DownloadLeft: left.Download, TotalLeft: left.Total,
-		AddressLists: l.AddressLists,
+		AddressLists: l.ListsInAccept(),
 		FirstUse:     f.Pass.Usage.FirstUsed.IsZero(),
 	}
 }

@@ -251,6 +251,10 @@ func TestAnAcceptCarriesThePlan(t *testing.T) {
 	if got := Decide(f, hotspot.Request{Username: "bob", Credential: clear("hello")}); got.FirstUse {
 		t.Error("a pass used before starts its clock again")
 	}
+	f.Pass.Limits.ListsByAPI = true
+	if got := Decide(f, hotspot.Request{Username: "bob", Credential: clear("hello")}); !got.Accept || got.AddressLists != nil {
+		t.Errorf("got lists %v in the Accept, want them left to the API", got.AddressLists)
+	}
 }
 
 func TestOffReason(t *testing.T) {

@@ -125,7 +125,7 @@ func (db *DB) wanted(p hotspot.Pass, r running, now, heard time.Time, zone *time
 	if !ok {
 		return want, elapsed, false
 	}
-	want = hotspot.Terms{Rate: rate, Total: r.have.Total, AddressLists: p.Limits.AddressLists}
+	want = hotspot.Terms{Rate: rate, Total: r.have.Total, AddressLists: p.Limits.ListsInAccept()}
 	if !p.Limits.Slows() {
 		want.Total = p.Limits.Total
 	}

@@ -85,6 +85,8 @@ func read(d document) (apply func(*tx) error, err error) {
 		return readPass(d.Doc)
 	case wire.DocLock:
 		return readLock(d.Doc)
+	case wire.DocGrant:
+		return readGrant(d.Doc)
 	}
 	return nil, fmt.Errorf("this program does not know documents of kind %q", d.Kind)
 }
@@ -142,6 +144,9 @@ func readPass(d wire.Doc) (func(*tx) error, error) {
 		if err := t.refusePass(hotspot.PassID(d.ID)); err != nil {
 			return err
 		}
+		if limits.ListsByAPI {
+			t.db.apiLists.Store(true)
+		}
 		t.refused = append(t.refused, b.Account)
 		until, text, err := t.adjusted(hotspot.PassID(d.ID), limits, b)
 		if err != nil {
@@ -174,9 +179,9 @@ func readLock(d wire.Doc) (func(*tx) error, error) {
 	}, nil
 }
 
-// remove takes a document out of the set. keepLock says that a lock stays in
-// force all the same.
-func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
+// remove takes a document out of the set. keep says that what a person on site
+// relies on stays in force all the same: a lock, and a grant made here.
+func (t *tx) remove(ref wire.DocRef, keep bool) error {
 	var old []byte
 	found, err := t.row("read document", "SELECT body FROM document WHERE kind = ? AND id = ?", []any{string(ref.Kind), ref.ID}, &old)
 	if err != nil {
@@ -203,8 +208,10 @@ func (t *tx) remove(ref wire.DocRef, keepLock bool) error {
 		}
 		_, err = t.exec("remove pass", "DELETE FROM pass WHERE id = ?", ref.ID)
 		return err
+	case wire.DocGrant:
+		return t.removeGrant(hotspot.GrantID(ref.ID), keep)
 	case wire.DocLock:
-		if keepLock {
+		if keep {
 			return t.keepLock(hotspot.AccountID(ref.ID))
 		}
 		t.devices = true

@@ -32,6 +32,7 @@ func (db *DB) ApplyState(ctx context.Context, s wire.State) (applied bool, err e
 	}
 	err = db.do(ctx, func(t *tx) error {
 		var err error
+		t.said = s.Time
 		if s.Snapshot != "" {
 			applied, err = t.stage(s, docs)
 		} else {

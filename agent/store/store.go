@@ -47,6 +47,10 @@ type Options struct {
 	// for them after it.
 	BeforeRefusal func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64)
 
+	// DateTrusted reports whether Now can be believed; nil: always. While it cannot,
+	// grants end by the time this program has run.
+	DateTrusted func() bool
+
 	Language string // of guests until the cloud's site document says it
 	Now      func() time.Time
 	Elapsed  func() time.Duration // how long this program has run, whatever the date is set to; nil is the system's own count
@@ -71,11 +75,14 @@ type DB struct {
 	vault     *secret.Vault // of guests' passwords
 	nases     nases
 	lag       lag
-	opened    time.Time // Accepts of before are not remembered
+	opened    time.Time     // Accepts of before are not remembered
+	ranBefore time.Duration // running_time at the start
+	apiLists  atomic.Bool   // some pass has its address-lists kept over the API
 
 	mu       sync.Mutex // guards what follows
 	watchers map[chan struct{}]struct{}
 	lookers  map[chan struct{}]struct{}
+	listers  map[chan struct{}]struct{}
 	reads    map[string]*sql.Stmt // of the readers, by text
 	rejects  []hotspot.Reject     // not yet written
 
@@ -108,6 +115,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.DateTrusted == nil {
+		o.DateTrusted = func() bool { return true }
+	}
 	if o.Language == "" {
 		o.Language = "en"
 	}
@@ -136,7 +146,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(),
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
-		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
+		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
 	db.devices.Store(&deviceLocks{})
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
@@ -186,6 +196,9 @@ func open(path, query string, pragmas ...string) (*sql.DB, error) {
 func (db *DB) Close() error {
 	var err error
 	db.closing.Do(func() {
+		if kept := db.do(context.Background(), func(t *tx) error { return t.keepRan(0) }); kept != nil {
+			db.o.Log.Warn("the running time was not kept", "err", kept)
+		}
 		close(db.stop)
 		<-db.stopped
 		err = errors.Join(db.read.Close(), db.write.Close())
@@ -201,6 +214,10 @@ func (db *DB) Changed() (ticks <-chan struct{}, cancel func()) { return db.watch
 // off: a lock set or lifted, a pass used up or taken away, a session that began
 // or ended under a lock.
 func (db *DB) Wanted() (ticks <-chan struct{}, cancel func()) { return db.watch(db.lookers) }
+
+// ListsChanged returns a channel that ticks after commits that may change what
+// the address-lists should hold.
+func (db *DB) ListsChanged() (ticks <-chan struct{}, cancel func()) { return db.watch(db.listers) }
 
 func (db *DB) watch(bells map[chan struct{}]struct{}) (ticks <-chan struct{}, cancel func()) {
 	c := make(chan struct{}, 1)

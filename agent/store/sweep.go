@@ -56,6 +56,9 @@ func (db *DB) Sweep(ctx context.Context) error {
 		if err := errors.Join(t.closeSilent(), t.learnOwed()); err != nil {
 			return err
 		}
+		if err := t.sweepGrants(); err != nil {
+			return err
+		}
 		if v := &t.db.w.router; v.sweptAt.IsZero() || t.now.Sub(v.sweptAt).Abs() >= housekeeping {
 			v.sweptAt = t.now
 			if err := t.settle(); err != nil { // what was closed just now
@@ -120,6 +123,8 @@ func (t *tx) dropOld() error {
 			(SELECT permit FROM session WHERE state <> 'closed' AND permit IS NOT NULL) LIMIT ?)`, []any{old, sweepRows}},
 		{"drop changes of closed sessions", `DELETE FROM session_change WHERE session NOT IN (SELECT id FROM session WHERE state <> 'closed')`, nil},
 		{"drop adjustments of passes that are no more", "DELETE FROM adjustment WHERE at < ? AND pass NOT IN (SELECT id FROM pass)", []any{old}},
+		{"drop grants that are over", "DELETE FROM list_grant WHERE document = 0 AND gone_at > 0 AND gone_at < ?", []any{millis(t.now.Add(-grantsKept))}},
+		{"forget lists", "DELETE FROM list_name WHERE used_at < ? AND name NOT IN (SELECT list FROM list_grant WHERE gone_at = 0)", []any{millis(t.now.Add(-listsKept))}},
 		{"drop rejects", "DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", []any{rejectsKept}},
 	} {
 		if _, err := t.exec(q.what, q.text, q.args...); err != nil {

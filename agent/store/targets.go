@@ -195,6 +195,9 @@ func (db *DB) complete(ctx context.Context, t *target, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if t.Lists, err = db.listsOf(ctx, t); err != nil {
+		return err
+	}
 	if t.Device {
 		return db.completeDevice(ctx, t, now, note)
 	}

@@ -37,6 +37,8 @@ type tx struct {
 	freed    []hotspot.AccountID // for the better: no cache need be told, the desk must
 	renamed  []string            // login keys that lead elsewhere now
 	devices  bool                // which devices are locked is to be read anew
+	lists    bool                // what the address-lists should hold may have changed
+	said     time.Time           // the cloud's clock, of the state that is being applied
 	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
 

@@ -3,7 +3,6 @@ package hotspot
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -44,7 +43,8 @@ type Limits struct {
 	Devices      int           // devices at once; 0 reads as 1
 	Swap         DeviceSwap    // one device too many; "" reads as SwapRefuse
 	IdleTimeout  time.Duration // 0 leaves it to the router
-	AddressLists []string      // Mikrotik-Address-List, for the length of a session
+	AddressLists []string      // lists the guest's address is in for the length of a session
+	ListsByAPI   bool          // AddressLists are kept over the router's API, with the device's IPv6 addresses, instead of by Mikrotik-Address-List
 	Reconnect    bool          // a live session that cannot be changed otherwise may be ended, so that the guest logs in anew
 }
 
@@ -61,6 +61,14 @@ func (l Limits) DataUsed(u Usage) bool {
 // instead of ending the session.
 func (l Limits) Slows() bool {
 	return !l.SlowRate.IsZero() && (l.Upload > 0 || l.Download > 0 || l.Total > 0)
+}
+
+// ListsInAccept returns the address-lists that an Accept names.
+func (l Limits) ListsInAccept() []string {
+	if l.ListsByAPI {
+		return nil
+	}
+	return l.AddressLists
 }
 
 // RateAfter returns the speed that is right after this much use.
@@ -101,8 +109,8 @@ func (l Limits) Validate() map[string]error {
 		check("address_lists", fmt.Errorf("%d address-lists, at most %d are allowed", len(l.AddressLists), addressLists))
 	}
 	for _, name := range l.AddressLists {
-		if name == "" || len(name) > addressListLength || strings.TrimFunc(name, inListName) != "" {
-			check("address_lists", fmt.Errorf("%q is not the name of an address-list: letters, digits, dot, dash and underscore, at most %d", name, addressListLength))
+		if err := CheckListName(name); err != nil {
+			check("address_lists", err)
 		}
 	}
 	return wrong

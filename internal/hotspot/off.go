@@ -13,6 +13,7 @@ type Target struct {
 	Sessions   []Session // open sessions and reservations to end; empty for a bare lock
 	LastAccept time.Time // when the newest Access-Accept of the account left, the first time or repeated; zero if none did
 	ReceivedAt time.Time // when the site committed the reason, by the site's clock
+	Lists      []string  // address-lists kept over the API that its passes put its addresses in
 	// Whole says that the whole account must be off (lock, expiry): cookies
 	// and entries of any device go. Otherwise only Sessions end.
 	Whole bool
@@ -52,6 +53,7 @@ const (
 	StepDisconnect  = "disconnect"  // Disconnect-Request answered, or silence
 	StepStop        = "stop"        // where there is no API: the accounting Stop of each session came
 	StepActive      = "active"      // active entries removed over the API
+	StepLists       = "lists"       // its addresses taken out of the address-lists kept over the API
 	StepConnections = "connections" // open connections dropped
 	StepReadBack    = "read_back"   // the router says so itself
 )

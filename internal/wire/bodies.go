@@ -24,6 +24,9 @@ const (
 	EventCommandResult  EventKind = "command.result"
 	EventSessionChanged EventKind = "session.changed"  // what came of changing a live session
 	EventAdjusted       EventKind = "account.adjusted" // speed or time of a pass, changed on site
+	EventGrantMade      EventKind = "grant.made"       // on site
+	EventGrantRemoved   EventKind = "grant.removed"    // on site
+	EventGrantSettled   EventKind = "grant.settled"    // what became of grants, wherever made
 	EventGap            EventKind = "gap"              // history is lost; body names the range
 	EventVoid           EventKind = "void"             // folded into a later event; keeps the sequence whole
 )
@@ -257,6 +260,10 @@ type LimitsBody struct {
 	// DeviceSwap is "move" where one device too many ends the one heard of least
 	// lately; absent, and what a build does not know, refuses the new device.
 	DeviceSwap hotspot.DeviceSwap `json:"device_swap,omitempty"`
+	// ListsByAPI has the agent keep AddressLists over the router's API, the device's
+	// IPv6 addresses included, instead of naming them in the Accept; absent, and to
+	// an older agent: the Accept names them.
+	ListsByAPI bool `json:"lists_by_api,omitempty"`
 	// Reconnect allows to end a live session that cannot be changed otherwise, so
 	// that the guest logs in anew; absent: it goes on as it is to its end.
 	Reconnect bool `json:"reconnect,omitempty"`
@@ -271,7 +278,7 @@ func FromLimits(l hotspot.Limits) LimitsBody {
 	return LimitsBody{TimeS: int64(l.Time / time.Second), Clock: l.Clock, ValidityS: int64(l.Validity / time.Second),
 		Rate: l.Rate.String(), Upload: uint64(l.Upload), Download: uint64(l.Download), Total: uint64(l.Total),
 		Devices: l.Devices, IdleS: int64(l.IdleTimeout / time.Second), AddressLists: l.AddressLists,
-		Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: swap, Reconnect: l.Reconnect}
+		Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: swap, ListsByAPI: l.ListsByAPI, Reconnect: l.Reconnect}
 }
 
 // longest is the longest allowance, validity or idle time that means anything:
@@ -311,7 +318,7 @@ func (b LimitsBody) Limits() (hotspot.Limits, error) {
 	if swap != hotspot.SwapMove {
 		swap = "" // refuse, and what a later build may add
 	}
-	return hotspot.Limits{Hours: hours, SlowRate: slow, Swap: swap, Reconnect: b.Reconnect, Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
+	return hotspot.Limits{Hours: hours, SlowRate: slow, Swap: swap, ListsByAPI: b.ListsByAPI, Reconnect: b.Reconnect, Time: time.Duration(b.TimeS) * time.Second, Clock: b.Clock,
 		Validity: time.Duration(b.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(b.Upload),
 		Download: hotspot.Octets(b.Download), Total: hotspot.Octets(b.Total), Devices: b.Devices,
 		IdleTimeout: time.Duration(b.IdleS) * time.Second, AddressLists: b.AddressLists}, nil

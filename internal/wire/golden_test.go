@@ -63,6 +63,13 @@ func golden() map[string]any {
 		{ID: "e16", Kind: EventSessionChanged, At: goldenTime, Body: body(SessionChanged{Session: "s1", Account: "acc1", Wanted: fast, Rate: rate, TimeoutS: 7320,
 			Outcome: hotspot.ChangeNextLogin, Code: "HSP-207", Detail: "CoA-NAK, 405 Unsupported-Service", At: goldenTime})},
 	}
+	grants := []Event{
+		{ID: "e17", Kind: EventGrantMade, At: goldenTime, Body: body(GrantMade{ID: "g1", GrantDoc: GrantDoc{List: "staff", Address: "203.0.113.7",
+			Until: goldenTime.Add(2 * time.Hour), Comment: "the accountant", By: "nadia", At: goldenTime}, LeftS: 7200})},
+		{ID: "e18", Kind: EventGrantMade, At: goldenTime, Body: body(GrantMade{ID: "g2", GrantDoc: GrantDoc{List: "staff", Address: "2001:db8::/64", At: goldenTime}, LeftS: 600})},
+		{ID: "e19", Kind: EventGrantRemoved, At: goldenTime, Body: body(GrantRemoved{ID: "g1", By: "nadia"})},
+		{ID: "e20", Kind: EventGrantSettled, At: goldenTime, Body: body(GrantSettled{State: hotspot.GrantInList, IDs: []hotspot.GrantID{"g1", "g2"}})},
+	}
 	docs := []Doc{
 		{Kind: DocSite, ID: "site1", Rev: 1, Body: body(SiteDoc{Name: "Harbour", Organization: "Blue Cup", TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})},
 		{Kind: DocPlan, ID: "plan1", Rev: 2, Body: body(PlanDoc{Name: "One hour", PriceMinor: 1500, Currency: "EGP", Limits: limits})},
@@ -73,6 +80,11 @@ func golden() map[string]any {
 	return map[string]any{
 		"events":         &Batch{V: 1, Epoch: "7hk2", First: 101, Chain: "c0ffee", At: goldenTime, Events: events},
 		"events-changes": &Batch{V: 1, Epoch: "7hk2", First: 113, Chain: "c0ffee", At: goldenTime, Events: changes},
+		"events-grants":  &Batch{V: 1, Epoch: "7hk2", First: 117, Chain: "c0ffee", At: goldenTime, Events: grants},
+		"state-grants": &State{V: 1, Lineage: "lin1", From: 44, To: 45, Docs: []Doc{
+			{Kind: DocGrant, ID: "g1", Rev: 45, Body: body(GrantDoc{List: "staff", Address: "203.0.113.7", Until: goldenTime.Add(2 * time.Hour), Comment: "the accountant", By: "nadia", At: goldenTime})},
+			{Kind: DocPlan, ID: "plan3", Rev: 45, Body: body(PlanDoc{Name: "Staff", Limits: LimitsBody{AddressLists: []string{"staff"}, ListsByAPI: true}})},
+		}, Gone: []DocRef{{Kind: DocGrant, ID: "g0"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
 		"state-adjusted": &State{V: 1, Lineage: "lin1", From: 43, To: 44, Docs: []Doc{{Kind: DocPass, ID: "pass1", Rev: 44,
 			Body: body(PassDoc{Account: "acc1", Plan: "plan1", PlanName: "One hour", Limits: LimitsBody{TimeS: 7320, Rate: "2M/10M", Reconnect: true}, SoldAt: goldenTime, Adjusted: []string{"e14"}})}},
 			Hash: strings.Repeat("0a", 32), Time: goldenTime},
@@ -147,7 +159,7 @@ func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
 // field in a body fails here.
 func TestGoldenBodiesAreUnderstood(t *testing.T) {
 	var events []Event
-	for _, name := range []string{"events.json", "events-changes.json"} {
+	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json"} {
 		b, err := os.ReadFile(filepath.Join("testdata", "v1", name))
 		if err != nil {
 			t.Fatal(err)
@@ -162,6 +174,7 @@ func TestGoldenBodiesAreUnderstood(t *testing.T) {
 		EventAgentStarted: &AgentStarted{}, EventSessionStarted: &SessionBody{}, EventSessionUsage: &SessionBody{}, EventSessionStopped: &SessionBody{},
 		EventPassFirstUsed: &UsageBody{}, EventPassUsage: &UsageBody{}, EventLockReceived: &LockReceived{}, EventLockProof: &LockProof{},
 		EventNASRestarted: &NASRestarted{}, EventCommandResult: &CommandResult{},
+		EventGrantMade: &GrantMade{}, EventGrantRemoved: &GrantRemoved{}, EventGrantSettled: &GrantSettled{},
 		EventAdjusted: &AdjustedBody{}, EventSessionChanged: &SessionChanged{},
 	}
 	for _, e := range events {

@@ -25,7 +25,7 @@ func everyLimit(t *testing.T) hotspot.Limits {
 		t.Fatal(err)
 	}
 	return hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 24 * time.Hour, Hours: hours, Rate: rate, Upload: 1, Download: 2, Total: 3,
-		SlowRate: slow, Devices: 2, Swap: hotspot.SwapMove, IdleTimeout: time.Minute, AddressLists: []string{"paid"}, Reconnect: true}
+		ListsByAPI: true, SlowRate: slow, Devices: 2, Swap: hotspot.SwapMove, IdleTimeout: time.Minute, AddressLists: []string{"paid"}, Reconnect: true}
 }
 
 func TestLimitsCrossTheWireWhole(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 //   - 1: 2026-11-28: session.changed and account.adjusted, PassDoc.Adjusted, SessionBody.Rate, LimitsBody.Reconnect
 //   - 1: 2026-11-28: LockProof.Seq in hello, absent from older agents
 //   - 1: 2026-11-28: LockKept.MAC
+//   - 1: 2026-11-28: document grant, which older agents keep without force; grant.made, grant.removed and grant.settled; LimitsBody.ListsByAPI
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
@@ -155,6 +156,7 @@ const (
 	DocAccount DocKind = "account"
 	DocPass    DocKind = "pass"
 	DocLock    DocKind = "lock"
+	DocGrant   DocKind = "grant"
 )
 
 // DocRef names a document.
