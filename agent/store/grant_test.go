@@ -152,6 +152,7 @@ func TestAGrantRemovedHereStaysOut(t *testing.T) {
 	_, err := g.RemoveGrant(t.Context(), "g1", "", "", "nadia")
 	g.must(err)
 	g.want("removed here")
+	g.doc("g1", "staff", "203.0.113.7", time.Hour)
 	g.doc("g2", "staff", "203.0.113.8", time.Hour)
 	for _, part := range g.cloud.snapshot("s2", 1) {
 		g.must(skip(g.ApplyState(t.Context(), part)))
@@ -192,6 +193,13 @@ func TestGrantsWhileTheDateIsNotTrusted(t *testing.T) {
 	g.want("after a restart", "staff 203.0.113.7 55m0s", "staff 203.0.113.8 5m0s")
 	g.ran += 5 * time.Minute
 	g.want("one is over", "staff 203.0.113.7 50m0s")
+	g.doc("g2", "staff", "203.0.113.11", 4*time.Minute)
+	st = g.cloud.delta()
+	st.Time = g.clock.Now()
+	g.must(g.send(st))
+	g.want("for a short time", "staff 203.0.113.11 4m0s", "staff 203.0.113.7 50m0s")
+	g.ran += 4 * time.Minute
+	g.want("that is over", "staff 203.0.113.7 46m0s")
 	last := g.add("staff", "203.0.113.10", 20*time.Minute)
 
 	// The date is right again: the one without an end gets one, and the cloud hears.
