@@ -125,11 +125,15 @@ func (a *attempt) run(ctx, wanted context.Context) {
 		do   func(context.Context) (string, error)
 	}{
 		{hotspot.StepActive, a.removeEntries},
+		{hotspot.StepLists, a.takeOffLists},
 		{hotspot.StepConnections, a.dropConnections},
 		{hotspot.StepReadBack, func(ctx context.Context) (string, error) { return a.readBack(ctx, wanted) }},
 	} {
 		if wanted.Err() != nil || ctx.Err() != nil {
 			return
+		}
+		if s.name == hotspot.StepLists && len(a.t.Lists) == 0 {
+			continue
 		}
 		a.step(s.name, func() (string, error) { return s.do(ctx) })
 	}

@@ -16,7 +16,8 @@ import (
 type link struct {
 	dial func(ctx context.Context) (routeros.Conn, error) // nil: no API
 
-	singly atomic.Bool // this router refuses to remove several items at once
+	dials  atomic.Uint64 // that succeeded
+	singly atomic.Bool   // this router refuses to remove several items at once
 
 	turn    chan struct{} // capacity one: guards what follows
 	conn    routeros.Conn
@@ -78,6 +79,7 @@ func (l *link) connect(ctx context.Context) error {
 		return err
 	}
 	l.conn, l.pause = conn, 0
+	l.dials.Add(1)
 	l.singly.Store(false) // it may be another version now
 	return nil
 }

@@ -128,7 +128,7 @@ func unseen(attempts []*attempt, done record) int {
 // is done on the last, and well if it was on all.
 func mergeSteps(t hotspot.Target, attempts []*attempt) []hotspot.Step {
 	steps := []hotspot.Step{{Name: hotspot.StepReceived, At: t.ReceivedAt, OK: true}}
-	for _, name := range []string{hotspot.StepCookies, hotspot.StepDisconnect, hotspot.StepStop, hotspot.StepActive, hotspot.StepConnections, hotspot.StepReadBack} {
+	for _, name := range []string{hotspot.StepCookies, hotspot.StepDisconnect, hotspot.StepStop, hotspot.StepActive, hotspot.StepLists, hotspot.StepConnections, hotspot.StepReadBack} {
 		var merged *hotspot.Step
 		var details []string
 		for _, a := range attempts {

@@ -1,13 +1,15 @@
-// Package router brings the site's NASes to what is wanted of them. Today that
-// is one thing: whoever must be off is off, and the router itself says so
-// (design.md §6). It also watches each router: its list of guests, its health,
+// Package router brings the site's NASes to what is wanted of them: whoever must
+// be off is off, and the router itself says so (design.md §6); and its
+// address-lists hold the addresses that belong there, until the time when they
+// no longer do. It also watches each router: its list of guests, its health,
 // and its ways round the HotSpot.
 //
 // A Check looks at all of the connection at once, for people.
 //
 // It never decides who must be off (its Store says so), never speaks RADIUS
 // (its Disconnector does), and never changes a router's configuration, but for
-// a debug log that a person asks for, and that ends by itself.
+// entries of address-lists, which end by themselves and carry its mark, and a
+// debug log that a person asks for, and that ends by itself.
 package router
 
 import (
@@ -62,7 +64,9 @@ type Enforcer struct {
 	Locks        Locks           // nil: what is open to one locked account is known to its proof only
 	Changes      Changes         // nil: live sessions keep the terms they began with
 	Changer      Changer         // nil: live sessions are changed by ending them, or not at all
+	Lists        Lists           // nil: address-lists are left alone
 	Wake         <-chan struct{} // a tick wakes the loop early; it never says what to do
+	ListWake     <-chan struct{} // likewise, of the loops that keep address-lists
 	Log          *slog.Logger    // nil: nothing is logged
 	Now          func() time.Time
 	Poll         time.Duration // between two looks at each router's active list; 0 is 5 s
@@ -78,6 +82,9 @@ type Enforcer struct {
 	errands chan errand
 	// background runs what no one account waits for; set by Serve, which waits for it.
 	background func(func(context.Context))
+
+	settling  sync.Mutex                             // guards settledAs
+	settledAs map[hotspot.GrantID]hotspot.GrantState // what the store knows of grants
 
 	mu       sync.Mutex // guards what follows
 	accounts map[hotspot.AccountID]*account
@@ -185,6 +192,12 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 		if n.Dial != nil {
 			all.Go(func() { e.watch(ctx, n) })
 		}
+		if n.Dial != nil && e.Lists != nil {
+			all.Go(func() { e.keepLists(ctx, n) })
+		}
+	}
+	if e.ListWake != nil {
+		all.Go(func() { e.spreadLists(ctx) })
 	}
 	for range errandWorkers {
 		all.Go(func() { e.runErrands(ctx) })
@@ -194,6 +207,7 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 	for _, n := range e.nases {
 		n.command.close()
 		n.watcher.close()
+		n.lists.link.close()
 	}
 	return ctx.Err()
 }

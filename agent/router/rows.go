@@ -29,11 +29,12 @@ type nas struct {
 	roll   roll
 	survey survey
 	openTo openTo
+	lists  *lister
 	health report
 }
 
 func newNAS(r Router) *nas {
-	n := &nas{Router: r, command: newLink(r.Dial), watcher: newLink(r.Dial)}
+	n := &nas{Router: r, command: newLink(r.Dial), watcher: newLink(r.Dial), lists: newLister(r)}
 	n.active = newTable("/ip/hotspot/active", ".id,user,domain,address,mac-address,uptime,session-time-left", parseActive)
 	n.hosts = newTable("/ip/hotspot/host", ".id,mac-address,address,to-address,authorized,bypassed", parseHost)
 	n.cookies = newTable("/ip/hotspot/cookie", ".id,user,domain,mac-address", parseCookie)

@@ -23,9 +23,10 @@ type Health struct {
 	Identity, Version, Board string        // /system/identity, /system/resource
 	Uptime                   time.Duration // when they were read
 
-	Silent          bool      // its last Disconnect-Request was not answered (RAD-104)
-	Err, Code, Hint string    // of the last look, when it failed
-	Ways            []Way     // round its HotSpot, as seen last
+	Silent          bool   // its last Disconnect-Request was not answered (RAD-104)
+	Err, Code, Hint string // of the last look, when it failed
+	Ways            []Way  // round its HotSpot, as seen last
+	Lists           ListHealth
 	WaysAt          time.Time // when that was, for those open to every guest; zero: never
 }
 
@@ -61,7 +62,7 @@ func (e *Enforcer) Health() []Health {
 		h := n.health.h
 		n.health.mu.Unlock()
 		h.NAS, h.API, h.Silent = n.NAS, n.Dial != nil, n.silent.Load()
-		h.WaysAt = n.survey.seen()
+		h.WaysAt, h.Lists = n.survey.seen(), n.lists.known()
 		for _, w := range n.survey.ways() {
 			h.Ways = append(h.Ways, Way{Code: w.code, Text: w.text})
 		}
@@ -101,9 +102,14 @@ func (e *Enforcer) watch(ctx context.Context, n *nas) {
 	var described time.Time
 	failures := 0
 	for ctx.Err() == nil {
+		dials := n.watcher.dials.Load()
 		err := e.look(ctx, n, &described)
 		if ctx.Err() != nil {
 			return
+		}
+		if dials != n.watcher.dials.Load() { // it may have restarted: timed entries are lost
+			n.lists.doubt.Store(true)
+			n.lists.poke()
 		}
 		e.told(n, err, failures > 0)
 		wait := e.Poll
@@ -166,6 +172,10 @@ func (n *nas) describe(ctx context.Context) error {
 	n.health.mu.Lock()
 	defer n.health.mu.Unlock()
 	h := &n.health.h
+	if uptime < h.Uptime { // over REST a restart cuts no connection that anybody notices
+		n.lists.doubt.Store(true)
+		n.lists.poke()
+	}
 	h.Identity, h.Version, h.Board, h.Uptime = identity[0]["name"], resource[0]["version"], resource[0]["board-name"], uptime
 	return nil
 }

@@ -227,6 +227,8 @@ func stepName(name string) string {
 		return "Accounting Stop received"
 	case hotspot.StepActive:
 		return "Active entry removed"
+	case hotspot.StepLists:
+		return "Taken out of address-lists"
 	case hotspot.StepConnections:
 		return "Open connections dropped"
 	case hotspot.StepReadBack:

@@ -54,6 +54,12 @@ func (s *Sim) set(m *menu, verb string, args map[string]string) error {
 	case "disable":
 		args = map[string]string{".id": firstOf(args, ".id", "numbers"), "disabled": "true"}
 	}
+	if several := strings.Contains(firstOf(args, ".id", "numbers"), ","); several && s.knobs.OneID != "" {
+		if s.knobs.OneID == "refused" {
+			return trapf(1, "invalid value for argument .id")
+		}
+		return nil
+	}
 	targets, err := m.targets(args)
 	if err != nil {
 		return err

@@ -96,6 +96,7 @@ func (s *Sim) makeNetwork() {
 	s.stored("ip/pool", map[string]string{"name": "pool-guest", "ranges": s.c.Pool.String()})
 	s.stored("ip/arp")
 	s.stored("ipv6/address")
+	s.stored("ipv6/neighbor")
 	s.single("ip/settings", keys("ip-forward=true send-redirects=true accept-redirects=false accept-source-route=false secure-redirects=true rp-filter=no tcp-syncookies=false allow-fast-path=true ipv4-fast-path-active=false ipv4-fasttrack-active=false max-neighbor-entries=8192 arp-timeout=30s icmp-rate-limit=10"))
 	s.single("ipv6/settings", keys("disable-ipv6=false forward=true accept-redirects=yes-if-forwarding-disabled accept-router-advertisements=yes-if-forwarding-disabled max-neighbor-entries=8192"))
 	for _, path := range lists {
@@ -171,6 +172,15 @@ func (s *Sim) resource() []view {
 func (s *Sim) clock() []view {
 	date, clock, _ := strings.Cut(s.stamp(time.Now().Add(s.knobs.ClockAhead)), " ")
 	return []view{{"time": clock, "date": date, "time-zone-name": "UTC", "time-zone-autodetect": "false", "gmt-offset": "+00:00", "dst-active": "false"}}
+}
+
+// Neighbour has the router see a device use an IPv6 address, until it restarts.
+func (s *Sim) Neighbour(mac, address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.menus["ipv6/neighbor"]
+	m.rows = append(m.rows, &row{id: s.id(), dynamic: true, served: true, props: map[string]string{"address": address, "mac-address": canonical(mac),
+		"interface": guestInterface, "status": "reachable", "router": "false"}})
 }
 
 // Give sets a property of a row as nobody can over the API: what a person at the

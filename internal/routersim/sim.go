@@ -68,7 +68,7 @@ type Knobs struct {
 	APIDown         bool          `json:"api_down"`         // connections are refused and cut
 	Still           bool          `json:"still"`            // phones do nothing by themselves
 	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
-	OneID           string        `json:"one_id"`           // to remove several items at once is "refused", or "ignored"
+	OneID           string        `json:"one_id"`           // to change or remove several items at once is "refused", or "ignored"
 	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
 	Stall           time.Duration `json:"stall"`            // commands wait this long before they are run
 	StallAt         string        `json:"stall_at"`         // only those of this menu, such as "system/clock"; "" is every command after the login
