@@ -35,7 +35,7 @@ func (s *Sim) finishEntry(m *menu, r *row) error {
 		return nil
 	}
 	if slices.ContainsFunc(m.rows, func(o *row) bool {
-		return o.id != r.id && o.get("list") == r.get("list") && o.get("address") == address && !o.is("disabled")
+		return o.get("address") == address && o.id != r.id && o.get("list") == r.get("list") && !o.is("disabled")
 	}) {
 		return trapf(4, "failure: already have such entry")
 	}
