@@ -121,8 +121,8 @@ func askAccount(cmd *cobra.Command, o *options, what string, in accountAsk) erro
 	if err != nil {
 		return err
 	}
-	out, err := callControl(cmd.Context(), cfg.controlPath(), what, in)
-	if err != nil {
+	var out accountAnswer
+	if err := callControl(cmd.Context(), cfg.controlPath(), "account/"+what, in, &out); err != nil {
 		return err
 	}
 	if o.json {
@@ -132,16 +132,17 @@ func askAccount(cmd *cobra.Command, o *options, what string, in accountAsk) erro
 	return nil
 }
 
-func callControl(ctx context.Context, path, what string, in accountAsk) (out accountAnswer, err error) {
+// callControl asks the running service through its socket.
+func callControl(ctx context.Context, path, what string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
-		return out, err
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://iwas-agent/v1/account/"+what, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://iwas-agent/v1/"+what, bytes.NewReader(body))
 	if err != nil {
-		return out, err
+		return err
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -150,22 +151,25 @@ func callControl(ctx context.Context, path, what string, in accountAsk) (out acc
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		hint := "Is the service running (iwas-agent status)? Are you in the service's group, or root?"
-		return out, &exitError{exitNotThere, fault.New(fault.Unavailable, "the service does not answer on "+path, err).WithCode("", hint)}
+		return &exitError{exitNotThere, fault.New(fault.Unavailable, "the service does not answer on "+path, err).WithCode("", hint)}
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, controlAnswer))
 	if err != nil {
-		return out, err
+		return err
 	}
 	if resp.StatusCode == http.StatusOK {
-		return out, json.Unmarshal(b, &out)
+		return json.Unmarshal(b, out)
 	}
 	var p problemAnswer
 	if err := json.Unmarshal(b, &p); err != nil {
-		return out, fmt.Errorf("the service answered %s", resp.Status)
+		return fmt.Errorf("the service answered %s", resp.Status)
 	}
-	return out, fault.New(fault.Conflict, strings.TrimPrefix(p.Error, "store: "), nil).WithCode("", p.Next)
+	return fault.New(fault.Conflict, strings.TrimPrefix(p.Error, "store: "), nil).WithCode("", p.Next)
 }
+
+// controlAnswer bounds an answer, in octets: twenty thousand grants are 8 MB.
+const controlAnswer = 32 << 20
 
 func toAnswer(v store.AccountView) accountAnswer {
 	out := accountAnswer{Name: v.Account.Username, Kind: string(v.Account.Kind), Locked: v.Lock != nil, Unsent: v.Unsent, Waiting: v.Waiting, Sessions: []sessionAnswer{}}

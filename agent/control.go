@@ -17,13 +17,23 @@ import (
 	"iwas/internal/hotspot"
 )
 
-// control is the door for `iwas-agent account …`: HTTP over a socket in the file
+// control is the door for `iwas-agent account …` and `grant …`: HTTP over a socket in the file
 // system, which the rights of its file and folder guard. It is the same on
 // Windows 10 1803 and newer, where the folder's rights alone guard it.
 type control struct {
 	path  string
 	db    *store.DB
 	limit time.Duration // how long an answer waits for the router; 0 is 5 s
+	// settles says that a router can be asked whether it has a grant.
+	settles bool
+}
+
+// patience is how long an answer waits for the router.
+func (c *control) patience() time.Duration {
+	if c.limit == 0 {
+		return 5 * time.Second
+	}
+	return c.limit
 }
 
 // socketLength is what every system allows for the name of a socket, in octets.
@@ -86,6 +96,7 @@ func (c *control) handler() http.Handler {
 			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, in.By, in.Reason)
 		})
 	})
+	c.grants(mux)
 	return mux
 }
 
@@ -150,19 +161,26 @@ const maxControlBody = 16 << 10
 // answer does what is asked and shows the account, after a change once it has
 // reached the router or the wait is over.
 func (c *control) answer(w http.ResponseWriter, r *http.Request, wait bool, do func(context.Context, accountAsk) error) {
-	var in accountAsk
+	reply(w, r, func(ctx context.Context, in accountAsk) (accountAnswer, error) {
+		if err := do(ctx, in); err != nil {
+			return accountAnswer{}, err
+		}
+		return c.show(ctx, in.Name, wait)
+	})
+}
+
+// reply reads what is asked, does it and writes the answer.
+func reply[In, Out any](w http.ResponseWriter, r *http.Request, do func(context.Context, In) (Out, error)) {
+	var in In
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&in)
 	if err != nil {
 		err = fault.New(fault.Invalid, "read the request", err)
 	}
-	var out accountAnswer
+	var out Out
 	if err == nil {
-		err = do(r.Context(), in)
-	}
-	if err == nil {
-		out, err = c.show(r.Context(), in.Name, wait)
+		out, err = do(r.Context(), in)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	var v any = out
@@ -177,11 +195,7 @@ func (c *control) answer(w http.ResponseWriter, r *http.Request, wait bool, do f
 func (c *control) show(ctx context.Context, name string, wait bool) (accountAnswer, error) {
 	ticks, cancel := c.db.Changed()
 	defer cancel()
-	limit := c.limit
-	if limit == 0 {
-		limit = 5 * time.Second
-	}
-	over := time.NewTimer(limit)
+	over := time.NewTimer(c.patience())
 	defer over.Stop()
 	for {
 		v, err := c.db.AccountNamed(ctx, name)

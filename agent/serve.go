@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,7 +112,7 @@ func (s *site) run(ctx context.Context) (err error) {
 		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
-		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db}).Serve})
+		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db, settles: s.settles()}).Serve})
 	}
 	return runFloors(ctx, []*suture.Supervisor{page, back, front})
 }
@@ -182,7 +183,7 @@ func (s *site) openStore(ctx context.Context) error {
 	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
-		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms,
+		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, DateTrusted: s.dateTrusted,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.radius.Forget(accounts, devices, serial)
 		},
@@ -199,13 +200,14 @@ func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 
 func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.Supervisor) error {
 	wake, _ := s.db.Wanted() // for the life of the program
+	lists, _ := s.db.ListsChanged()
 	known, err := s.db.KnownNASes(ctx)
 	if err != nil {
 		return err
 	}
 	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Known: known, Learned: s.db.LearnNAS,
 		DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
-	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Locks: s.db, Changes: s.db, Changer: client, Wake: wake, Poll: s.poll, Log: s.log.With("part", "router")}
+	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Locks: s.db, Changes: s.db, Changer: client, Lists: s.db, Wake: wake, ListWake: lists, Poll: s.poll, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {
@@ -228,6 +230,11 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	}
 	sup.Add(task{"router", s.enforcer.Serve})
 	return nil
+}
+
+// settles reports whether some router can be asked whether it has a grant.
+func (s *site) settles() bool {
+	return slices.ContainsFunc(s.cfg.NAS, func(n nasConfig) bool { return n.Router.URL != "" })
 }
 
 // wireUplink adds the link to the cloud. A box that was never enrolled runs

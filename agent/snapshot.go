@@ -239,6 +239,9 @@ func (s *site) routerFacts(out *statuspage.Snapshot) {
 			r.Reachable, r.SeenAt, r.Identity, r.Version, r.Board, r.Uptime = h.Reachable, h.SeenAt, h.Identity, h.Version, h.Board, h.Uptime
 			r.Problem, r.Code, r.Next, r.Silent = h.Err, h.Code, h.Hint, h.Silent
 			r.WaysAt = h.WaysAt
+			if l := h.Lists; l.Wanted > 0 || !l.Late.IsZero() {
+				r.Lists = &statuspage.Lists{Wanted: l.Wanted, In: l.In, Foreign: l.Foreign, LateSince: l.Late, Problem: l.Err}
+			}
 			for _, w := range h.Ways {
 				r.Ways = append(r.Ways, statuspage.Way{Code: w.Code, Text: w.Text})
 			}

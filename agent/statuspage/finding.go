@@ -21,6 +21,7 @@ const (
 	codeRouter      = "RTR-101"
 	codeNoRouter    = "RTR-109"
 	codeNoAPI       = "RTR-110"
+	codeLists       = "RTR-131"
 	codePort        = "RAD-101"
 	codeStranger    = "RAD-102"
 	codeSecret      = "RAD-103"
@@ -91,6 +92,9 @@ func routersFound(s Snapshot) (out []condition.Finding) {
 		}
 		if r.Silent && !r.API {
 			add(codeSilent, "it did not answer the last Disconnect-Request")
+		}
+		if l := r.Lists; l != nil && !l.LateSince.IsZero() {
+			add(codeLists, fmt.Sprintf("%d of %d entries are known to be there; %s", l.In, l.Wanted, l.Problem))
 		}
 		for code, text := range byCode(r.Ways) {
 			add(code, text)

@@ -63,6 +63,7 @@ type Router struct {
 	Silent    bool          `json:"silent"`           // its last Disconnect-Request was not answered
 	Ways      []Way         `json:"ways,omitempty"`   // that lead past its HotSpot
 	WaysAt    time.Time     `json:"ways_at,omitzero"` // when they were looked for last
+	Lists     *Lists        `json:"lists,omitempty"`  // nil: nothing is wanted of its address-lists
 
 	SignsRequests  bool      `json:"signs_requests"`          // sends Message-Authenticator, and is held to it
 	ProvenAt       time.Time `json:"proven_at,omitzero"`      // a packet last proved the secret; zero too where several routers share the section
@@ -70,6 +71,15 @@ type Router struct {
 	PreviousUntil  time.Time `json:"previous_until,omitzero"` // which is accepted until then; zero: without end
 
 	Check *Check `json:"check,omitempty"` // nil: none was made since the start
+}
+
+// Lists is what is known of a router's address-lists, in entries.
+type Lists struct {
+	Wanted    int       `json:"wanted"`
+	In        int       `json:"in"`                  // read back
+	Foreign   int       `json:"foreign"`             // of those, by an entry that somebody else made
+	LateSince time.Time `json:"late_since,omitzero"` // they do not hold what they should since then
+	Problem   string    `json:"problem,omitempty"`
 }
 
 // Way is one way round a router's HotSpot.

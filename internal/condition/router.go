@@ -130,6 +130,12 @@ var router = []Condition{
 		Next:  "Remove the rule on the router.",
 	},
 	{
+		Code: "RTR-131", Severity: Medium, Delay: 30 * time.Second, DependsOn: append([]string{"RTR-119"}, behindDoor...),
+		Title: "Address-lists do not hold what they should",
+		Cause: "The router refuses an entry, something else on it changes the same list, or it could not be asked.",
+		Next:  "Read what the router answered, and see who else changes the list.",
+	},
+	{
 		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",
