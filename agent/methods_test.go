@@ -133,8 +133,11 @@ func TestRecordedPacketsThroughTheWholeProgram(t *testing.T) {
 		}
 		defer conn.Close()
 		reply := make([]byte, 4096)
-		if _, err := conn.Write(packet); err == nil {
-			err = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := conn.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
 		}
 		n, err := conn.Read(reply)
 		if err != nil {
