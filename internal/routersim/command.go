@@ -6,11 +6,32 @@ import (
 	"strings"
 )
 
+// actor is on whose behalf a command runs: a user, or a script of theirs that has
+// policies of its own.
+type actor struct {
+	user   string
+	script []string // policies of the script; nil is the user's own
+}
+
+// may reports whether an actor has a policy. A script has its own, whatever became
+// of who made it (facts.md §7).
+func (s *Sim) may(a actor, policy string) bool {
+	if a.script != nil {
+		return slices.Contains(a.script, policy)
+	}
+	return s.allowed(a.user, policy)
+}
+
 // Command runs one command as the user, on behalf of either door. path has no
 // leading slash; the answer is rows, or the one value of "ret".
 func (s *Sim) Command(user, path, verb string, args map[string]string, query []string) (rows []view, ret string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.command(actor{user: user}, path, verb, args, query)
+}
+
+// command is Command with the lock held.
+func (s *Sim) command(a actor, path, verb string, args map[string]string, query []string) (rows []view, ret string, err error) {
 	m, ok := s.menus[path]
 	if !ok {
 		if slices.ContainsFunc(s.paths, func(p string) bool { return strings.HasPrefix(p, path+"/") }) {
@@ -18,16 +39,18 @@ func (s *Sim) Command(user, path, verb string, args map[string]string, query []s
 		}
 		return nil, "", trapf(0, "no such command prefix")
 	}
-	if !s.allowed(user, needed(path, verb)) {
-		return nil, "", trapf(-1, "not enough permissions (9)")
+	for _, policy := range needed(path, verb, args) {
+		if !s.may(a, policy) {
+			return nil, "", trapf(-1, "not enough permissions (9)")
+		}
 	}
 	switch verb {
 	case "print", "getall":
-		return s.printMenu(m, user, args, query)
+		return s.printMenu(m, a, args, query)
 	case "add":
 		ret, err = s.add(m, args)
-		if r := m.find(ret); err == nil && path == "system/scheduler" {
-			r.props["owner"] = user
+		if r := m.find(ret); err == nil && (path == "system/scheduler" || path == "system/script") && r.get("owner") == "" {
+			r.props["owner"] = a.user
 		}
 	case "set", "enable", "disable", "comment":
 		err = s.set(m, verb, args)
@@ -37,29 +60,71 @@ func (s *Sim) Command(user, path, verb string, args map[string]string, query []s
 		err = s.unset(m, args)
 	case "move":
 		err = s.move(m, args)
-	case "reset-counters":
-		err = s.resetCounters(m, args)
+	case "reset-counters", "reset-counters-all":
+		err = s.resetCounters(m, verb, args)
 	case "monitor":
 		rows, err = s.monitor(m, args)
 	case "login":
 		err = s.forceLogin(m, args)
 	case "make-binding":
 		err = s.makeBinding(m, args)
+	case "sign":
+		rows, err = s.sign(m, args)
+	case "make-static":
+		err = s.makeStatic(m, args)
+	case "read":
+		rows, err = s.readFile(m, args)
+	case "save":
+		err = s.backup(m, args)
+	case "load":
+		err = s.restore(m, args)
+	case "reboot":
+		if err = m.check(verb, args); err == nil {
+			s.restart()
+		}
 	default:
 		err = errNoCommand
 	}
 	return rows, ret, err
 }
 
-// needed is the policy that a command asks of the user's group.
-func needed(path, verb string) string {
+// needed are the policies that a command asks of the user's group (facts.md §7).
+func needed(path, verb string, args map[string]string) []string {
 	switch {
 	case verb == "print" || verb == "getall" || verb == "monitor":
-		return "read"
+		return []string{"read"}
 	case path == "user" || path == "user/group":
-		return "policy"
+		return []string{"policy"}
+	case path == "system/backup":
+		return []string{"policy", "test"}
+	case path == "system" && verb == "reboot":
+		return []string{"reboot"}
+	case path == "file" && verb == "read":
+		return []string{"read", "ftp"}
+	case path == "file":
+		return []string{"write", "ftp"}
+	case path == "" && verb == "export" && args["file"] != "":
+		return []string{"read", "ftp"}
+	case path == "" && verb == "export":
+		return []string{"read"}
 	}
-	return "write"
+	return []string{"write"}
+}
+
+// makeStatic is /ip/dhcp-server/lease/make-static.
+func (s *Sim) makeStatic(m *menu, args map[string]string) error {
+	if err := m.check("make-static", args); err != nil {
+		return err
+	}
+	ids := firstOf(args, ".id", "numbers")
+	for id := range strings.SplitSeq(ids, ",") {
+		r := m.find(id)
+		if r == nil {
+			return errNoItem
+		}
+		r.dynamic, r.served, r.props["dynamic"] = false, false, "false"
+	}
+	return nil
 }
 
 // allowed reports whether the user's group has a policy.
@@ -75,13 +140,13 @@ func (s *Sim) allowed(user, policy string) bool {
 // printOptions are the arguments print takes in any menu.
 var printOptions = []string{"count-only", "detail", "without-paging", "terse", "stats", "show-ids", "where", "from", "brief", "status", "as-value", ".id"}
 
-func (s *Sim) printMenu(m *menu, user string, args map[string]string, query []string) ([]view, string, error) {
+func (s *Sim) printMenu(m *menu, a actor, args map[string]string, query []string) ([]view, string, error) {
 	for _, k := range slices.Sorted(maps.Keys(args)) {
 		if !slices.Contains(printOptions, k) {
 			return nil, "", trapf(0, "unknown parameter %s", k)
 		}
 	}
-	hidden := m.secret != "" && (m.path == "user" || !s.allowed(user, "sensitive")) // nobody reads a user's password
+	hidden := m.secret != "" && (m.path == "user" || !s.may(a, "sensitive")) // nobody reads a user's password
 	var out []view
 	from := m
 	if s.knobs.MixUp != "" && m.path == s.knobs.MixUp {

@@ -39,6 +39,7 @@ func (s *Sim) add(m *menu, args map[string]string) (string, error) {
 		return "", err
 	}
 	m.rows = slices.Insert(m.rows, at, r)
+	s.written(m, r, nil)
 	return formatID(r.id), nil
 }
 
@@ -65,12 +66,12 @@ func (s *Sim) set(m *menu, verb string, args map[string]string) error {
 		return err
 	}
 	for _, r := range targets {
-		next := *r
-		next.props = maps.Clone(r.props)
-		if err := s.write(m, &next, args); err != nil {
+		next, was := r.clone(), r.props
+		if err := s.write(m, next, args); err != nil {
 			return err
 		}
-		*r = next
+		*r = *next
+		s.written(m, r, was)
 	}
 	return nil
 }
@@ -98,6 +99,20 @@ func (s *Sim) write(m *menu, r *row, args map[string]string) error {
 		}
 	}
 	return m.taken(r)
+}
+
+// written tells whoever keeps up with a row: those who refer to it by name, and
+// what the shape of its menu names. was is nil for a new row.
+func (s *Sim) written(m *menu, r *row, was map[string]string) {
+	if was != nil && was["name"] != r.get("name") {
+		s.refer(m.path, was["name"], r.get("name"))
+		if slices.ContainsFunc(kinds, func(k struct{ path, kind string }) bool { return k.path == m.path }) {
+			s.refer("interface", was["name"], r.get("name"))
+		}
+	}
+	if m.shape.done != nil {
+		m.shape.done(m, r, was)
+	}
 }
 
 // taken refuses a second row of what may exist once.
@@ -139,6 +154,12 @@ func (s *Sim) removeRows(m *menu, args map[string]string) error {
 			}
 		}
 		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return slices.Contains(targets, r) })
+		for _, r := range targets {
+			s.refer(m.path, r.get("name"), formatID(r.id))
+			if m.shape.gone != nil {
+				m.shape.gone(m, r)
+			}
+		}
 		return nil
 	}
 	ids := firstOf(args, ".id", "numbers")
@@ -202,15 +223,18 @@ func (s *Sim) move(m *menu, args map[string]string) error {
 }
 
 // resetCounters zeroes what a menu counts.
-func (s *Sim) resetCounters(m *menu, args map[string]string) error {
-	if err := m.check("reset-counters", args); err != nil {
+func (s *Sim) resetCounters(m *menu, verb string, args map[string]string) error {
+	if err := m.check(verb, args); err != nil {
 		return err
 	}
 	if m.path == "radius" || m.path == "radius/incoming" {
 		s.counters = Counters{Commands: s.counters.Commands}
 		return nil
 	}
-	targets, err := m.targets(args)
+	targets, err := m.rows, error(nil)
+	if verb == "reset-counters" {
+		targets, err = m.targets(args)
+	}
 	for _, r := range targets {
 		for _, k := range []string{"bytes", "packets", "hits", "bytes-in", "bytes-out", "packets-in", "packets-out"} {
 			if _, ok := r.props[k]; ok {

@@ -125,10 +125,12 @@ func (s *Sim) address(ip string) (netip.Addr, error) {
 		}
 		return a, err
 	}
-	for a := s.gateway().Next(); s.c.Pool.Contains(a.Next()); a = a.Next() {
-		if !used[a] {
-			return a, nil
-		}
+	ranges := s.guestPool()
+	if ranges == nil {
+		return netip.Addr{}, errors.New("no DHCP server answers")
+	}
+	if a, ok := freeAddress(ranges, used); ok {
+		return a, nil
 	}
 	return netip.Addr{}, errors.New("cannot assign ip address - no more free addresses from pool")
 }
@@ -170,6 +172,9 @@ func (s *Sim) page(h *host, l Login) (Login, error) {
 	case "http-chap", "http-pap", "mac", "cookie":
 	default:
 		return l, fmt.Errorf("configuration error (%s is not a login method)", l.Method)
+	}
+	if err := s.unserved(); err != nil {
+		return l, fmt.Errorf("there is no login page: %w", err)
 	}
 	if !s.loginBy(l.Method) {
 		return l, fmt.Errorf("configuration error (%s is not in login-by)", l.Method)
@@ -372,8 +377,9 @@ func (s *Sim) view(h *host) Guest {
 			g.Cookies++
 		}
 	}
+	network := s.guestNetwork()
 	for _, id := range h.opened {
-		if c := s.conns[id]; c != nil && !s.c.Pool.Contains(c.dst.Addr()) && !s.gardened(c.dst.Addr()) {
+		if c := s.conns[id]; c != nil && !network.Contains(c.dst.Addr()) && !s.gardened(c.dst.Addr()) {
 			g.Connections++
 		}
 	}

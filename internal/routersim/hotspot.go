@@ -310,9 +310,37 @@ func (s *Sim) interimOf(x *session) time.Duration {
 	return x.interim
 }
 
-func (s *Sim) hotspotProfile() *row { return s.menus["ip/hotspot/profile"].rows[0] }
-func (s *Sim) userProfile() *row    { return s.menus["ip/hotspot/user/profile"].rows[0] }
-func (s *Sim) gateway() netip.Addr  { return s.c.Pool.Addr().Next() }
+// none stands for a row that is not there: it has no properties.
+var none = &row{}
+
+func orNone(r *row) *row {
+	if r == nil {
+		return none
+	}
+	return r
+}
+
+// hotspotProfile is the profile of the server that serves the guests.
+func (s *Sim) hotspotProfile() *row {
+	return orNone(s.menus["ip/hotspot/profile"].find(s.server().get("profile")))
+}
+func (s *Sim) userProfile() *row { return orNone(s.menus["ip/hotspot/user/profile"].find("default")) }
+
+// plannedGateway is the router's address in the network of the cafe's guests.
+func (s *Sim) plannedGateway() netip.Addr { return s.c.Pool.Addr().Next() }
+
+// guestNetwork is the network of the guests, with the router's address in it.
+func (s *Sim) guestNetwork() netip.Prefix {
+	link := s.guestLink()
+	for _, r := range s.menus["ip/address"].rows {
+		if p, err := netip.ParsePrefix(r.get("address")); err == nil && !r.is("disabled") && link != "" && r.get("interface") == link {
+			return p
+		}
+	}
+	return netip.PrefixFrom(s.plannedGateway(), s.c.Pool.Bits())
+}
+
+func (s *Sim) gateway() netip.Addr { return s.guestNetwork().Addr() }
 
 // loginBy reports whether the HotSpot profile allows a login method.
 func (s *Sim) loginBy(method string) bool {

@@ -88,11 +88,3 @@ func (s *Sim) expireLists(now time.Time) {
 		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return !r.until.IsZero() && now.After(r.until) })
 	}
 }
-
-// stamp writes a time as this version does: ISO since 7.10.
-func (s *Sim) stamp(t time.Time) string {
-	if atLeast(s.c.Version, 7, 10) {
-		return t.UTC().Format(time.DateTime)
-	}
-	return strings.ToLower(t.UTC().Format("Jan/02/2006 15:04:05"))
-}

@@ -75,11 +75,20 @@ func (s *Sim) bootUp() {
 	s.mu.Lock()
 	s.menus["log"].rows = nil
 	s.nextID += 1 + s.rng.IntN(256)
+	links := map[int]int{} // ids of interfaces: one row has the same in two menus
 	for _, path := range s.paths {
 		m := s.menus[path]
 		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return r.dynamic })
 		for _, r := range m.rows {
+			was := r.id
+			if path != "interface" && links[was] != 0 {
+				r.id = links[was]
+				continue
+			}
 			r.id = s.id()
+			if path == "interface" {
+				links[was] = r.id
+			}
 		}
 	}
 	s.boots = (s.boots + 1) % 16

@@ -65,7 +65,7 @@ func (s *Sim) device(e entry) device {
 }
 
 func (s *Sim) who(h *host, x *session) who {
-	server := s.menus["ip/hotspot"].rows[0]
+	server := s.server()
 	return who{mac: h.mac, server: server.get("name"), iface: server.get("interface"), user: x.user, nasPort: x.port, acctID: x.acctID, ip: h.ip}
 }
 

@@ -1,7 +1,6 @@
 package routersim
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -22,7 +21,7 @@ func (s *Sim) serveREST() {
 	var http1 http.Protocols // RouterOS speaks no other
 	http1.SetHTTP1(true)
 	srv := &http.Server{Handler: http.HandlerFunc(s.handleREST), Protocols: &http1, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12}}
+		TLSConfig: s.tlsOf("www-ssl")}
 	s.serve(srv, false, func() error { return srv.ServeTLS(s.rest, "", "") })
 }
 

@@ -12,7 +12,7 @@ import (
 func (s *Sim) listHosts() []view {
 	var out []view
 	for _, h := range s.sortedHosts() {
-		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.menus["ip/hotspot"].rows[0].get("name"),
+		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.server().get("name"),
 			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": "0s", "keepalive-timeout": "2m", "host-dead-time": "0s",
 			"bridge-port": "wifi1", "found-by": "UDP :68 -> :67", "bytes-in": "0", "bytes-out": "0", "packets-in": "0", "packets-out": "0",
 			"authorized": "false", "bypassed": "false", "static": "false", "dynamic": "true", "DHCP": "true"}
@@ -56,7 +56,7 @@ func (s *Sim) listActive() []view {
 		if x == nil {
 			continue
 		}
-		v := view{".id": formatID(x.id), "server": s.menus["ip/hotspot"].rows[0].get("name"), "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
+		v := view{".id": formatID(x.id), "server": s.server().get("name"), "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
 			"uptime": formatDuration(time.Since(x.started).Truncate(time.Second)), "idle-time": formatDuration(time.Since(x.lastUse).Truncate(time.Second)),
 			"keepalive-timeout": "2m", "bytes-in": utoa(x.upload), "bytes-out": utoa(x.download), "packets-in": utoa(x.upload / 900), "packets-out": utoa(x.download / 1200),
 			"radius": "true", "blocked": "false"}
@@ -132,11 +132,16 @@ func (s *Sim) removeConnection(id int) error {
 
 // listQueues puts the HotSpot's own dynamic queues before the stored ones.
 func (s *Sim) listQueues() []view {
-	out := []view{{".id": "*80000001", "name": fmt.Sprintf("hs-<%s>", s.menus["ip/hotspot"].rows[0].get("name")), "target": "vlan20-guest", "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"}}
+	var out []view
+	for i, server := range s.menus["ip/hotspot"].rows {
+		if !server.is("disabled") {
+			out = append(out, view{".id": formatID(0x80000001 + i), "name": fmt.Sprintf("hs-<%s>", server.get("name")), "target": server.get("interface"), "max-limit": "0/0", "dynamic": "true", "disabled": "false", "invalid": "false"})
+		}
+	}
 	for _, h := range s.sortedHosts() {
 		if x := h.session; x != nil && x.rate != "" && x.rate != "0/0" {
 			limits := queueLimits(x.rate)
-			out = append(out, view{".id": formatID(0x80000000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
+			out = append(out, view{".id": formatID(0x80010000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
 				"max-limit": limits[0], "burst-limit": limits[1], "burst-threshold": limits[2], "burst-time": limits[3], "rate": "0/0", "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
 		}
 	}

@@ -4,28 +4,33 @@ import (
 	"maps"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// The interfaces of the cafe: WAN, a trunk, PCs, a bridge and its two VLANs.
-const guestInterface = "vlan20-guest"
-
-var interfaces = []map[string]string{
-	{"name": "ether1", "default-name": "ether1", "type": "ether"}, {"name": "ether2", "default-name": "ether2", "type": "ether"},
-	{"name": "ether3", "default-name": "ether3", "type": "ether"}, {"name": "br-lan", "type": "bridge"},
-	{"name": "vlan10-pc", "type": "vlan"}, {"name": guestInterface, "type": "vlan"},
-}
-
-// makeMenus sets the router up as a technician would for a cafe.
+// makeMenus sets the router up as a technician would for a cafe, or leaves it as
+// it comes from its box.
 func (s *Sim) makeMenus() {
+	s.standard = s.shapes()
+	for path, names := range unknownTo(s.c.Version) {
+		for _, name := range names {
+			delete(s.standard[path].fresh, name) // a key of other versions
+		}
+	}
 	s.makeSystem()
 	s.makeNetwork()
 	s.makeHotSpot()
 	s.makeAccess()
-	verbs, shapes := commands(s.c.Version), s.shapes()
+	verbs := commands(s.c.Version)
 	for path, m := range s.menus {
-		m.verbs, m.shape = verbs[path], shapes[path]
+		m.verbs, m.shape = verbs[path], s.standard[path]
+	}
+	for _, k := range kinds {
+		for _, r := range s.menus[k.path].rows {
+			s.linked(nil, r, nil)
+		}
+	}
+	for path, key := range map[string]string{"user": "password", "radius": "secret", "ip/hotspot/user": "password"} {
+		s.menus[path].secret = key
 	}
 }
 
@@ -33,16 +38,20 @@ func (s *Sim) makeMenus() {
 // made it.
 func (s *Sim) stored(path string, rows ...map[string]string) *menu {
 	m := &menu{path: path}
-	fresh := s.shapes()[path].fresh
 	for _, p := range rows {
-		r := &row{id: s.id(), props: map[string]string{}}
-		maps.Copy(r.props, fresh)
-		maps.Copy(r.props, p)
-		m.rows = append(m.rows, r)
+		m.rows = append(m.rows, s.fresh(path, p))
 	}
 	s.menus[path] = m
 	s.paths = append(s.paths, path)
 	return m
+}
+
+// fresh makes a row as RouterOS would have made it.
+func (s *Sim) fresh(path string, p map[string]string) *row {
+	r := &row{id: s.id(), props: map[string]string{}}
+	maps.Copy(r.props, s.standard[path].fresh)
+	maps.Copy(r.props, p)
+	return r
 }
 
 // single makes a menu of one row without an id.
@@ -65,7 +74,8 @@ func (s *Sim) makeSystem() {
 	s.single("system/license", keys("level=p1 system-id=SIMULATED01"))
 	s.stored("system/health", keys("name=voltage value=23.8 type=V"), keys("name=temperature value=39 type=C"))
 	s.computed("system/resource", s.resource, nil).single = true
-	s.computed("system/clock", s.clock, nil).single = true
+	s.single("system/clock", keys("time-zone-name=UTC time-zone-autodetect=false"))
+	s.menus["system/clock"].list = s.clock
 	s.stored("log")
 	logging := s.stored("system/logging", keys("topics=info action=memory default=true"), keys("topics=error action=memory default=true"),
 		keys("topics=warning action=memory default=true"), keys("topics=critical action=echo default=true"))
@@ -73,27 +83,22 @@ func (s *Sim) makeSystem() {
 		r.served = true // RouterOS keeps its own rules
 	}
 	s.stored("system/scheduler")
+	s.stored("system/script")
+	s.stored("file")
+	s.computed("system/backup", nil, nil)
+	s.computed("system", nil, nil)
 }
 
 func (s *Sim) makeNetwork() {
-	links := s.stored("interface")
-	for _, p := range interfaces {
-		r := &row{id: s.id(), props: keys("disabled=false running=true mtu=1500 actual-mtu=1500")}
-		maps.Copy(r.props, p)
-		links.rows = append(links.rows, r)
+	s.stored("interface")
+	if s.c.Fresh {
+		s.factoryNetwork()
+	} else {
+		s.cafeNetwork()
 	}
-	builtin := s.stored("interface/list", keys("name=all builtin=true"), keys("name=none builtin=true"), keys("name=dynamic builtin=true"), keys("name=static builtin=true"))
-	for _, r := range builtin.rows {
-		r.served = true
-	}
-	for _, name := range []string{"WAN", "LAN"} {
-		builtin.rows = append(builtin.rows, &row{id: s.id(), props: keys("name=" + name + " builtin=false dynamic=false exclude= include=")})
-	}
-	s.stored("interface/list/member", keys("list=WAN interface=ether1"), keys("list=LAN interface=vlan10-pc"))
-	gateway := s.gateway().String()
-	s.stored("ip/address", map[string]string{"address": gateway + "/" + strconv.Itoa(s.c.Pool.Bits()), "network": s.c.Pool.Masked().Addr().String(),
-		"interface": guestInterface, "actual-interface": guestInterface})
-	s.stored("ip/pool", map[string]string{"name": "pool-guest", "ranges": s.c.Pool.String()})
+	s.menus["ip/pool"].list = s.listPools
+	s.stored("ip/dhcp-server/lease")
+	s.stored("ip/dns/static")
 	s.stored("ip/arp")
 	s.stored("ipv6/address")
 	s.stored("ipv6/neighbor")
@@ -102,38 +107,45 @@ func (s *Sim) makeNetwork() {
 	for _, path := range lists {
 		s.stored(path)
 	}
-	s.stored("ip/firewall/filter")
-	s.stored("ipv6/firewall/filter")
-	s.stored("ip/firewall/nat", keys("chain=srcnat action=masquerade out-interface=ether1"))
+	s.stored("ip/firewall/raw")
+	s.stored("ip/firewall/mangle")
+	s.stored("ipv6/firewall/raw")
 	s.computed("ip/firewall/connection", s.listConnections, s.removeConnection)
 	s.stored("queue/simple").list = s.listQueues
 }
 
 func (s *Sim) makeHotSpot() {
-	s.stored("ip/hotspot/profile", map[string]string{"name": "hsprof1", "hotspot-address": s.gateway().String(), "dns-name": "login.cafe.lan",
-		"login-by": s.c.LoginBy, "use-radius": "yes", "mac-auth-mode": "mac-as-username"}, keys("name=default"))
-	s.stored("ip/hotspot", map[string]string{"name": s.c.Server, "interface": guestInterface, "address-pool": "pool-guest", "profile": "hsprof1"})
-	s.stored("ip/hotspot/user").secret = "password"
+	if s.c.Fresh {
+		s.stored("ip/hotspot/profile", keys("name=default"))
+		s.stored("ip/hotspot")
+	} else {
+		s.stored("ip/hotspot/profile", map[string]string{"name": "hsprof1", "hotspot-address": s.plannedGateway().String(), "dns-name": "login.cafe.lan",
+			"login-by": s.c.LoginBy, "use-radius": "yes", "mac-auth-mode": "mac-as-username"}, keys("name=default"))
+		s.stored("ip/hotspot", map[string]string{"name": s.c.Server, "interface": guestInterface, "address-pool": "pool-guest", "profile": "hsprof1"})
+	}
+	s.stored("ip/hotspot/user")
 	s.stored("ip/hotspot/user/profile", keys("name=default"))
 	s.stored("ip/hotspot/ip-binding")
 	s.stored("ip/hotspot/walled-garden").list = s.listGarden
-	s.stored("ip/hotspot/walled-garden/ip", map[string]string{"dst-address": walledGarden.String()})
+	garden := s.stored("ip/hotspot/walled-garden/ip")
+	if !s.c.Fresh {
+		garden.rows = append(garden.rows, s.fresh("ip/hotspot/walled-garden/ip", map[string]string{"dst-address": walledGarden.String()}))
+	}
 	s.computed("ip/hotspot/host", s.listHosts, s.removeHost)
 	s.computed("ip/hotspot/active", s.listActive, s.removeActive)
 	s.computed("ip/hotspot/cookie", s.listCookies, s.removeCookie)
 	var servers []map[string]string
-	if auth := s.c.RADIUS.Auth; auth.IsValid() {
+	if auth := s.c.RADIUS.Auth; auth.IsValid() && !s.c.Fresh {
 		servers = append(servers, map[string]string{"service": "hotspot", "address": auth.Addr().String(), "secret": s.c.RADIUS.Secret,
 			"authentication-port": strconv.Itoa(int(auth.Port())), "accounting-port": strconv.Itoa(int(s.c.RADIUS.Acct.Port())),
 			"timeout": formatDuration(s.c.RADIUS.Timeout)})
 	}
-	s.stored("radius", servers...).secret = "secret"
-	s.single("radius/incoming", map[string]string{"accept": "true", "port": strconv.Itoa(int(s.CoAAddr().Port())), "vrf": "main"})
+	s.stored("radius", servers...)
+	s.single("radius/incoming", map[string]string{"accept": strconv.FormatBool(!s.c.Fresh), "port": strconv.Itoa(int(s.CoAAddr().Port())), "vrf": "main"})
 }
 
 func (s *Sim) makeAccess() {
 	users := s.stored("user", map[string]string{"name": s.c.User, "password": s.c.Password, "group": "full"})
-	users.secret = "password"
 	if s.c.ReadUser != "" {
 		reader := &row{id: s.id(), props: maps.Clone(users.rows[0].props)}
 		reader.props["name"], reader.props["group"] = s.c.ReadUser, "read"
@@ -143,23 +155,41 @@ func (s *Sim) makeAccess() {
 		keys("name=full policy=local,telnet,ssh,ftp,reboot,read,write,policy,test,winbox,password,web,sniff,sensitive,api,romon,rest-api"),
 		keys("name=read policy=local,telnet,ssh,reboot,read,test,winbox,password,web,sniff,api,romon,rest-api,!ftp,!write,!policy,!sensitive"))
 	s.computed("user/active", s.listUsers, nil)
-	services := s.stored("ip/service").rows
+	s.makeServices()
+	s.menus["ip/service"].list = s.listServices
+}
+
+// makeServices makes /ip/service. What nobody can connect to here is off in a
+// cafe, and on in a router from its box. So is api-ssl, without a certificate.
+func (s *Sim) makeServices() {
+	certificates := s.stored("certificate")
+	local := "none"
+	if !s.c.Fresh {
+		r := s.fresh("certificate", map[string]string{"name": "local", "common-name": s.c.Identity, "key-usage": "digital-signature,tls-server"})
+		if err := s.certified(r, s.cert); err == nil { // it was made here
+			certificates.rows, local = append(certificates.rows, r), "local"
+		}
+	}
+	m := s.stored("ip/service")
 	for _, door := range []struct {
-		name string
-		at   net.Listener
-	}{{"www-ssl", s.rest}, {"api", s.api}, {"api-ssl", s.apiSSL}} {
-		p := map[string]string{"name": door.name, "proto": "tcp", "port": "0", "address": "", "disabled": "true", "dynamic": "false", "invalid": "false", "max-sessions": "20", "vrf": "main"}
-		if door.name != "api" {
-			p["certificate"], p["tls-version"] = "local", "any"
+		name, port string
+		at         net.Listener
+		tls        bool
+	}{{"telnet", "23", nil, false}, {"ftp", "21", nil, false}, {"www", "80", nil, false}, {"ssh", "22", nil, false}, {"www-ssl", "443", s.rest, true},
+		{"api", "8728", s.api, false}, {"winbox", "8291", nil, false}, {"api-ssl", "8729", s.apiSSL, true}} {
+		p := map[string]string{"name": door.name, "proto": "tcp", "port": door.port, "address": "", "disabled": "true", "dynamic": "false", "invalid": "false", "max-sessions": "20", "vrf": "main"}
+		if door.tls {
+			p["certificate"], p["tls-version"] = local, "any"
 		}
 		if door.at != nil {
 			_, p["port"], _ = net.SplitHostPort(door.at.Addr().String()) // it listens there
 			p["disabled"] = "false"
 		}
-		services = append(services, &row{id: s.id(), props: p})
+		if s.c.Fresh {
+			p["disabled"] = strconv.FormatBool(door.name == "www-ssl")
+		}
+		m.rows = append(m.rows, &row{id: s.id(), props: p})
 	}
-	s.menus["ip/service"].rows = services
-	s.menus["ip/service"].list = s.listServices
 }
 
 func (s *Sim) resource() []view {
@@ -167,11 +197,6 @@ func (s *Sim) resource() []view {
 		"factory-software": "7.5", "free-memory": "734003200", "total-memory": "1073741824", "cpu": "ARM64", "cpu-count": "4", "cpu-frequency": "864", "cpu-load": "3",
 		"free-hdd-space": "98566144", "total-hdd-space": "134217728", "write-sect-since-reboot": "1204", "write-sect-total": "90213", "bad-blocks": "0",
 		"architecture-name": "arm64", "board-name": "hAP ax2", "platform": "MikroTik"}}
-}
-
-func (s *Sim) clock() []view {
-	date, clock, _ := strings.Cut(s.stamp(time.Now().Add(s.knobs.ClockAhead)), " ")
-	return []view{{"time": clock, "date": date, "time-zone-name": "UTC", "time-zone-autodetect": "false", "gmt-offset": "+00:00", "dst-active": "false"}}
 }
 
 // Neighbour has the router see a device use an IPv6 address, until it restarts.

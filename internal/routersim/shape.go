@@ -1,6 +1,7 @@
 package routersim
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +19,10 @@ type shape struct {
 	finish func(m *menu, r *row) error
 	// leave may refuse a removal.
 	leave func(r *row) error
+	// done is told of a row that was written, with its properties of before; nil: added.
+	done func(m *menu, r *row, was map[string]string)
+	// gone is told of a row that was removed.
+	gone func(m *menu, r *row)
 	// hidden takes out what a read does not show.
 	hidden func(v view)
 }
@@ -41,23 +46,53 @@ func keys(words string) map[string]string {
 
 const (
 	filterActions = "accept add-dst-to-address-list add-src-to-address-list drop fasttrack-connection jump log passthrough reject return tarpit"
+	rawActions    = "accept add-dst-to-address-list add-src-to-address-list drop jump log notrack passthrough return"
+	mangleActions = "accept add-dst-to-address-list add-src-to-address-list change-dscp change-mss change-ttl clear-df fasttrack-connection jump log mark-connection mark-packet mark-routing passthrough return route set-priority sniff-pc sniff-tzsp strip-ipv4-options"
 	natActions    = "accept add-dst-to-address-list add-src-to-address-list dst-nat endpoint-independent-nat jump log masquerade netmap passthrough redirect return same socksify src-nat"
 )
 
 // rule is a row of a firewall table: disabled, log and log-prefix are there only
 // if they were ever written.
 func rule(actions string) shape {
-	return shape{fresh: keys("action=accept bytes=0 packets=0 dynamic=false invalid=false"), needs: []string{"chain"},
-		values: map[string]string{"action": actions, "disabled": yesNo, "log": yesNo}}
+	return shape{fresh: keys("action=accept bytes=0 packets=0 dynamic=false invalid=false"), needs: []string{"chain"}, finish: finishRule,
+		values: map[string]string{"action": actions, "disabled": yesNo, "log": yesNo, "in-interface": ruleLink, "out-interface": ruleLink, "in-bridge-port": ruleLink,
+			"out-bridge-port": ruleLink, "in-interface-list": ruleList, "out-interface-list": ruleList, "src-address": "<ip>", "dst-address": "<ip>",
+			"src-port": "not <ports>", "dst-port": "not <ports>", "port": "not <ports>", "connection-state": "not list invalid established related new untracked",
+			"connection-nat-state": "not list srcnat dstnat ein-snat ein-dnat", "hotspot": "list not auth from-client http local-dst to-client",
+			"src-mac-address": "not <mac>", "dst-address-type": "not unicast local broadcast multicast blackhole", "src-address-type": "not unicast local broadcast multicast blackhole",
+			"address-list-timeout": "none-dynamic none-static <0s..35w3d13h13m56s>"}}
+}
+
+const (
+	ruleLink = "not all-ethernet all-ppp all-vlan all-wireless <@interface>"
+	ruleList = "not <@interface/list>"
+)
+
+// finishRule refuses what no packet of the chain could match. The words of the
+// refusals are not in facts.md.
+func finishRule(_ *menu, r *row) error {
+	proto := strings.TrimPrefix(r.get("protocol"), "!")
+	if r.get("dst-port")+r.get("src-port")+r.get("port") != "" && !slices.Contains([]string{"tcp", "udp", "udp-lite", "dccp", "sctp", "6", "17"}, proto) {
+		return trapf(4, "failure: ports can be specified if proto is tcp or udp")
+	}
+	if chain := r.get("chain"); (chain == "output" || chain == "postrouting" || chain == "srcnat") && r.get("in-interface")+r.get("in-interface-list") != "" {
+		return trapf(4, "failure: incoming interface matching not possible in output and postrouting chains")
+	} else if (chain == "input" || chain == "prerouting" || chain == "dstnat") && r.get("out-interface")+r.get("out-interface-list") != "" {
+		return trapf(4, "failure: outgoing interface matching not possible in input and prerouting chains")
+	}
+	if r.get("action") == "jump" && r.get("jump-target") == "" {
+		return trapf(4, "failure: jump target must be specified")
+	}
+	return nil
 }
 
 func (s *Sim) shapes() map[string]shape {
 	list := shape{fresh: keys("disabled=false dynamic=false"), needs: []string{"list", "address"}, finish: s.finishEntry,
 		values: map[string]string{"disabled": yesNo, "dynamic": yesNo, "timeout": "<0s..35w3d13h13m56s>"}}
-	return map[string]shape{
+	out := map[string]shape{
 		"ip/hotspot": {needs: []string{"interface"}, once: []string{"name"}, taken: "server with such name already exists",
 			fresh: keys("address-pool=none addresses-per-mac=2 disabled=false HTTPS=false invalid=false idle-timeout=5m keepalive-timeout=none login-timeout=none profile=default proxy-status=running"),
-			values: map[string]string{"disabled": yesNo, "profile": "<@ip/hotspot/profile>", "interface": "<@interface>", "idle-timeout": anyTime,
+			values: map[string]string{"disabled": yesNo, "profile": "<@ip/hotspot/profile>", "interface": someLink, "address-pool": "none <@ip/pool>", "idle-timeout": anyTime,
 				"keepalive-timeout": anyTime, "login-timeout": anyTime, "addresses-per-mac": "unlimited <1..65535>"}},
 		"ip/hotspot/profile": {once: []string{"name"}, taken: nameUsed, hidden: hideRADIUS,
 			fresh: keys("dns-name= hotspot-address=0.0.0.0 html-directory=hotspot html-directory-override= http-cookie-lifetime=3d http-proxy=0.0.0.0:0 install-hotspot-queue=false login-by=cookie,http-chap nas-port-type=wireless-802.11 radius-accounting=true radius-default-domain= radius-interim-update=received radius-location-id= radius-location-name= radius-mac-format=XX:XX:XX:XX:XX:XX rate-limit= smtp-server=0.0.0.0 split-user-domain=false use-radius=no"),
@@ -85,18 +120,9 @@ func (s *Sim) shapes() map[string]shape {
 		"ip/firewall/filter":         rule(filterActions),
 		"ipv6/firewall/filter":       rule(filterActions),
 		"ip/firewall/nat":            rule(natActions),
-		"ip/address": {needs: []string{"address", "interface"}, once: []string{"address", "interface"}, taken: "already have such address",
-			fresh: keys("disabled=false dynamic=false invalid=false slave=false vrf=main"), finish: finishAddress,
-			values: map[string]string{"disabled": yesNo, "address": "<ip>", "interface": "<@interface>"}},
-		"ipv6/address": {needs: []string{"interface"}, fresh: keys("advertise=true disabled=false dynamic=false eui-64=false from-pool= global=true invalid=false link-local=false no-dad=false slave=false vrf=main"),
-			finish: finishAddress, values: map[string]string{"disabled": yesNo, "advertise": yesNo, "eui-64": yesNo, "no-dad": yesNo, "address": "<ip>", "interface": "<@interface>"}},
-		"ip/pool": {needs: []string{"name", "ranges"}, once: []string{"name"}, taken: nameUsed},
-		"ip/arp": {needs: []string{"interface"}, fresh: keys("disabled=false dynamic=false invalid=false published=false DHCP=false complete=true"),
-			values: map[string]string{"disabled": yesNo, "published": yesNo, "mac-address": "<mac>", "address": "<ip>", "interface": "<@interface>"}},
-		"interface":      {values: map[string]string{"disabled": yesNo, "mtu": "auto <68..65535>"}, once: []string{"name"}, taken: "already have interface with such name"},
-		"interface/list": {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, fresh: keys("builtin=false dynamic=false exclude= include=")},
-		"interface/list/member": {needs: []string{"list", "interface"}, once: []string{"list", "interface"}, taken: "already have such entry", fresh: keys("disabled=false dynamic=false"),
-			values: map[string]string{"disabled": yesNo, "list": "<@interface/list>", "interface": "<@interface>"}},
+		"ip/firewall/raw":            rule(rawActions),
+		"ip/firewall/mangle":         rule(mangleActions),
+		"ipv6/firewall/raw":          rule(rawActions),
 		"queue/simple": {needs: []string{"target"}, once: []string{"name"}, taken: nameUsed, finish: nameQueue,
 			fresh:  keys("bucket-size=0.1/0.1 burst-limit=0/0 burst-threshold=0/0 burst-time=0s/0s bytes=0/0 disabled=false dropped=0/0 dynamic=false invalid=false limit-at=0/0 max-limit=0/0 packet-marks= packets=0/0 parent=none priority=8/8 queue=default-small/default-small rate=0/0"),
 			values: map[string]string{"disabled": yesNo}},
@@ -104,8 +130,10 @@ func (s *Sim) shapes() map[string]shape {
 			values: map[string]string{"disabled": yesNo, "accounting-backup": yesNo, "service": "list ppp login hotspot wireless dhcp ipsec dot1x", "protocol": "radsec udp",
 				"require-message-auth": "no yes-for-request-resp", "authentication-port": port, "accounting-port": port, "timeout": "<10ms..1m>", "src-address": "<ip>"}},
 		"radius/incoming": {values: map[string]string{"accept": yesNo, "port": port}},
-		"ip/settings":     {values: map[string]string{"allow-fast-path": yesNo, "ip-forward": yesNo}},
-		"ipv6/settings":   {values: map[string]string{"disable-ipv6": yesNo, "forward": yesNo}},
+		"ip/settings": {values: map[string]string{"allow-fast-path": yesNo, "ip-forward": yesNo, "send-redirects": yesNo, "accept-redirects": yesNo, "secure-redirects": yesNo,
+			"accept-source-route": yesNo, "tcp-syncookies": yesNo, "rp-filter": "loose no strict", "arp-timeout": "<time>"}},
+		"ipv6/settings": {values: map[string]string{"disable-ipv6": yesNo, "forward": yesNo, "accept-redirects": "no yes-if-forwarding-disabled",
+			"accept-router-advertisements": "no yes yes-if-forwarding-disabled", "allow-fast-path": yesNo, "disable-link-local-address": yesNo}},
 		"system/identity": {finish: func(_ *menu, r *row) error {
 			if len(r.get("name")) > 64 {
 				return trapf(1, "value of name is too long")
@@ -117,10 +145,12 @@ func (s *Sim) shapes() map[string]shape {
 			values: map[string]string{"disabled": yesNo, "group": "<@user/group>", "address": "list <ip>"}},
 		"user/group":     {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, fresh: keys("policy= skin=default"), finish: finishPolicy, leave: s.leaveGroup},
 		"system/logging": {fresh: keys("action=memory disabled=false invalid=false prefix= topics=info"), values: map[string]string{"disabled": yesNo, "action": "disk echo memory remote"}},
-		"system/scheduler": {needs: []string{"name"}, once: []string{"name"}, taken: nameUsed, finish: s.finishScheduler, fresh: keys("disabled=false interval=0s on-event= policy= run-count=0"),
-			values: map[string]string{"disabled": yesNo, "interval": "<time>"}},
-		"ip/service": {values: map[string]string{"disabled": yesNo, "port": port, "max-sessions": "<1..1000>", "address": "list <ip>"}},
+		"ip/service": {values: map[string]string{"disabled": yesNo, "port": port, "max-sessions": "<1..1000>", "address": "list <ip>", "available-from": "list <ip>",
+			"certificate": "none <@certificate>", "tls-version": "any only-1.2"}},
 	}
+	maps.Copy(out, s.networkShapes())
+	maps.Copy(out, s.systemShapes())
+	return out
 }
 
 // hideRADIUS: radius-* is printed only where RADIUS is used (facts.md §3).

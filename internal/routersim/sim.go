@@ -40,6 +40,9 @@ type Config struct {
 	LoginBy      string       // "http-chap,http-pap,mac,mac-cookie,cookie"
 	Pool         netip.Prefix // 10.20.0.0/22; guests' addresses
 	Seed         uint64       // of guests' habits
+	Agent        Place        // of the agent: all connections to the router come from there, and its packets are judged; without a port nothing is judged
+	Guests       Place        // port "ether2", VLAN 20; where guests are
+	Fresh        bool         // as it comes from its box: no HotSpot, no RADIUS, no certificate; only ether1 to ether5
 	Log          *slog.Logger
 }
 
@@ -94,10 +97,12 @@ type Sim struct {
 	nextSess uint32
 	nextPkt  byte
 	menus    map[string]*menu
+	standard map[string]shape      // of every menu, as this version has it
 	paths    []string              // of menus, in the order made
 	recent   []answered            // by /radius/incoming
 	hosts    map[string]*host      // by MAC in capitals
 	names    map[string]netip.Addr // what the router resolves
+	ahead    time.Duration         // of the router's clock, as a person set it
 	cookies  []*cookie
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
@@ -192,6 +197,9 @@ func withDefaults(c Config) Config {
 	if c.RADIUS.Timeout == 0 {
 		c.RADIUS.Timeout = standardTimeout
 	}
+	if c.Guests.Port == "" {
+		c.Guests = Place{Port: "ether2", VLAN: 20}
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -239,7 +247,7 @@ func (s *Sim) open() error {
 		return err
 	}
 	if s.apiSSL != nil {
-		s.apiSSL = tls.NewListener(s.apiSSL, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12})
+		s.apiSSL = tls.NewListener(s.apiSSL, s.tlsOf("api-ssl"))
 	}
 	return nil
 }

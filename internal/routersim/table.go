@@ -1,6 +1,7 @@
 package routersim
 
 import (
+	"crypto/tls"
 	_ "embed"
 	"fmt"
 	"maps"
@@ -20,10 +21,13 @@ type row struct {
 	id      int
 	dynamic bool // gone at reboot
 	props   map[string]string
-	until   time.Time // of a timed address-list entry; zero is for ever
-	served  bool      // made by the router: a client cannot change it
-	due     time.Time // of a scheduler: its next run; zero is never
-	runs    int       // of a scheduler
+	until   time.Time         // of a timed address-list entry; zero is for ever
+	served  bool              // made by the router: a client cannot change it
+	due     time.Time         // of a scheduler: its next run; zero is never
+	runs    int               // of a scheduler or a script
+	cert    *tls.Certificate  // of a signed row of /certificate
+	big     bool              // a file that the router wrote: of any size
+	saved   map[string][]*row // what a backup holds, by menu
 }
 
 func (r *row) get(key string) string { return r.props[key] }
@@ -92,19 +96,47 @@ func commands(version string) map[string]map[string][]string {
 			continue
 		}
 		at := strings.LastIndex(key, "/")
-		path, verb := key[:at], key[at+1:]
+		path, verb := key[:max(at, 0)], key[at+1:]
 		if out[path] == nil {
 			out[path] = map[string][]string{}
 		}
 		known := []string{}
 		for _, word := range strings.Fields(list) {
-			name, since, gated := strings.Cut(word, "@")
-			major, minor := 0, 0
-			if _, err := fmt.Sscanf(since, "%d.%d", &major, &minor); !gated || err == nil && atLeast(version, major, minor) {
+			if name, ok := knownTo(version, word); ok {
 				known = append(known, name)
 			}
 		}
 		out[path][verb] = known
+	}
+	return out
+}
+
+// knownTo takes a word of arguments.txt apart: the argument, and whether a version
+// knows it.
+func knownTo(version, word string) (string, bool) {
+	at := strings.IndexAny(word, "@<")
+	if at < 0 {
+		return word, true
+	}
+	major, minor := 0, 0
+	_, err := fmt.Sscanf(word[at+1:], "%d.%d", &major, &minor)
+	return word[:at], err == nil && atLeast(version, major, minor) == (word[at] == '@')
+}
+
+// unknownTo lists the arguments of a menu that only other versions know.
+func unknownTo(version string) map[string][]string {
+	out := map[string][]string{}
+	for line := range strings.Lines(argumentsText) {
+		key, list, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok || strings.HasPrefix(key, "#") {
+			continue
+		}
+		path := key[:max(strings.LastIndex(key, "/"), 0)]
+		for _, word := range strings.Fields(list) {
+			if name, ok := knownTo(version, word); !ok {
+				out[path] = append(out[path], name)
+			}
+		}
 	}
 	return out
 }
@@ -190,7 +222,7 @@ func (m *menu) check(verb string, args map[string]string) error {
 		return errNoCommand
 	}
 	for _, k := range slices.Sorted(maps.Keys(args)) {
-		if slices.Contains(known, k) || k == ".id" && (m.single || slices.Contains(known, "numbers")) {
+		if slices.Contains(known, k) || k == ".id" && (m.single || slices.Contains(known, "numbers") || slices.Contains(known, "number")) {
 			continue
 		}
 		return trapf(0, "unknown parameter %s", k)

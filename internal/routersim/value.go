@@ -11,11 +11,13 @@ import (
 
 // value checks an argument and returns it in the words of a read. A spec lists
 // what is taken: words as they are, and kinds in angle brackets. Without a spec
-// anything goes. "list" before the rest takes several with commas.
+// anything goes. "list" before the rest takes several with commas, "not" one with
+// or without an exclamation mark before it.
 //
 //	<bool> yes, no, true, false    <time> a length of time   <10ms..1m> one within
 //	<1..65535> a number within     <mac>  <ip> address, prefix or range, perhaps with !
-//	<@menu> the name of a row there
+//	<@menu> the name of a row there, or of one of several menus with commas
+//	<vlans> a VLAN or a range of them    <ports> ports and ranges with commas
 func (s *Sim) value(name, spec, v string) (string, error) {
 	kinds := strings.Fields(spec)
 	if len(kinds) == 0 || v == "" {
@@ -32,6 +34,14 @@ func (s *Sim) value(name, spec, v string) (string, error) {
 		}
 		return strings.Join(parts, ","), nil
 	}
+	if kinds[0] == "not" {
+		bare, not := strings.CutPrefix(v, "!")
+		one, err := s.value(name, strings.Join(kinds[1:], " "), bare)
+		if not {
+			one = "!" + one
+		}
+		return one, err
+	}
 	if slices.Contains(kinds, v) {
 		return v, nil
 	}
@@ -46,7 +56,7 @@ func (s *Sim) kind(name, kind, v string) (string, error) {
 	invalid := trapf(1, "invalid value for argument %s", name)
 	switch {
 	case kind == "bool":
-		if b := normal(name, v); b == "true" || b == "false" {
+		if b := normal(v); b == "true" || b == "false" {
 			return b, nil
 		}
 		return "", invalid
@@ -61,10 +71,22 @@ func (s *Sim) kind(name, kind, v string) (string, error) {
 		}
 		return v, nil
 	case strings.HasPrefix(kind, "@"):
-		if r := s.menus[kind[1:]].find(v); r != nil {
-			return r.get("name"), nil
+		for _, path := range strings.Split(kind[1:], ",") {
+			if r := s.menus[path].find(v); r != nil {
+				return r.get("name"), nil
+			}
 		}
 		return "", trapf(1, "input does not match any value of %s", name)
+	case kind == "vlans":
+		if len(vlanIDs(v)) == 0 {
+			return "", trapf(1, "value of %s out of range (1..4094)", name)
+		}
+		return v, nil
+	case kind == "ports":
+		if !isPorts(v) {
+			return "", invalid
+		}
+		return v, nil
 	case kind == "time":
 		d, err := parseDuration(v)
 		if err != nil {
@@ -115,11 +137,26 @@ func isAddress(v string) bool {
 	return err == nil
 }
 
-// normal writes booleans as a read shows them.
-func normal(key, v string) string {
-	if key == "use-radius" { // an enumeration
-		return v
+// isPorts takes "80", "80,443" and "1000-2000".
+func isPorts(v string) bool {
+	for _, part := range strings.Split(v, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		low, err := strconv.ParseUint(from, 10, 16)
+		if err == nil && isRange {
+			var high uint64
+			if high, err = strconv.ParseUint(to, 10, 16); high < low {
+				return false
+			}
+		}
+		if err != nil {
+			return false
+		}
 	}
+	return true
+}
+
+// normal writes booleans as a read shows them.
+func normal(v string) string {
 	switch v {
 	case "yes":
 		return "true"
@@ -167,7 +204,7 @@ func clockText(d time.Duration) string {
 }
 
 // longest is more than any argument takes, and far from overflow.
-const longest = 100 * 52 * 7 * 24 * time.Hour
+const longest = 200 * 52 * 7 * 24 * time.Hour
 
 // parseDuration reads units in any order, hh:mm:ss at the end, bare seconds, and
 // "none" as zero.
