@@ -25,6 +25,9 @@ func (s *Sim) may(a actor, policy string) bool {
 // Command runs one command as the user, on behalf of either door. path has no
 // leading slash; the answer is rows, or the one value of "ret".
 func (s *Sim) Command(user, path, verb string, args map[string]string, query []string) (rows []view, ret string, err error) {
+	if verb == "run" || verb == "import" {
+		return s.run1(actor{user: user}, path, verb, args, 0)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.command(actor{user: user}, path, verb, args, query)
@@ -74,6 +77,8 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 		err = s.makeStatic(m, args)
 	case "read":
 		rows, err = s.readFile(m, args)
+	case "export":
+		err = s.exportFile(a, m, args)
 	case "save":
 		err = s.backup(m, args)
 	case "load":
@@ -93,6 +98,10 @@ func needed(path, verb string, args map[string]string) []string {
 	switch {
 	case verb == "print" || verb == "getall" || verb == "monitor":
 		return []string{"read"}
+	case verb == "export" && args["file"] != "":
+		return []string{"read", "ftp"}
+	case verb == "export":
+		return []string{"read"}
 	case path == "user" || path == "user/group":
 		return []string{"policy"}
 	case path == "system/backup":
@@ -103,10 +112,6 @@ func needed(path, verb string, args map[string]string) []string {
 		return []string{"read", "ftp"}
 	case path == "file":
 		return []string{"write", "ftp"}
-	case path == "" && verb == "export" && args["file"] != "":
-		return []string{"read", "ftp"}
-	case path == "" && verb == "export":
-		return []string{"read"}
 	}
 	return []string{"write"}
 }

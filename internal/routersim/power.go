@@ -96,6 +96,10 @@ func (s *Sim) bootUp() {
 	s.recent = nil
 	s.boot, s.off = context.WithCancel(s.ctx)
 	s.booted, s.dark = time.Now(), false
+	scripts := s.atStartup()
 	s.mu.Unlock()
+	for _, p := range scripts {
+		s.run(func() { s.runScript(p) })
+	}
 	s.accountingOn()
 }

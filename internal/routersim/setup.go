@@ -3,6 +3,7 @@ package routersim
 import (
 	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -29,6 +30,16 @@ func (s *Sim) makeMenus() {
 			s.linked(nil, r, nil)
 		}
 	}
+	for path, m := range s.menus {
+		m.started = map[string]map[string]string{}
+		for _, r := range m.rows {
+			if m.single || slices.Contains([]string{"ip/service", "interface/ethernet", "user/group"}, path) || r.get("name") == "default" {
+				m.started[r.get(m.keyName())] = maps.Clone(r.props)
+			}
+		}
+	}
+	s.menus["ip/dns"].started = map[string]map[string]string{"": keys(dnsDefaults)}
+	s.menus["system/identity"].started = map[string]map[string]string{s.c.Identity: keys("name=MikroTik")}
 	for path, key := range map[string]string{"user": "password", "radius": "secret", "ip/hotspot/user": "password"} {
 		s.menus[path].secret = key
 	}
@@ -82,9 +93,10 @@ func (s *Sim) makeSystem() {
 	for _, r := range logging.rows {
 		r.served = true // RouterOS keeps its own rules
 	}
-	s.stored("system/scheduler")
+	s.stored("system/scheduler").list = s.listSchedulers
 	s.stored("system/script")
 	s.stored("file")
+	s.computed("", nil, nil)
 	s.computed("system/backup", nil, nil)
 	s.computed("system", nil, nil)
 }

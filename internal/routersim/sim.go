@@ -417,7 +417,7 @@ func (s *Sim) tick() {
 		scripts := s.due(now)
 		s.mu.Unlock()
 		for _, p := range scripts {
-			s.runScript(p)
+			s.run(func() { s.runScript(p) })
 		}
 	}
 }

@@ -49,6 +49,9 @@ type menu struct {
 	list func() []view
 	// remove, when set, replaces removal from rows.
 	remove func(id int) error
+	// started are the properties of the rows that RouterOS has by itself, by name; of
+	// a singleton by "".
+	started map[string]map[string]string
 	// secret names a key hidden from users without policy sensitive.
 	secret string
 }
