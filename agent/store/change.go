@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"iwas/internal/fault"
@@ -18,12 +19,37 @@ type termsBody struct {
 	Lists    []string `json:"lists,omitempty"`
 }
 
+// fromTerms writes a termsBody. It is part of every Accept, so it is put together
+// here; only names of address-lists need JSON's care.
 func fromTerms(t hotspot.Terms) string {
-	b, err := json.Marshal(termsBody{Rate: t.Rate.String(), TimeoutS: int64(t.Timeout / time.Second), Total: uint64(t.Total), Lists: t.AddressLists})
-	if err != nil {
-		return "" // text and numbers only: it cannot happen, and unknown terms are left alone
+	b := append(make([]byte, 0, 96), '{')
+	key := func(name string) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), name...), '"', ':')
 	}
-	return string(b)
+	if rate := t.Rate.String(); rate != "" {
+		key("rate")
+		b = append(append(append(b, '"'), rate...), '"') // digits, letters, "/" and blanks
+	}
+	if s := int64(t.Timeout / time.Second); s != 0 {
+		key("timeout_s")
+		b = strconv.AppendInt(b, s, 10)
+	}
+	if t.Total != 0 {
+		key("total")
+		b = strconv.AppendUint(b, uint64(t.Total), 10)
+	}
+	if len(t.AddressLists) > 0 {
+		lists, err := json.Marshal(t.AddressLists)
+		if err != nil {
+			return "" // text only: it cannot happen, and unknown terms are left alone
+		}
+		key("lists")
+		b = append(b, lists...)
+	}
+	return string(append(b, '}'))
 }
 
 func toTerms(text string) (t hotspot.Terms, err error) {

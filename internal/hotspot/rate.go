@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,16 +11,18 @@ import (
 type Rate uint64
 
 // String prints the shortest RouterOS spelling: 512k, 2M, 1500000.
-func (r Rate) String() string {
-	switch {
-	case r != 0 && r%1_000_000_000 == 0:
-		return strconv.FormatUint(uint64(r/1_000_000_000), 10) + "G"
-	case r != 0 && r%1_000_000 == 0:
-		return strconv.FormatUint(uint64(r/1_000_000), 10) + "M"
-	case r != 0 && r%1000 == 0:
-		return strconv.FormatUint(uint64(r/1000), 10) + "k"
+func (r Rate) String() string { return string(r.appendTo(nil)) }
+
+func (r Rate) appendTo(b []byte) []byte {
+	for _, unit := range [...]struct {
+		times  Rate
+		letter byte
+	}{{1_000_000_000, 'G'}, {1_000_000, 'M'}, {1000, 'k'}} {
+		if r != 0 && r%unit.times == 0 {
+			return append(strconv.AppendUint(b, uint64(r/unit.times), 10), unit.letter)
+		}
 	}
-	return strconv.FormatUint(uint64(r), 10)
+	return strconv.AppendUint(b, uint64(r), 10)
 }
 
 func parseRate(s string) (Rate, error) {
@@ -67,33 +70,39 @@ func (r RateLimit) String() string {
 	if r.IsZero() {
 		return ""
 	}
-	rates := func(p Pair[Rate]) string { return p.Upload.String() + "/" + p.Download.String() }
-	var parts []string
-	switch {
-	case r.Min != (Pair[Rate]{}):
-		parts = append(parts, rates(r.Min))
-		fallthrough
-	case r.Priority != 0:
-		p := r.Priority
-		if p == 0 {
-			p = 8
+	const groups = 6 // each is written with all before it
+	n := 1
+	for i, written := range [groups]bool{true, r.Burst != Pair[Rate]{}, r.BurstThreshold != Pair[Rate]{}, r.BurstTime != Pair[int]{}, r.Priority != 0, r.Min != Pair[Rate]{}} {
+		if written {
+			n = i + 1
 		}
-		parts = append(parts, strconv.Itoa(p))
-		fallthrough
-	case r.BurstTime != (Pair[int]{}):
-		parts = append(parts, fmt.Sprintf("%d/%d", r.BurstTime.Upload, r.BurstTime.Download))
-		fallthrough
-	case r.BurstThreshold != (Pair[Rate]{}):
-		parts = append(parts, rates(r.BurstThreshold))
-		fallthrough
-	case r.Burst != (Pair[Rate]{}):
-		parts = append(parts, rates(r.Burst))
 	}
-	parts = append(parts, rates(r.Max))
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
+	b := make([]byte, 0, 64)
+	rates := func(p Pair[Rate]) {
+		b = append(p.Upload.appendTo(b), '/')
+		b = p.Download.appendTo(b)
 	}
-	return strings.Join(parts, " ")
+	for i := range n {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		switch i {
+		case 0:
+			rates(r.Max)
+		case 1:
+			rates(r.Burst)
+		case 2:
+			rates(r.BurstThreshold)
+		case 3:
+			b = append(strconv.AppendInt(b, int64(r.BurstTime.Upload), 10), '/')
+			b = strconv.AppendInt(b, int64(r.BurstTime.Download), 10)
+		case 4:
+			b = strconv.AppendInt(b, int64(cmp.Or(r.Priority, 8)), 10)
+		case 5:
+			rates(r.Min)
+		}
+	}
+	return string(b)
 }
 
 // ParseRateLimit reads the grammar above. A missing download equals the
