@@ -159,23 +159,30 @@ func (db *DB) give(ctx context.Context, e *entry, r hotspot.Request, v *hotspot.
 	if !row && !v.FirstUse {
 		return nil
 	}
-	err := db.submit(ctx, &op{own: true, run: func(t *tx) error {
-		if row {
-			if err := t.storePermit(r, v.Class, p); err != nil {
-				return err
-			}
-		}
-		if v.FirstUse {
-			return t.firstUse(p)
-		}
-		return nil
-	}})
+	err := db.keepPermit(ctx, row, v.FirstUse, r, v.Class, p)
 	if err != nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.withdraw(func(s *hotspot.Session) bool { return s.Permit == p.id })
 	}
 	return err
+}
+
+// keepPermit puts on disk what must be there before an Accept leaves: the
+// permit's row, the first use of its pass. It is apart from give so that an
+// Accept which needs neither costs no memory.
+func (db *DB) keepPermit(ctx context.Context, row, firstUse bool, r hotspot.Request, class []byte, p permit) error {
+	return db.submit(ctx, &op{own: true, run: func(t *tx) error {
+		if row {
+			if err := t.storePermit(r, class, p); err != nil {
+				return err
+			}
+		}
+		if firstUse {
+			return t.firstUse(p)
+		}
+		return nil
+	}})
 }
 
 func (t *tx) storePermit(r hotspot.Request, class []byte, p permit) error {
