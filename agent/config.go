@@ -30,6 +30,7 @@ type config struct {
 	Language string       `toml:"language"`  // of guests before the cloud says it: en, ar
 	RADIUS   radiusConfig `toml:"radius"`
 	Status   statusConfig `toml:"status"`
+	EDL      edlConfig    `toml:"edl"`
 	NAS      []nasConfig  `toml:"nas"`
 }
 
@@ -80,6 +81,7 @@ func defaultConfig() config {
 		Language: "en",
 		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},
 		Status:   statusConfig{Listen: "127.0.0.1:8480"},
+		EDL:      edlConfig{Interval: "1m", OnFailure: "keep"},
 	}
 }
 
@@ -172,7 +174,7 @@ func (c *config) controlPath() string {
 
 // paths returns every file name in the configuration.
 func (c *config) paths() []*string {
-	p := []*string{&c.StateDir, &c.Control}
+	p := []*string{&c.StateDir, &c.Control, &c.EDL.Certificate, &c.EDL.CertificateKey, &c.EDL.KeyFile}
 	for i := range c.NAS {
 		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].PreviousSecretFile, &c.NAS[i].Router.PasswordFile)
 	}
@@ -225,6 +227,7 @@ func (c *config) validate() error {
 		hostPort(fmt.Sprintf("radius.acct[%d]", i), a)
 	}
 	hostPort("status.listen", c.Status.Listen)
+	c.validateEDL(bad)
 	seen := map[string]bool{loopbackNAS: true}
 	owner := map[netip.Prefix]string{} // addresses of the sections before
 	for i, n := range c.NAS {

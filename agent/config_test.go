@@ -43,7 +43,10 @@ func TestBadConfigurationsNameFileAndKey(t *testing.T) {
 		"doubled NAS":        {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[[nas]]\nid=\"r\"\naddress=\"10.0.0.2\"\nsecret_file=\"x\"\n", `nas[1].id: "r" is used twice`},
 		"API of a network": {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.0/24\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\nuser=\"u\"\npassword_file=\"p\"\n",
 			"nas[0].router.url: leads to one router, and address is the network 10.0.0.0/24"},
-		"API without user": {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\n", "nas[0].router: user and password_file belong to url"},
+		"lists of no address":     {"[edl]\nlisten = \"0.0.0.0:8443\"\n", "edl.names: must say"},
+		"lists kept by a half":    {"[edl]\ncertificate = \"x\"\n", "edl: certificate and certificate_key belong together"},
+		"lists that fail somehow": {"[edl]\non_failure = \"hope\"\ninterval = \"1s\"\nallow = [\"x\"]\n", `edl.on_failure: "hope" is neither`},
+		"API without user":        {"[[nas]]\nid=\"r\"\naddress=\"10.0.0.1\"\nsecret_file=\"x\"\n[nas.router]\nurl=\"api://10.0.0.1\"\n", "nas[0].router: user and password_file belong to url"},
 	} {
 		file := filepath.Join(t.TempDir(), "config.toml")
 		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {

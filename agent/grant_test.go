@@ -3,10 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,5 +232,91 @@ func TestDocumentsOfALaterCloudAreKept(t *testing.T) {
 	h, err := b.db.Standing(t.Context())
 	if err != nil || h.Revision != b.rev || len(h.NotInForce) != 1 || h.NotInForce[0].ID != "x1" {
 		t.Errorf("got %+v, %v, want the document held and not in force", h, err)
+	}
+}
+
+// TestARouterFetchesItsLists: a router without an API is given its lists over
+// HTTPS by the authority that the box made, and what it fetched is told.
+func TestARouterFetchesItsLists(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	g := openGranting(t, fmt.Sprintf("[edl]\nlisten = \"127.0.0.1:%d\"\ninterval = \"10s\"\n", port))
+	g.stop()
+	text, err := os.ReadFile(g.file) // without an API
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(text), "[nas.router]")
+	if err := os.WriteFile(g.file, []byte(head), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.start()
+	made := g.grants("add", "staff", "203.0.113.7", "--for", "2h").Grants[0]
+	if made.State != "waiting" {
+		t.Errorf("got %+v, want it to wait: no router was there", made)
+	}
+	code, pem, talk := g.do("edl", "authority")
+	roots := x509.NewCertPool()
+	if code != exitDone || !roots.AppendCertsFromPEM([]byte(pem)) {
+		t.Fatalf("authority: exit code %d, %s%s", code, pem, talk)
+	}
+	code, script, talk := g.do("edl", "script", "staff")
+	_, key, _ := strings.Cut(script, "Bearer ")
+	key, _, found := strings.Cut(key, `\"`)
+	if code != exitDone || !found {
+		t.Fatalf("script: exit code %d, %s%s", code, script, talk)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+	fetch := func(key string) (int, string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/edl/staff.rsc", port), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+key)
+			resp, err := client.Do(req)
+			if err == nil {
+				defer resp.Body.Close()
+				b, err := io.ReadAll(resp.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return resp.StatusCode, string(b)
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if code, body := fetch(key); code != http.StatusOK || !strings.Contains(body, `add list="staff" address=203.0.113.7 timeout=1h59m`) {
+		t.Errorf("got %d %s", code, body)
+	}
+	if a := g.grants("list"); a.Grants[0].State != "served" || a.Grants[0].Since == nil {
+		t.Errorf("got %+v, want it said that the router has fetched it", a)
+	}
+	if code, _ := fetch("wrong"); code != http.StatusForbidden {
+		t.Errorf("a wrong key: got %d", code)
+	}
+	open := func(at time.Time) []string {
+		var codes []string
+		for _, f := range g.site.edlFindings(at) {
+			codes = append(codes, f.Code)
+		}
+		return codes
+	}
+	if got := open(time.Now()); !slices.Equal(got, []string{"RTR-132"}) {
+		t.Errorf("got %v, want the wrong key said", got)
+	}
+	if got := open(time.Now().Add(6 * time.Minute)); !slices.Equal(got, []string{"RTR-134"}) {
+		t.Errorf("six minutes later: got %v, want it said that the router is silent", got)
+	}
+	g.grants("remove", "staff", "203.0.113.7")
+	if code, body := fetch(key); code != http.StatusOK || strings.Contains(body, "203.0.113.7") {
+		t.Errorf("removed: got %d %s", code, body)
 	}
 }

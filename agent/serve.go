@@ -16,6 +16,7 @@ import (
 	"github.com/thejerf/suture/v4"
 
 	"iwas/agent/aaa"
+	"iwas/agent/edl"
 	"iwas/agent/radius"
 	"iwas/agent/router"
 	"iwas/agent/statuspage"
@@ -47,6 +48,8 @@ type site struct {
 	identity uplink.Identity
 	page     *statuspage.Server
 	checks   *checks
+	lists    *edl.Server               // nil: no router fetches its lists
+	listsErr error                     // why it does not serve
 	paces    map[string]*routeros.Pace // by router: what asks it over REST waits for each other
 }
 
@@ -110,6 +113,7 @@ func (s *site) run(ctx context.Context) (err error) {
 		if err := s.wireUplink(back); err != nil {
 			return err
 		}
+		s.wireEDL(back)
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
 		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db, settles: s.settles()}).Serve})

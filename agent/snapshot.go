@@ -37,6 +37,7 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
 		return out
 	}
+	out.Findings = append(out.Findings, s.edlFindings(out.At)...)
 	s.storeFacts(ctx, &out)
 	s.radiusFacts(&out)
 	s.routerFacts(&out)

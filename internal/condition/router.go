@@ -136,6 +136,24 @@ var router = []Condition{
 		Next:  "Read what the router answered, and see who else changes the list.",
 	},
 	{
+		Code: "RTR-132", Severity: Medium,
+		Title: "A router fetches address-lists with the wrong key",
+		Cause: "Its script has an older key, or something else at the router's address asks for the lists.",
+		Next:  "Give the router's script the key of this box.",
+	},
+	{
+		Code: "RTR-133", Severity: Medium,
+		Title: "The address-lists are not offered to the router",
+		Cause: "The listener for routers that fetch their lists does not open: the port is taken, the address is not one of this box, or a certificate cannot be read.",
+		Next:  "Read what the system says, and correct listen or the files under [edl].",
+	},
+	{
+		Code: "RTR-134", Severity: Medium,
+		Title: "A router no longer fetches its address-lists",
+		Cause: "It did before. Its scheduler is off, its script fails, or it cannot reach this box.",
+		Next:  "On the router, look at /log/print and run the script by hand.",
+	},
+	{
 		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",
