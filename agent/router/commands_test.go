@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
 )
 
@@ -90,8 +91,10 @@ func TestCommandsSentAreInBothTrees(t *testing.T) {
 	c.arrive(1, 3)
 	c.lock(nameOf(1))
 	c.proof(nameOf(1))
+	lists := sayLists(t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.said = append(r.said, lists...)
 	sent := map[string][]string{}
 	for _, sentence := range r.said {
 		command := sentence[0]
@@ -123,4 +126,33 @@ func TestCommandsSentAreInBothTrees(t *testing.T) {
 		slices.Sort(arguments)
 		t.Log(command, strings.Join(arguments, " "))
 	}
+}
+
+// sayLists has address-lists kept in every way there is, and returns what was said.
+func sayLists(t *testing.T) [][]string {
+	t.Helper()
+	w := openLists(t, false)
+	g := w.arrive(1, 1)
+	w.sim.Neighbour(macOf(1), "2001:db8::77")
+	m, _ := hotspot.ParseMAC(macOf(1))
+	k := keyOf("paid", g.IP)
+	w.mu.Lock()
+	w.names["paid"] = true
+	w.entries[k] = hotspot.ListEntry{List: "paid", Address: k.address, MAC: m, NAS: nasID, Account: "guest1"}
+	w.mu.Unlock()
+	gone, stays := w.put("staff", "2001:db8::/64", time.Hour), w.put("staff", "203.0.113.7", time.Hour)
+	w.ring()
+	w.becomes("added", 5*time.Second, w.holds(k, keyOf("paid", "2001:db8::77"), gone, stays))
+	w.must(v4List, "disable", map[string]string{".id": w.rows()[stays][0][".id"]})
+	w.put("staff", "203.0.113.7", 2*time.Hour)
+	w.drop(gone)
+	w.drop(k)
+	w.e.nases[0].lists.doubt.Store(true)
+	w.ring()
+	w.becomes("changed", 5*time.Second, w.holds(stays))
+	w.lock(nameOf(1), func(t *hotspot.Target) { t.Lists = []string{"paid"} })
+	w.proof(nameOf(1))
+	w.sent.mu.Lock()
+	defer w.sent.mu.Unlock()
+	return w.sent.said
 }

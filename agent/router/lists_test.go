@@ -584,7 +584,7 @@ func TestListsConverge(t *testing.T) {
 			}
 			w.mu.Unlock()
 			w.ring()
-			time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond) // the next change comes at any moment of the round
+			time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond) // the wish changes at any moment of a pass
 			if rng.IntN(4) == 0 {
 				w.again()
 			}
