@@ -132,6 +132,12 @@ func (f *facts) one(seq int64, e wire.Event) error {
 		return with(e, f.lockKept)
 	case wire.EventAdjusted:
 		return with(e, func(b wire.AdjustedBody) error { return f.adjusted(e, b) })
+	case wire.EventGrantMade:
+		return with(e, f.grantMade)
+	case wire.EventGrantRemoved:
+		return with(e, f.grantRemoved)
+	case wire.EventGrantSettled:
+		return with(e, func(b wire.GrantSettled) error { return f.grantSettled(b, e.At) })
 	case wire.EventSessionChanged:
 		return with(e, f.sessionChanged)
 	case wire.EventAgentStarted:

@@ -223,7 +223,7 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 // keepsBody tells the kinds whose body no table of its own holds.
 func keepsBody(k wire.EventKind) bool {
 	switch k {
-	case wire.EventAgentStarted, wire.EventNASRestarted, wire.EventCommandResult, wire.EventGap, wire.EventLockKept, wire.EventAdjusted:
+	case wire.EventAgentStarted, wire.EventNASRestarted, wire.EventCommandResult, wire.EventGap, wire.EventLockKept, wire.EventAdjusted, wire.EventGrantMade, wire.EventGrantRemoved:
 		return true
 	}
 	return false

@@ -48,6 +48,23 @@ type SettledGrant struct {
 	State GrantState
 }
 
+// GrantStatus is a grant as the cloud knows it.
+type GrantStatus struct {
+	Grant
+	Site    SiteID
+	OnSite  bool       // made there
+	State   GrantState // as the site said last
+	StateAt time.Time  // by the cloud's clock
+	AtSite  bool       // the site holds it
+	EndedAt time.Time  // removed, or over; zero: neither
+	EndedBy string     // "" is over
+}
+
+// Over reports whether a grant is no longer in force.
+func (g GrantStatus) Over(now time.Time) bool {
+	return !g.EndedAt.IsZero() || !g.Until.IsZero() && !now.Before(g.Until)
+}
+
 // ListEntry is what an address-list should hold.
 type ListEntry struct {
 	List    string
