@@ -57,11 +57,18 @@ func (l *link) do(ctx context.Context, begin func(), sentence ...string) ([]rout
 			return rows, err
 		}
 		l.drop()
-		if !warm || ctx.Err() != nil {
+		if !warm || over(ctx) {
 			return nil, err
 		}
 		warm = false
 	}
+}
+
+// over reports whether a context has ended, or is about to: the connection has
+// its deadline, and may be the first to notice.
+func over(ctx context.Context) bool {
+	at, has := ctx.Deadline()
+	return ctx.Err() != nil || has && !time.Now().Before(at)
 }
 
 func (l *link) connect(ctx context.Context) error {

@@ -31,6 +31,7 @@ type nas struct {
 	openTo openTo
 	lists  *lister
 	health report
+	vitals monitor
 }
 
 func newNAS(r Router) *nas {

@@ -20,6 +20,8 @@ type Health struct {
 	RoundTrip time.Duration // of reading the active list then
 	Guests    int           // on the active list then
 
+	Listed []hotspot.ActiveEntry // the active list then
+
 	Identity, Version, Board string        // /system/identity, /system/resource
 	Uptime                   time.Duration // when they were read
 
@@ -28,6 +30,8 @@ type Health struct {
 	Ways            []Way  // round its HotSpot, as seen last
 	Lists           ListHealth
 	WaysAt          time.Time // when that was, for those open to every guest; zero: never
+
+	Vitals Vitals
 }
 
 // Way is a way round a router's HotSpot.
@@ -63,6 +67,7 @@ func (e *Enforcer) Health() []Health {
 		n.health.mu.Unlock()
 		h.NAS, h.API, h.Silent = n.NAS, n.Dial != nil, n.silent.Load()
 		h.WaysAt, h.Lists = n.survey.seen(), n.lists.known()
+		h.Vitals = n.vitals.known()
 		for _, w := range n.survey.ways() {
 			h.Ways = append(h.Ways, Way{Code: w.code, Text: w.text})
 		}
@@ -130,12 +135,13 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 	if err != nil {
 		return err
 	}
-	n.saw(e.Now(), time.Since(begun), len(rows))
+	took := time.Since(begun)
 	entries, on := make([]hotspot.ActiveEntry, len(rows)), make([]active, len(rows))
 	for i, r := range rows {
 		on[i] = parseActive(r)
 		entries[i] = on[i].ActiveEntry
 	}
+	n.saw(e.Now(), took, entries)
 	if err := e.Store.ObserveActive(ctx, n.NAS, entries, at); err != nil && ctx.Err() == nil {
 		e.Log.Error("keep the active list", "nas", n.NAS, "err", err)
 	}
@@ -147,6 +153,9 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 	}
 	if n.survey.older(surveyEvery) {
 		n.survey.begin(e.background, n)
+	}
+	if err := n.vitals.read(ctx, n, e.Now); err != nil {
+		return err
 	}
 	if err := e.lookForNamed(ctx, n, on); err != nil {
 		return err
@@ -180,10 +189,11 @@ func (n *nas) describe(ctx context.Context) error {
 	return nil
 }
 
-func (n *nas) saw(at time.Time, took time.Duration, guests int) {
+func (n *nas) saw(at time.Time, took time.Duration, entries []hotspot.ActiveEntry) {
 	n.health.mu.Lock()
 	defer n.health.mu.Unlock()
-	n.health.h.SeenAt, n.health.h.RoundTrip, n.health.h.Guests = at, took, guests
+	h := &n.health.h
+	h.SeenAt, h.RoundTrip, h.Guests, h.Listed = at, took, len(entries), entries
 }
 
 // told notes how a look ended, says changes in the log, and has the accounts

@@ -21,6 +21,7 @@ func (s *Sim) makeMenus() {
 	s.makeNetwork()
 	s.makeHotSpot()
 	s.makeAccess()
+	s.makeHealth()
 	verbs := commands(s.c.Version)
 	for path, m := range s.menus {
 		m.verbs, m.shape = verbs[path], s.standard[path]
@@ -205,10 +206,16 @@ func (s *Sim) makeServices() {
 }
 
 func (s *Sim) resource() []view {
-	return []view{{"uptime": formatDuration(time.Since(s.booted).Truncate(time.Second)), "version": s.c.Version, "build-time": "2026-06-01 10:00:00",
+	v := view{"uptime": formatDuration(time.Since(s.booted).Truncate(time.Second)), "version": s.c.Version, "build-time": "2026-06-01 10:00:00",
 		"factory-software": "7.5", "free-memory": "734003200", "total-memory": "1073741824", "cpu": "ARM64", "cpu-count": "4", "cpu-frequency": "864", "cpu-load": "3",
 		"free-hdd-space": "98566144", "total-hdd-space": "134217728", "write-sect-since-reboot": "1204", "write-sect-total": "90213", "bad-blocks": "0",
-		"architecture-name": "arm64", "board-name": "hAP ax2", "platform": "MikroTik"}}
+		"architecture-name": "arm64", "board-name": "hAP ax2", "platform": "MikroTik"}
+	for key, value := range s.shown {
+		if value != "" {
+			v[key] = value
+		}
+	}
+	return []view{v}
 }
 
 // Neighbour has the router see a device use an IPv6 address, until it restarts.

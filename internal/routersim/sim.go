@@ -107,6 +107,8 @@ type Sim struct {
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
 	counters Counters
+	given    int               // by the pool, besides what guests have
+	shown    map[string]string // by /system/resource, instead of the truth
 	apiConns map[net.Conn]*apiSession
 
 	api, apiSSL, control, rest net.Listener
