@@ -69,12 +69,19 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 	if err != nil {
 		fail(err)
 	}
+	routers := s.enforcer.Health()
+	out.Foreign = foreign(routers, sessions)
 	for _, x := range sessions {
 		one := statuspage.Session{Username: x.Username, MAC: x.MAC.Masked(), NAS: x.NAS, State: x.State, StartedAt: x.StartedAt, HeardAt: x.HeardAt,
 			Upload: x.Upload, Download: x.Download}
 		if x.IP.IsValid() {
 			one.IP = x.IP.String()
 		}
+		if x.Rate != nil {
+			rate := x.Rate.String()
+			one.Rate = &rate
+		}
+		one.Queue, one.QueueAt = queueOf(routers, x)
 		out.Sessions = append(out.Sessions, one)
 	}
 	rejects, err := s.db.Rejects(ctx, rejectsRead)
@@ -242,6 +249,9 @@ func (s *site) routerFacts(out *statuspage.Snapshot) {
 			r.WaysAt = h.WaysAt
 			if l := h.Lists; l.Wanted > 0 || !l.Late.IsZero() {
 				r.Lists = &statuspage.Lists{Wanted: l.Wanted, In: l.In, Foreign: l.Foreign, LateSince: l.Late, Problem: l.Err}
+			}
+			if h.API {
+				r.Health = healthOf(h.Vitals)
 			}
 			for _, w := range h.Ways {
 				r.Ways = append(r.Ways, statuspage.Way{Code: w.Code, Text: w.Text})

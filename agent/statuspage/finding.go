@@ -99,6 +99,7 @@ func routersFound(s Snapshot) (out []condition.Finding) {
 		for code, text := range byCode(r.Ways) {
 			add(code, text)
 		}
+		out = append(out, healthFound(r, s)...)
 	}
 	return out
 }

@@ -15,6 +15,7 @@ import (
 
 // busy is a working cafe with something in every list.
 func busy() Snapshot {
+	given := "2M/10M"
 	return well(func(s *Snapshot) {
 		for i, x := range []struct {
 			name  string
@@ -22,8 +23,11 @@ func busy() Snapshot {
 		}{{"mara", hotspot.Live}, {"K7QM-PDXW", hotspot.Live}, {"DE:AD:BE:EF:00:03", hotspot.Suspect}, {"joão.with.a.very.long.name@visitors.example.org", hotspot.Live}, {"", hotspot.Reserved}} {
 			s.Sessions = append(s.Sessions, Session{Username: x.name, MAC: fmt.Sprintf("DE:AD:%02X:··:··:··", i), IP: fmt.Sprintf("10.20.0.%d", 17+i), NAS: "cafe1", State: x.state,
 				StartedAt: s.At.Add(-time.Duration(i*37+3) * time.Minute), HeardAt: s.At.Add(-time.Duration(i*11+4) * time.Second),
-				Upload: hotspot.Octets(i * 18_423_000), Download: hotspot.Octets(i * 742_000_000)})
+				Upload: hotspot.Octets(i * 18_423_000), Download: hotspot.Octets(i * 742_000_000), Rate: &given, QueueAt: s.At.Add(-12 * time.Second),
+				Queue: &Queue{LimitUp: 2_000_000, LimitDown: hotspot.Rate(10_000_000 - i%2*5_000_000), Down: hotspot.Rate(i * 1_310_000)}})
 		}
+		s.Routers[0].Health = healthyRouter()
+		s.Foreign = []Foreign{{NAS: "cafe1", Username: "T-DE:AD:BE:EF:00:07", MAC: "DE:AD:BE:··:··:··", IP: "10.20.0.77", LoginBy: "trial", Since: s.At.Add(-14 * time.Minute), SeenAt: s.At.Add(-2 * time.Second)}}
 		s.Locks = []Lock{
 			{Username: "tess", Reason: "not paid", By: "Ana", AskedAt: s.At.Add(-9 * time.Second), ReceivedAt: s.At.Add(-9 * time.Second)},
 			{Username: "omar", Reason: "abuse", By: "Ana", AskedAt: s.At.Add(-3 * time.Minute), ReceivedAt: s.At.Add(-3 * time.Minute), Outcome: hotspot.OutcomePending, Tries: 4, Code: "RTR-101", Problem: "the router does not answer"},
@@ -46,6 +50,10 @@ func broken() Snapshot {
 	s.Cloud.OffsetMS, s.Cloud.NotInForce = -192_000, 2
 	s.Routers = append(s.Routers, Router{NAS: "attic", Name: "Attic", API: true, Problem: "its certificate (SHA-256 4fa6cb7f13407bac1568bff2b0a3f268be7af074b01a7e45bd5a5eafa994e2be) is not the one trusted", Code: "RTR-104"},
 		Router{NAS: "yard", Name: "Yard"})
+	h := s.Routers[0].Health
+	h.WAN.Up, h.Pools.List[0].Used, h.System.RestartedAt, h.Restarts = false, 238, s.At.Add(-9*time.Minute), 1
+	h.Sensors.List[0].Value, h.Sensors.List[0].Hot, h.System.MemoryFree, h.System.BadBlocks = 94, true, 60_000_000, 1.3
+	h.Leases.Problem, h.Leases.Code = "/ip/dhcp-server/lease/print: not enough permissions (9)", "RTR-105"
 	s.Routers[0].Ways = []Way{{"HSP-201", "connections of guests are fasttracked: accept guest traffic above the fasttrack rule, or limit that rule to other networks"}}
 	s.RADIUS.Offenders = []Offender{
 		{Source: "192.168.88.7", Reason: "unknown_nas", Meaning: "no router with this address is configured here: add it as a [[nas]], or set src-address of /radius on the router", N: 1, Last: s.At.Add(-20 * time.Second)},
@@ -77,12 +85,23 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	}
 	for i := range s.Routers {
 		s.Routers[i].SeenAt = s.Routers[i].SeenAt.Add(by)
+		if h := s.Routers[i].Health; h != nil {
+			for _, at := range []*time.Time{&h.System.At, &h.System.RestartedAt, &h.Sensors.At, &h.Board.At, &h.WAN.At, &h.Traffic.At, &h.Pools.At, &h.Leases.At, &h.Queues.At, &h.Log.At} {
+				*at = at.Add(by)
+			}
+			for i := range h.History {
+				h.History[i].At = h.History[i].At.Add(by)
+			}
+		}
 	}
 	for i := range s.RADIUS.Offenders {
 		s.RADIUS.Offenders[i].Last = s.RADIUS.Offenders[i].Last.Add(by)
 	}
 	for i := range s.Sessions {
 		s.Sessions[i].StartedAt, s.Sessions[i].HeardAt = s.Sessions[i].StartedAt.Add(by), s.Sessions[i].HeardAt.Add(by)
+	}
+	for i := range s.Foreign {
+		s.Foreign[i].Since = s.Foreign[i].Since.Add(by)
 	}
 	for i := range s.Locks {
 		s.Locks[i].AskedAt, s.Locks[i].ReceivedAt = s.Locks[i].AskedAt.Add(by), s.Locks[i].ReceivedAt.Add(by)

@@ -20,6 +20,7 @@ var funcs = template.FuncMap{
 	"mark":  markBadge,
 	"state": stateBadge,
 	"times": times,
+	"speed": speedOf,
 	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 
@@ -75,7 +76,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "facts"}
+var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "facts"}
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
@@ -139,6 +140,7 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 		out.Conditions = append(out.Conditions, OpenEntry{o.Code, o.Severity, o.Title, o.Subject, o.Text, o.Next, o.Since, o.ImpactsLogin, "/help/" + o.Code})
 	}
 	out.Routers, out.Sessions, out.Locks, out.Waiting, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Waiting), list(out.Rejects)
+	out.Foreign = list(out.Foreign)
 	out.RADIUS.Addresses, out.RADIUS.Offenders = list(out.RADIUS.Addresses), list(out.RADIUS.Offenders)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Store    Store     `json:"store"`
 	Outbox   Outbox    `json:"outbox"`
 	Sessions []Session `json:"sessions"`
+	Foreign  []Foreign `json:"foreign"`
 	Locks    []Lock    `json:"locks"`
 	Waiting  []Waiting `json:"waiting"`
 	Rejects  []Reject  `json:"rejects"`
@@ -69,6 +70,8 @@ type Router struct {
 	ProvenAt       time.Time `json:"proven_at,omitzero"`      // a packet last proved the secret; zero too where several routers share the section
 	PreviousSecret bool      `json:"previous_secret"`         // last proved the RADIUS secret before the last change
 	PreviousUntil  time.Time `json:"previous_until,omitzero"` // which is accepted until then; zero: without end
+
+	Health *Health `json:"health,omitempty"` // nil: no API
 
 	Check *Check `json:"check,omitempty"` // nil: none was made since the start
 }
@@ -146,6 +149,32 @@ type Session struct {
 	HeardAt   time.Time            `json:"heard_at"`
 	Upload    hotspot.Octets       `json:"upload"`
 	Download  hotspot.Octets       `json:"download"`
+
+	Rate  *string `json:"rate"`            // Mikrotik-Rate-Limit it was given, "" is no limit; nil: not known
+	Queue *Queue  `json:"queue,omitempty"` // the router's own; nil: the router shows none, or is not read
+	// QueueAt is when the router's queues were read; zero: never.
+	QueueAt time.Time `json:"queue_at,omitzero"`
+}
+
+// Queue is the router's dynamic queue of one guest, in bits a second.
+type Queue struct {
+	LimitUp   hotspot.Rate `json:"limit_up_bps"` // 0 is none
+	LimitDown hotspot.Rate `json:"limit_down_bps"`
+	Up        hotspot.Rate `json:"up_bps"` // that goes through it
+	Down      hotspot.Rate `json:"down_bps"`
+}
+
+// Foreign is a guest on the router's list whom this box let in nowhere: a local
+// user, a trial, or a login before this box was asked.
+type Foreign struct {
+	NAS      hotspot.NASID `json:"nas"`
+	Username string        `json:"username"`
+	MAC      string        `json:"mac"` // masked
+	IP       string        `json:"ip,omitempty"`
+	LoginBy  string        `json:"login_by,omitempty"`
+	RADIUS   bool          `json:"radius"` // the router says that a RADIUS server let it in
+	Since    time.Time     `json:"since"`
+	SeenAt   time.Time     `json:"seen_at"`
 }
 
 // Lock is a lock in force.

@@ -28,6 +28,7 @@ type board struct {
 	Facts   []fact
 	Hidden  int // sessions not shown
 	Checks  []checkView
+	Healths []healthView
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }
@@ -43,6 +44,7 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
 	b.Facts = facts(s)
 	b.Checks = checkViews(s)
+	b.Healths = b.healthViews()
 	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
 	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
 	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]

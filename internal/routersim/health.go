@@ -14,6 +14,9 @@ func (s *Sim) makeHealth() {
 	s.stored("ip/route", keys("dst-address=0.0.0.0/0 gateway=192.0.2.1 immediate-gw=192.0.2.1%"+wanLink+" distance=1 routing-table=main active=true static=true dynamic=false disabled=false inactive=false"),
 		map[string]string{"dst-address": s.c.Pool.Masked().String(), "gateway": guestInterface, "immediate-gw": guestInterface, "distance": "0", "routing-table": "main",
 			"active": "true", "connect": "true", "dynamic": "true", "disabled": "false"})
+	for _, r := range s.menus["ip/route"].rows {
+		r.served = true // of the DHCP client and of the interface: they are in no export
+	}
 	s.computed("ip/pool/used", s.listUsed, nil)
 	s.menus["interface"].list = s.listInterfaces
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"iwas/agent/router"
+	"iwas/agent/statuspage"
+	"iwas/internal/hotspot"
+)
+
+// healthOf is what the page shows of a router's vitals.
+func healthOf(v router.Vitals) *statuspage.Health {
+	h := &statuspage.Health{
+		System: statuspage.System{Reading: reading(v.System.Reading), CPULoad: v.System.CPULoad, MemoryFree: v.System.MemoryFree, MemoryTotal: v.System.MemoryTotal,
+			DiskFree: v.System.DiskFree, DiskTotal: v.System.DiskTotal, BadBlocks: v.System.BadBlocks, Uptime: v.System.Uptime, RestartedAt: v.System.RestartedAt},
+		Sensors:  statuspage.Sensors{Reading: reading(v.Sensors.Reading), List: []statuspage.Sensor{}},
+		Board:    statuspage.Board{Reading: reading(v.Board.Reading), Model: v.Board.Model, Serial: v.Board.Serial, Firmware: v.Board.Firmware, Upgrade: v.Board.Upgrade},
+		WAN:      statuspage.WAN{Reading: reading(v.WAN.Reading), Up: v.WAN.Up, Gateway: v.WAN.Gateway},
+		Traffic:  statuspage.Traffic{Reading: reading(v.Traffic.Reading), Interfaces: []statuspage.Interface{}},
+		Pools:    statuspage.Pools{Reading: reading(v.Pools.Reading), List: []statuspage.Pool{}},
+		Leases:   statuspage.Leases{Reading: reading(v.Leases.Reading), Bound: v.Leases.Bound, Total: v.Leases.Total},
+		Queues:   reading(v.Queues.Reading),
+		Log:      statuspage.Log{Reading: reading(v.Log.Reading), Lines: []statuspage.LogLine{}},
+		History:  []statuspage.HealthSample{},
+		Restarts: v.System.Restarts,
+	}
+	for _, s := range v.Sensors.List {
+		h.Sensors.List = append(h.Sensors.List, statuspage.Sensor{Name: s.Name, Unit: s.Unit, Value: s.Value, State: s.State, Hot: s.Hot()})
+	}
+	h.Traffic.Down, h.Traffic.Up, h.Traffic.Known = v.Traffic.WAN()
+	for _, i := range v.Traffic.Interfaces {
+		h.Traffic.Interfaces = append(h.Traffic.Interfaces, statuspage.Interface{Name: i.Name, Guests: i.Guests, Running: i.Running, Rx: i.Rx, Tx: i.Tx, RxRate: i.RxRate, TxRate: i.TxRate})
+	}
+	for _, p := range v.Pools.List {
+		h.Pools.List = append(h.Pools.List, statuspage.Pool(p))
+	}
+	for _, l := range slices.Backward(v.Log.Lines) {
+		h.Log.Lines = append(h.Log.Lines, statuspage.LogLine(l))
+	}
+	for _, s := range v.History {
+		p := statuspage.HealthSample{At: s.At, CPULoad: s.CPULoad, MemoryUsed: s.MemoryUsed, Down: s.Down, Up: s.Up, RateKnown: s.RateKnown}
+		if s.CelsiusKnown {
+			p.Celsius = &s.Celsius
+		}
+		h.History = append(h.History, p)
+	}
+	return h
+}
+
+func reading(r router.Reading) statuspage.Reading {
+	return statuspage.Reading{Menu: r.Menu, At: r.At, Absent: r.Absent, Problem: r.Err, Code: r.Code, Next: r.Hint}
+}
+
+// startsWithin is how long after the router let a guest in the record that says so
+// may still be on its way.
+const startsWithin = 30 * time.Second
+
+// foreign are the guests on routers' lists of whom no session is known here.
+// Whoever this box let in has one, from the Access-Accept on.
+func foreign(routers []router.Health, sessions []hotspot.Session) (out []statuspage.Foreign) {
+	type device struct {
+		nas hotspot.NASID
+		mac hotspot.MAC
+	}
+	known := map[device]bool{}
+	for _, s := range sessions {
+		if s.State != hotspot.Closed {
+			known[device{s.NAS, s.MAC}] = true
+		}
+	}
+	for _, h := range routers {
+		if !h.Reachable {
+			continue
+		}
+		for _, e := range h.Listed {
+			if known[device{h.NAS, e.MAC}] || e.RADIUS && e.Uptime < startsWithin {
+				continue
+			}
+			f := statuspage.Foreign{NAS: h.NAS, Username: e.User, MAC: e.MAC.Masked(), LoginBy: e.LoginBy, RADIUS: e.RADIUS, Since: h.SeenAt.Add(-e.Uptime), SeenAt: h.SeenAt}
+			if e.IP.IsValid() {
+				f.IP = e.IP.String()
+			}
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b statuspage.Foreign) int { return b.Since.Compare(a.Since) })
+	return out
+}
+
+// queueOf is the router's own queue of a session.
+func queueOf(routers []router.Health, s hotspot.Session) (q *statuspage.Queue, at time.Time) {
+	for _, h := range routers {
+		if h.NAS != s.NAS || h.Vitals.Queues.Err != "" {
+			continue
+		}
+		at = h.Vitals.Queues.At
+		if found, there := h.Vitals.Queues.List[s.IP]; there {
+			q = &statuspage.Queue{LimitUp: found.Limit.Upload, LimitDown: found.Limit.Download, Up: found.Now.Upload, Down: found.Now.Download}
+		}
+	}
+	return q, at
+}
