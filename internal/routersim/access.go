@@ -15,10 +15,19 @@ import (
 // not taken is closed without a word (facts.md §1). The caller holds the lock.
 func (s *Sim) opens(service string, peer net.Addr) bool {
 	r := s.menus["ip/service"].find(service)
-	if r == nil || r.is("disabled") || !among(r.get("address"), peer) {
+	peer = s.peer(peer)
+	if r == nil || r.is("disabled") || !among(r.get("address"), peer) || !among(r.get("available-from"), peer) {
+		return false
+	}
+	if s.c.Agent.Port != "" && s.cutOff(service, "new") != "" {
 		return false
 	}
 	n := 0
+	if service == "www-ssl" {
+		s.doors.Lock()
+		n = len(s.restConns)
+		s.doors.Unlock()
+	}
 	for _, a := range s.apiConns {
 		if a.service == service {
 			n++
@@ -49,7 +58,7 @@ func (s *Sim) checkUser(name, password, policy string, peer net.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.menus["user"].find(name)
-	if u == nil || !s.allowed(name, policy) || !among(u.get("address"), peer) {
+	if u == nil || !s.allowed(name, policy) || !among(u.get("address"), s.peer(peer)) {
 		return false
 	}
 	if subtle.ConstantTimeCompare([]byte(u.get("password")), []byte(password)) != 1 {
@@ -66,7 +75,7 @@ func (s *Sim) listUsers() []view {
 		if a.user == "" {
 			continue
 		}
-		v := view{".id": formatID(a.id), "name": a.user, "address": hostOf(a.conn.RemoteAddr().String()), "via": "api", "when": s.stamp(a.since), "radius": "false"}
+		v := view{".id": formatID(a.id), "name": a.user, "address": hostOf(s.peer(a.conn.RemoteAddr()).String()), "via": "api", "when": s.stamp(a.since), "radius": "false"}
 		if u := s.menus["user"].find(a.user); u != nil {
 			v["group"] = u.get("group")
 		}
@@ -80,7 +89,7 @@ func (s *Sim) listServices() []view {
 	out := s.menus["ip/service"].stored()
 	for _, a := range s.sessions() {
 		out = append(out, view{".id": formatID(0x80000000 + a.id), "name": a.service, "port": s.menus["ip/service"].find(a.service).get("port"), "proto": "tcp",
-			"connection": "true", "local": a.conn.LocalAddr().String(), "remote": a.conn.RemoteAddr().String(),
+			"connection": "true", "local": a.conn.LocalAddr().String(), "remote": s.peer(a.conn.RemoteAddr()).String(),
 			"disabled": "false", "dynamic": "true", "invalid": "false"})
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/md5"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -99,8 +100,16 @@ type answered struct {
 
 // coaSecret returns the secret shared with a source, if /radius names it.
 func (s *Sim) coaSecret(from netip.Addr) (string, bool) {
-	if s.menus["radius/incoming"].rows[0].get("accept") != "true" {
+	incoming := s.menus["radius/incoming"].rows[0]
+	if incoming.get("accept") != "true" {
 		return "", false
+	}
+	if s.c.Agent.Port != "" {
+		port, _ := strconv.Atoi(incoming.get("port")) // checked when it was written
+		if s.blocked("udp", port, "new") != "" {
+			return "", false
+		}
+		from = s.c.Agent.Address
 	}
 	for _, r := range s.menus["radius"].rows {
 		if r.get("disabled") != "true" && r.get("address") == from.String() {

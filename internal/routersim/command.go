@@ -90,6 +90,9 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 	default:
 		err = errNoCommand
 	}
+	if changing(verb) {
+		s.reconsider()
+	}
 	return rows, ret, err
 }
 

@@ -23,6 +23,7 @@ type conn struct {
 	src, dst netip.AddrPort
 	proto    string
 	since    time.Time
+	fast     bool // fasttracked: it goes on whatever becomes of its guest's session
 }
 
 // Login is how a guest logs in.
@@ -45,6 +46,7 @@ type Guest struct {
 	Download    uint64 `json:"download"`
 	Cookies     int    `json:"cookies"`
 	Connections int    `json:"connections"` // leaving the router outside the walled garden
+	Fasttracked int    `json:"fasttracked"` // of these, past all rules: they go on after a logout
 	UptimeMS    int64  `json:"uptime_ms"`
 	TimeLeftMS  int64  `json:"time_left_ms,omitempty"`
 	Rate        string `json:"rate,omitempty"`
@@ -87,13 +89,14 @@ func (s *Sim) Arrive(mac, ip string) (Guest, error) {
 	}
 	h := s.hosts[mac]
 	if h == nil {
-		addr, err := s.address(ip)
+		addr, err := s.address(mac, ip)
 		if err != nil {
 			s.mu.Unlock()
 			return Guest{}, err
 		}
 		h = &host{id: s.id(), mac: mac, ip: addr, since: time.Now()}
 		s.hosts[mac] = h
+		s.renew(h, h.since)
 	}
 	asks := h.session == nil && h.busy == nil
 	if asks {
@@ -113,7 +116,7 @@ func (s *Sim) finish(h *host) {
 	h.end()
 }
 
-func (s *Sim) address(ip string) (netip.Addr, error) {
+func (s *Sim) address(mac, ip string) (netip.Addr, error) {
 	used := map[netip.Addr]bool{s.gateway(): true}
 	for _, h := range s.hosts {
 		used[h.ip] = true
@@ -125,11 +128,13 @@ func (s *Sim) address(ip string) (netip.Addr, error) {
 		}
 		return a, err
 	}
-	ranges := s.guestPool()
-	if ranges == nil {
-		return netip.Addr{}, errors.New("no DHCP server answers")
-	}
-	if a, ok := freeAddress(ranges, used); ok {
+	if server := s.dhcpServer(s.guestLink()); server != nil {
+		if a, ok := s.offer(server, mac); ok {
+			return a, nil
+		}
+	} else if ranges := s.guestPool(); ranges == nil {
+		return netip.Addr{}, errNoDHCP
+	} else if a, ok := freeAddress(ranges, used); ok {
 		return a, nil
 	}
 	return netip.Addr{}, errors.New("cannot assign ip address - no more free addresses from pool")
@@ -175,6 +180,9 @@ func (s *Sim) page(h *host, l Login) (Login, error) {
 	}
 	if err := s.unserved(); err != nil {
 		return l, fmt.Errorf("there is no login page: %w", err)
+	}
+	if link := s.guestLink(); !s.answers(link, h.ip, h.mac) {
+		return l, fmt.Errorf("there is no login page: %s does not answer ARP of %s", link, h.ip)
 	}
 	if !s.loginBy(l.Method) {
 		return l, fmt.Errorf("configuration error (%s is not in login-by)", l.Method)
@@ -253,7 +261,7 @@ func (s *Sim) connect(h *host, dst netip.AddrPort, proto string) {
 		h.opened = h.opened[1:]
 	}
 	id := s.id()
-	s.conns[id] = &conn{id: id, mac: h.mac, src: netip.AddrPortFrom(h.ip, uint16(20000+s.rng.IntN(40000))), dst: dst, proto: proto, since: time.Now()}
+	s.conns[id] = &conn{id: id, mac: h.mac, src: netip.AddrPortFrom(h.ip, uint16(20000+s.rng.IntN(40000))), dst: dst, proto: proto, since: time.Now(), fast: h.session != nil && s.fasttracked(h, dst, proto)}
 	h.opened = append(h.opened, id)
 }
 
@@ -318,6 +326,7 @@ func (s *Sim) Leave(mac string) error {
 	}
 	s.endSession(h, causeLostService)
 	delete(s.hosts, h.mac)
+	s.unleased(h)
 	for _, id := range h.opened {
 		delete(s.conns, id)
 	}
@@ -381,6 +390,9 @@ func (s *Sim) view(h *host) Guest {
 	for _, id := range h.opened {
 		if c := s.conns[id]; c != nil && !network.Contains(c.dst.Addr()) && !s.gardened(c.dst.Addr()) {
 			g.Connections++
+			if c.fast {
+				g.Fasttracked++
+			}
 		}
 	}
 	if x := h.session; x != nil {

@@ -32,6 +32,7 @@ type host struct {
 	denied  int           // tries refused since the last success
 	busy    chan struct{} // closed when the try under way is answered; nil: none
 	auto    bool          // that try is the phone's own
+	renew   time.Time     // when its device asks to keep its address
 	opened  []int         // its rows in the connection table, oldest first
 }
 

@@ -53,10 +53,32 @@ func (s *Sim) radiusEntry() (entry, bool) {
 		if err != nil || timeout <= 0 {
 			timeout = standardTimeout
 		}
-		return entry{auth: port("authentication-port", 1812), acct: port("accounting-port", 1813), secret: r.get("secret"), timeout: timeout,
-			requireMA: r.get("require-message-auth") != "no" && !s.knobs.NoMessageAuth}, true
+		e := entry{auth: port("authentication-port", 1812), acct: port("accounting-port", 1813), secret: r.get("secret"), timeout: timeout,
+			requireMA: r.get("require-message-auth") != "no" && !s.knobs.NoMessageAuth}
+		if s.c.Agent.Port != "" {
+			e = s.agentEntry(r, ip, e)
+		}
+		return e, true
 	}
 	return entry{}, false
+}
+
+// discard is where packets go that get lost.
+var discard = netip.MustParseAddrPort("127.0.0.1:9")
+
+// agentEntry sends what is for the agent's place to where the agent is: Config names
+// its sockets. What the configuration does not let there, or back, gets lost.
+func (s *Sim) agentEntry(r *row, to netip.Addr, e entry) entry {
+	source, err := netip.ParseAddr(r.get("src-address"))
+	lost := to != s.c.Agent.Address || err == nil && !source.IsUnspecified() && !s.local(source) || s.blocked("udp", 49152, "established") != ""
+	aim := func(named, real netip.AddrPort, usual uint16) netip.AddrPort {
+		if lost || named.Port() != usual && named.Port() != real.Port() {
+			return discard
+		}
+		return real
+	}
+	e.auth, e.acct = aim(e.auth, s.c.RADIUS.Auth, 1812), aim(e.acct, s.c.RADIUS.Acct, 1813)
+	return e
 }
 
 // device is this router as its packets name it. The caller holds the lock.

@@ -160,7 +160,19 @@ func (s *Sim) peer(from net.Addr) net.Addr {
 	if s.c.Agent.Port == "" {
 		return from
 	}
-	return &net.TCPAddr{IP: s.c.Agent.Address.AsSlice()}
+	at := &net.TCPAddr{IP: s.c.Agent.Address.AsSlice()}
+	if tcp, ok := from.(*net.TCPAddr); ok {
+		at.Port = tcp.Port
+	}
+	return at
+}
+
+// MoveAgent plugs the agent in elsewhere; open connections are judged anew.
+func (s *Sim) MoveAgent(to Place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.c.Agent = to
+	s.reconsider()
 }
 
 // CutOff says what keeps the agent's place from a service of the router, such as

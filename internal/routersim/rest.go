@@ -22,7 +22,7 @@ func (s *Sim) serveREST() {
 	http1.SetHTTP1(true)
 	srv := &http.Server{Handler: http.HandlerFunc(s.handleREST), Protocols: &http1, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		TLSConfig: s.tlsOf("www-ssl")}
-	s.serve(srv, false, func() error { return srv.ServeTLS(s.rest, "", "") })
+	s.serve(srv, false, func() error { return srv.ServeTLS(gate{s.rest, s}, "", "") })
 }
 
 func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {

@@ -112,8 +112,12 @@ func (s *Sim) listConnections() []view {
 	for _, id := range slices.Sorted(maps.Keys(s.conns)) {
 		c := s.conns[id]
 		src, dst := c.src.String(), c.dst.String()
-		out = append(out, view{".id": formatID(c.id), "protocol": c.proto, "src-address": src, "dst-address": dst,
-			"reply-src-address": dst, "reply-dst-address": src, "timeout": "23h59m", "assured": "true", "confirmed": "true", "seen-reply": "true"})
+		v := view{".id": formatID(c.id), "protocol": c.proto, "src-address": src, "dst-address": dst,
+			"reply-src-address": dst, "reply-dst-address": src, "timeout": "23h59m", "assured": "true", "confirmed": "true", "seen-reply": "true"}
+		if c.fast {
+			v["fasttrack"] = "true"
+		}
+		out = append(out, v)
 	}
 	return out
 }

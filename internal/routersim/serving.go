@@ -45,27 +45,18 @@ func (s *Sim) unserved() error {
 	return nil
 }
 
-// guestPool returns the ranges a guest's address comes from: those of the DHCP
-// server on the guests' interface, or of the HotSpot server there. In the cafe that
-// is set up it may be the network of the guests itself.
+// guestPool returns the ranges a guest's address comes from where no DHCP server
+// is: those of the HotSpot server. In the cafe that is set up it may be the network
+// of the guests itself.
 func (s *Sim) guestPool() []string {
-	link := s.guestLink()
-	pool := ""
-	for _, r := range s.menus["ip/dhcp-server"].rows {
-		if !r.is("disabled") && !r.is("invalid") && r.get("interface") == link && link != "" {
-			pool = r.get("address-pool")
-		}
+	if s.c.Fresh {
+		return nil // nobody gave a DHCP server
 	}
-	if server := s.server(); pool == "" && !s.c.Fresh {
-		pool = server.get("address-pool")
-	}
+	pool := s.server().get("address-pool")
 	if r := s.menus["ip/pool"].find(pool); r != nil {
 		return strings.Split(r.get("ranges"), ",")
 	}
-	if !s.c.Fresh {
-		return []string{s.c.Pool.String()}
-	}
-	return nil
+	return []string{s.c.Pool.String()}
 }
 
 // freeAddress returns the first address of a pool that nobody has.

@@ -238,4 +238,5 @@ func (s *Sim) Give(menu, name, key, value string) {
 			r.props[key] = value
 		}
 	}
+	s.reconsider()
 }

@@ -120,7 +120,9 @@ type Sim struct {
 	ctx                        context.Context
 	cancel                     context.CancelFunc
 	asks                       asks
-	life                       sync.Mutex // guards closed, and Add before Wait of wg
+	doors                      sync.Mutex        // guards restConns; taken with mu held, never the other way
+	restConns                  map[net.Conn]bool // of the REST door
+	life                       sync.Mutex        // guards closed, and Add before Wait of wg
 	closed                     bool
 	http                       []*http.Server
 }
@@ -147,7 +149,7 @@ func Start(ctx context.Context, c Config) (*Sim, error) {
 	c = withDefaults(c)
 	s := &Sim{c: c, log: c.Log, rng: rand.New(rand.NewPCG(c.Seed, 1)), booted: time.Now(), boots: 1, nextID: 1,
 		menus: map[string]*menu{}, hosts: map[string]*host{}, names: map[string]netip.Addr{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
-		apiConns: map[net.Conn]*apiSession{}}
+		apiConns: map[net.Conn]*apiSession{}, restConns: map[net.Conn]bool{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.boot, s.off = context.WithCancel(s.ctx)
 	s.asks.waiting = map[askKey][]*ask{}
@@ -407,7 +409,12 @@ func (s *Sim) tick() {
 		now := time.Now()
 		s.expireLists(now)
 		s.dropCookies(func(k *cookie) bool { return now.After(k.expires) })
+		served := s.server() != none
 		for _, h := range s.hosts {
+			if !served {
+				s.endSession(h, causeNASRequest) // the HotSpot is gone
+			}
+			s.renew(h, now)
 			s.tickSession(h, now)
 			if n%10 == 0 {
 				s.expireConnections(h, now)
