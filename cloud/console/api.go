@@ -116,6 +116,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	s.accountOperations(api)
 	s.deviceOperations(api)
 	s.boxOperations(api)
+	s.grantOperations(api)
 }
 
 // admit lets a caller through who has the right of the operation.

@@ -141,7 +141,7 @@ func (s *Server) apiCreatePlan(ctx context.Context, op hotspot.Operator, in *cre
 	}
 	p := hotspot.Plan{Name: in.Body.Name, Limits: hotspot.Limits{Hours: hours, SlowRate: slow, Swap: hotspot.DeviceSwap(l.DeviceSwap), Time: time.Duration(l.TimeS) * time.Second, Clock: hotspot.Clock(l.Clock),
 		Validity: time.Duration(l.ValidityS) * time.Second, Rate: rate, Upload: hotspot.Octets(l.Upload), Download: hotspot.Octets(l.Download),
-		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists, Reconnect: l.Reconnect}}
+		Total: hotspot.Octets(l.Total), Devices: l.Devices, IdleTimeout: time.Duration(l.IdleTimeoutS) * time.Second, AddressLists: l.AddressLists, ListsByAPI: l.ListsByAPI, Reconnect: l.Reconnect}}
 	if p.Clock == "" {
 		p.Clock = hotspot.Continuous
 	}

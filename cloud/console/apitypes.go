@@ -126,6 +126,7 @@ type apiLimits struct {
 	Devices      int      `json:"devices" minimum:"0" maximum:"100" required:"false" doc:"Devices at once; 0 reads as 1."`
 	IdleTimeoutS int64    `json:"idle_timeout_s" minimum:"0" required:"false" doc:"Seconds; 0 leaves it to the router."`
 	AddressLists []string `json:"address_lists,omitempty" maxItems:"8" required:"false" doc:"Mikrotik-Address-List for the length of a session: letters, digits, dot, dash and underscore, at most 64 each."`
+	ListsByAPI   bool     `json:"lists_by_api" required:"false" doc:"The site keeps address_lists over the router's API for the length of a session, the device's IPv6 addresses included, instead of naming them in the Accept."`
 	Reconnect    bool     `json:"reconnect" required:"false" doc:"A device online that cannot be given a changed speed or time otherwise is logged out, so that it logs in anew; false: it goes on as it is."`
 	Hours        []string `json:"hours,omitempty" maxItems:"14" required:"false" doc:"When in the week it may be used, in the site's time zone: days and times such as mon-fri 08:00-16:00. A span whose end is not after its beginning runs into the next day: sat,sun 22:00-02:00. Absent is always."`
 	SlowRate     string   `json:"slow_rate,omitempty" maxLength:"120" required:"false" doc:"Mikrotik-Rate-Limit once a data allowance is used, from the next login on at the latest. Absent: the allowance ends the pass."`
@@ -143,7 +144,7 @@ func toAPILimits(l hotspot.Limits) apiLimits {
 	}
 	return apiLimits{Hours: l.Hours.Strings(), SlowRate: l.SlowRate.String(), DeviceSwap: string(swap), TimeS: seconds(l.Time), Clock: string(clock), ValidityS: seconds(l.Validity), Rate: l.Rate.String(), Upload: uint64(l.Upload),
 		Download: uint64(l.Download), Total: uint64(l.Total), Devices: l.DevicesAtOnce(), IdleTimeoutS: seconds(l.IdleTimeout), AddressLists: l.AddressLists,
-		Reconnect: l.Reconnect}
+		ListsByAPI: l.ListsByAPI, Reconnect: l.Reconnect}
 }
 
 type apiLock struct {

@@ -49,6 +49,16 @@ type Store interface {
 	Devices(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) ([]hotspot.SeenDevice, error)
 	Sessions(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, openOnly bool, limit int) ([]hotspot.Session, error)
 	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
+	Granter
+}
+
+// Granter knows and changes what is in the address-lists of a site's routers.
+type Granter interface {
+	// Grants returns one page of them, those that match query, the newest first;
+	// with over also those that ended lately.
+	Grants(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, query string, over bool, limit int, after string) ([]hotspot.GrantStatus, string, error)
+	CreateGrants(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grants []hotspot.Grant) ([]hotspot.GrantStatus, error)
+	RemoveGrant(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grant hotspot.GrantID) error
 }
 
 // Fleet makes changes. Each is committed when the call returns, and on its way
@@ -149,6 +159,11 @@ func (s *Server) Handler() http.Handler {
 		"POST /plans":                   s.addPlan,
 		"POST /signout":                 s.signOut,
 
+		"GET /sites/{site}/grants":                 s.grants,
+		"GET /sites/{site}/grants/live":            s.grantsLive,
+		"POST /sites/{site}/grants":                s.addGrants,
+		"POST /sites/{site}/grants/{grant}/remove": s.removeGrant,
+
 		"POST /guests/{account}/devices/{mac}/lock":   s.lockGuestDevice,
 		"POST /guests/{account}/devices/{mac}/unlock": s.unlockGuestDevice,
 	} {
@@ -158,7 +173,20 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /signin", s.signIn)
 	s.api(mux)
 	mux.HandleFunc("/", s.nowhere)
-	return webui.Guard{Hosts: s.Hosts, Log: s.Log}.Wrap(mux)
+	return webui.Guard{Hosts: s.Hosts, MaxBody: grantsBody + maxBody, Log: s.Log}.Wrap(bounded(mux))
+}
+
+// maxBody bounds the body of every request but those of grants to the API, which
+// may name thousands of addresses.
+const maxBody = 64 << 10
+
+func bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/") || !strings.HasSuffix(r.URL.Path, "/grants") {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // templateFuncs are what the templates of this package call besides webui's.

@@ -32,6 +32,7 @@ type fakeCloud struct {
 	plans     []hotspot.Plan
 	guests    []hotspot.Guest
 	agents    []hotspot.Agent
+	grants    []hotspot.GrantStatus
 	past      map[hotspot.AccountID][]hotspot.Session // that ended
 	fail      error                                   // answered by every change, when set
 	calls     []string
@@ -88,6 +89,7 @@ func newFake(t testing.TB) *fakeCloud {
 		{ID: "agentold1", Site: "main", Host: "minipc", Version: "1.0.3", CheckNumber: "771 002", Confirmed: true, EnrolledAt: noon.Add(-400 * 24 * time.Hour), RetiredAt: noon.Add(-50 * 24 * time.Hour)},
 		{ID: "agentrival", Site: "rival", Host: "theirs", CheckNumber: "1", EnrolledAt: noon},
 	}
+	f.grants = grantsOfFake()
 	return f
 }
 

@@ -65,6 +65,7 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		"guest-reopened": {"/guests/reopened", "ada"}, "guest-reopened-lost": {"/guests/reopened-lost", "pia"},
 		"add-guest": {"/sites/main/guests/new?kind=user", "Add a guest"}, "plans": {"/plans", "Plans"},
 		"add-site": {"/sites/new", "Add a site"}, "box": {"/sites/main/box", "Box"}, "missing": {"/nowhere", "Not found"},
+		"lists": {"/sites/main/grants", "Address-lists"}, "lists-empty": {"/sites/fresh/grants", "Address-lists"}, "lists-lost": {"/sites/harbour/grants", "Address-lists"},
 	}
 	for name, p := range pages {
 		tab := browser.Open(t, srv.URL, cookies)

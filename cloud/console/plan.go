@@ -37,7 +37,7 @@ type planRow struct {
 }
 
 var planFields = []string{"name", "price", "currency", "time", "unit", "clock", "days", "up", "down", "gigabytes", "devices",
-	"mon", "tue", "wed", "thu", "fri", "sat", "sun", "from", "until", "swap", "reconnect", "slow_up", "slow_down", "rate", "idle", "lists"}
+	"mon", "tue", "wed", "thu", "fri", "sat", "sun", "from", "until", "swap", "reconnect", "slow_up", "slow_down", "rate", "idle", "lists", "lists_by_api"}
 
 // weekFields are the fields of the days, in the order of the week.
 var weekFields = planFields[slices.Index(planFields, "mon"):slices.Index(planFields, "from")]
@@ -138,6 +138,7 @@ func planOfForm(f map[string]string) (hotspot.Plan, map[string]error) {
 	p.Reconnect = f["reconnect"] != ""
 	p.IdleTimeout = time.Duration(number("idle", 100_000) * float64(time.Minute)).Round(time.Second)
 	p.AddressLists = strings.FieldsFunc(f["lists"], func(r rune) bool { return r == ',' || r == ' ' })
+	p.ListsByAPI = f["lists_by_api"] != ""
 	if hours, err := hoursOfForm(f); err != nil {
 		wrong["hours"] = err
 	} else {

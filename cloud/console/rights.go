@@ -21,16 +21,20 @@ const (
 	seeBoxes    right = "see boxes"
 	runBoxes    right = "enrol and revoke boxes"
 	addSites    right = "add sites"
-	beSignedIn  right = "be signed in"
+
+	seeGrants    right = "see address-lists"
+	changeGrants right = "change address-lists"
+
+	beSignedIn right = "be signed in"
 )
 
 // rightsOf says what each role may do (reference/ux.md §3.3). A technician
 // sees guests masked; see masked.
 var rightsOf = map[hotspot.Role][]right{
-	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites},
-	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes},
+	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites, seeGrants, changeGrants},
+	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, seeGrants, changeGrants},
 	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, seePlans},
-	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes},
+	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes, seeGrants, changeGrants},
 }
 
 // routes is the one table of who may ask for what. A page or an operation that
@@ -62,6 +66,11 @@ var routes = map[string]right{
 	"POST /guests/{account}/devices/{mac}/lock":   lockGuests,
 	"POST /guests/{account}/devices/{mac}/unlock": lockGuests,
 
+	"GET /sites/{site}/grants":                 seeGrants,
+	"GET /sites/{site}/grants/live":            seeGrants,
+	"POST /sites/{site}/grants":                changeGrants,
+	"POST /sites/{site}/grants/{grant}/remove": changeGrants,
+
 	"GET /api/v1/me":                            beSignedIn,
 	"GET /api/v1/sites":                         seeSites,
 	"POST /api/v1/sites":                        addSites,
@@ -80,6 +89,10 @@ var routes = map[string]right{
 	"POST /api/v1/accounts/{id}/speed":          setSpeed,
 	"GET /api/v1/plans":                         seePlans,
 	"POST /api/v1/plans":                        changePlans,
+
+	"GET /api/v1/sites/{site}/grants":            seeGrants,
+	"POST /api/v1/sites/{site}/grants":           changeGrants,
+	"DELETE /api/v1/sites/{site}/grants/{grant}": changeGrants,
 
 	"GET /api/v1/accounts/{id}/devices":               seeGuests,
 	"POST /api/v1/accounts/{id}/devices/{mac}/lock":   lockGuests,

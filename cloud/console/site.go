@@ -83,6 +83,7 @@ type siteBody struct {
 	Query, Next       string
 	After             string
 	Sell, Boxes, Hide bool
+	Lists             bool // the person may see address-lists
 }
 
 // RouterSeen is when the router last answered, by our clock.
@@ -100,7 +101,7 @@ func (s *Server) siteBody(ctx context.Context, r *http.Request, op hotspot.Opera
 		return siteBody{}, err
 	}
 	b := siteBody{Clock: s.clock(st.Site.TimeZone), Status: st, Query: clip(r.FormValue("q"), 100), After: clip(r.FormValue("after"), 200),
-		Sell: may(op, sell), Boxes: may(op, seeBoxes), Hide: masked(op)}
+		Sell: may(op, sell), Boxes: may(op, seeBoxes), Hide: masked(op), Lists: may(op, seeGrants)}
 	b.Verdict = siteVerdict(st, b.Clock)
 	guests, next, err := s.Store.Guests(ctx, op.Organization, id, b.Query, guestsPerPage, b.After)
 	if err != nil {

@@ -332,7 +332,11 @@ func limitWords(l hotspot.Limits) []string {
 		out = append(out, "Logged out for a change that cannot be made online")
 	}
 	if len(l.AddressLists) > 0 {
-		out = append(out, "Address-lists "+strings.Join(l.AddressLists, ", "))
+		how := ""
+		if l.ListsByAPI {
+			how = ", by the router’s API"
+		}
+		out = append(out, "Address-lists "+strings.Join(l.AddressLists, ", ")+how)
 	}
 	return out
 }
