@@ -313,12 +313,12 @@ func TestLogLinesComeOnceAndWithoutSecrets(t *testing.T) {
 		return out
 	}
 	first := []routeros.Row{line(9, "hotspot,info", "a"), line(10, "system,info", "no"), line(16, "radius,debug,packet", "User-Password = 0x1234"), line(17, "script,error", `fetch password=hunter2 secret: "a b" failed`),
-		line(18, "hotspot,account,info,debug", "no"), line(19, "hotspot,info", "AA:BB:CC:00:00:01 (10.0.0.1): logged in")}
+		line(18, "hotspot,account,info,debug", "->: amina (10.0.0.7): logged in"), line(12, "radius,debug", "new request"), line(19, "hotspot,info", "AA:BB:CC:00:00:01 (10.0.0.1): logged in")}
 	masked := "AA:BB:CC:••:••:01"
 	if m, ok := hotspot.ParseMAC("AA:BB:CC:00:00:01"); ok {
 		masked = m.Masked()
 	}
-	want := []string{"a", "fetch password=*** secret: *** failed", masked + " (10.0.0.1): logged in"}
+	want := []string{"a", "fetch password=*** secret: *** failed", "->: amina (10.0.0.7): logged in", masked + " (10.0.0.1): logged in"}
 	if got := take(first...); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

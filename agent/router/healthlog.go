@@ -58,10 +58,11 @@ func lineID(r routeros.Row) uint64 {
 	return id
 }
 
-// wanted picks lines by topic. Those of debug print RADIUS packets, attribute by
-// attribute: they are for whoever asked for them, on the router.
+// wanted picks lines by topic. The debug log of RADIUS prints packets, attribute
+// by attribute: it is for whoever asked for it, on the router. Lines of the
+// HotSpot carry the topic debug too (facts.md §3).
 func wanted(topics string) bool {
-	if has(topics, "debug") || has(topics, "packet") {
+	if has(topics, "packet") || has(topics, "radius") && has(topics, "debug") {
 		return false
 	}
 	return has(topics, "hotspot") || has(topics, "radius") || has(topics, "critical") || has(topics, "error")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -254,7 +255,7 @@ func (s Sensor) words() string {
 	if unit == "C" {
 		unit = "°C"
 	}
-	return strconv.FormatFloat(s.Value, 'f', -1, 64) + " " + unit
+	return strconv.FormatFloat(math.Round(10*s.Value)/10, 'f', -1, 64) + " " + unit
 }
 
 // healthView is the section of one router.
@@ -335,8 +336,7 @@ func (b board) trafficTile(h *Health) healthTile {
 	if !h.Traffic.Known {
 		t.Value, t.Unit, t.Detail = "–", "", "A rate needs two readings"
 	}
-	return b.graph(b.healthTile(t, h.Traffic.Reading), h, "Traffic to the guests", func(s HealthSample) (float64, bool) { return float64(s.Down), s.RateKnown },
-		func(v float64) string { return flow(hotspot.Rate(v)) })
+	return b.graph(b.healthTile(t, h.Traffic.Reading), h, webui.Series{What: "Traffic to the guests", Words: func(v float64) string { return flow(hotspot.Rate(v)) }}, func(s HealthSample) (float64, bool) { return float64(s.Down), s.RateKnown })
 }
 
 // flow words a rate, where 0 is no traffic.
@@ -350,14 +350,14 @@ func flow(r hotspot.Rate) string {
 func percent(v float64) string { return strconv.Itoa(int(v)) + " %" }
 
 func (b board) cpuTile(h *Health) healthTile {
-	t := tile("router", "Processor", "Idle", percent(float64(h.System.CPULoad)), "busy")
+	t := tile("router", "Processor", "Fine", percent(float64(h.System.CPULoad)), "busy")
 	if h.System.CPULoad >= 90 {
 		t.Badge = badge(webui.Warn, "Busy")
 	}
 	if h.System.Uptime > 0 {
 		t.Detail = "Up for " + webui.Duration(h.System.Uptime)
 	}
-	return b.graph(b.healthTile(t, h.System.Reading), h, "Load of the processor", func(s HealthSample) (float64, bool) { return float64(s.CPULoad), true }, percent)
+	return b.graph(b.healthTile(t, h.System.Reading), h, webui.Series{What: "Load of the processor", High: 100, Words: percent}, func(s HealthSample) (float64, bool) { return float64(s.CPULoad), true })
 }
 
 func (b board) memoryTile(h *Health) healthTile {
@@ -370,7 +370,7 @@ func (b board) memoryTile(h *Health) healthTile {
 	case h.System.DiskTotal > 0 && h.System.DiskFree < routerDiskLow:
 		t.Badge = badge(webui.Warn, "Flash nearly full")
 	}
-	return b.graph(b.healthTile(t, h.System.Reading), h, "Memory in use", func(s HealthSample) (float64, bool) { return float64(s.MemoryUsed), true }, percent)
+	return b.graph(b.healthTile(t, h.System.Reading), h, webui.Series{What: "Memory in use", High: 100, Words: percent}, func(s HealthSample) (float64, bool) { return float64(s.MemoryUsed), true })
 }
 
 // poolTile shows the guests' fullest pool.
@@ -407,23 +407,22 @@ func (b board) heatTile(h *Health) healthTile {
 	if hottest.Name != "" {
 		t.Value, t.Detail = hottest.words(), hottest.Name
 	}
-	return b.graph(b.healthTile(t, h.Sensors.Reading), h, "Temperature", func(s HealthSample) (float64, bool) {
+	return b.graph(b.healthTile(t, h.Sensors.Reading), h, webui.Series{What: "Temperature", Low: 30, High: 70, Words: func(v float64) string { return Sensor{Unit: "C", Value: v}.words() }}, func(s HealthSample) (float64, bool) {
 		if s.Celsius == nil {
 			return 0, false
 		}
 		return *s.Celsius, true
-	}, func(v float64) string { return Sensor{Unit: "C", Value: v}.words() })
+	})
 }
 
 // graph adds the hour behind a tile; one point is no line.
-func (b board) graph(t healthTile, h *Health, what string, of func(HealthSample) (float64, bool), words func(float64) string) healthTile {
-	var points []webui.Point
+func (b board) graph(t healthTile, h *Health, line webui.Series, of func(HealthSample) (float64, bool)) healthTile {
 	for _, s := range h.History {
 		if v, known := of(s); known {
-			points = append(points, webui.Point{At: s.At, Value: v})
+			line.Points = append(line.Points, webui.Point{At: s.At, Value: v})
 		}
 	}
-	t.Graph = webui.Sparkline(what, points, words)
+	t.Graph = webui.Sparkline(line)
 	return t
 }
 

@@ -145,17 +145,20 @@ func TestSparklineSaysWhatItDraws(t *testing.T) {
 	point := func(i int, v float64) webui.Point {
 		return webui.Point{At: t0.Add(time.Duration(i) * time.Minute), Value: v}
 	}
-	got := string(webui.Sparkline("Load <of> it", []webui.Point{point(0, 1), point(30, 5), point(60, 3)}, percent))
+	got := string(webui.Sparkline(webui.Series{What: "Load <of> it", Points: []webui.Point{point(0, 1), point(30, 5), point(60, 3)}, Low: 1, Words: percent}))
 	for _, want := range []string{`aria-label="Load &lt;of&gt; it in the last 1 h: lowest 1 %, highest 5 %"`, `points="0.0,26.0 60.0,2.0 120.0,14.0"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got %s, want %s in it", got, want)
 		}
 	}
 	wellFormed(t, "sparkline", got)
-	if flat := webui.Sparkline("", []webui.Point{point(0, 4), point(1, 4)}, percent); !strings.Contains(string(flat), `"0.0,14.0 120.0,14.0"`) {
+	if flat := webui.Sparkline(webui.Series{Points: []webui.Point{point(0, 4), point(1, 4)}, Low: 4, Words: percent}); !strings.Contains(string(flat), `"0.0,14.0 120.0,14.0"`) {
 		t.Errorf("flat: %s", flat)
 	}
-	if one := webui.Sparkline("", []webui.Point{point(0, 4)}, percent); one != "" {
+	if small := webui.Sparkline(webui.Series{Points: []webui.Point{point(0, 31), point(1, 32)}, High: 100, Words: percent}); !strings.Contains(string(small), `"0.0,18.6 120.0,18.3"`) {
+		t.Errorf("a small step: %s", small)
+	}
+	if one := webui.Sparkline(webui.Series{Points: []webui.Point{point(0, 4)}, Words: percent}); one != "" {
 		t.Errorf("one point draws %s", one)
 	}
 }

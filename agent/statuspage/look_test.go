@@ -98,6 +98,7 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 		s.RADIUS.Offenders[i].Last = s.RADIUS.Offenders[i].Last.Add(by)
 	}
 	for i := range s.Sessions {
+		s.Sessions[i].QueueAt = s.Sessions[i].QueueAt.Add(by)
 		s.Sessions[i].StartedAt, s.Sessions[i].HeardAt = s.Sessions[i].StartedAt.Add(by), s.Sessions[i].HeardAt.Add(by)
 	}
 	for i := range s.Foreign {

@@ -3,6 +3,7 @@ package routersim
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // wanLink leads to the internet.
@@ -64,6 +65,22 @@ func (s *Sim) Fill(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.given = n
+}
+
+// LetIn has the router let a device in by itself, as it does a user of its own
+// list: RADIUS is neither asked nor told.
+func (s *Sim) LetIn(mac, user string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hosts[canonical(mac)]
+	if h == nil || h.session != nil {
+		return errNoItem
+	}
+	x := s.newSession(Login{Method: "http-chap", Username: user})
+	x.started, x.local = time.Now(), true
+	x.lastInterim, x.lastUse = x.started, x.started
+	h.session = x
+	return nil
 }
 
 // Note adds a line to /log.

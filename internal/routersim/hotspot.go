@@ -47,6 +47,7 @@ type cookie struct {
 
 // session is one login.
 type session struct {
+	local       bool // let in by the router itself: RADIUS knows nothing of it
 	id          int
 	acctID      string
 	port        uint32 // NAS-Port: the number acctID writes

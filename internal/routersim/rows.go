@@ -59,7 +59,7 @@ func (s *Sim) listActive() []view {
 		v := view{".id": formatID(x.id), "server": s.server().get("name"), "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
 			"uptime": formatDuration(time.Since(x.started).Truncate(time.Second)), "idle-time": formatDuration(time.Since(x.lastUse).Truncate(time.Second)),
 			"keepalive-timeout": "2m", "bytes-in": utoa(x.upload), "bytes-out": utoa(x.download), "packets-in": utoa(x.upload / 900), "packets-out": utoa(x.download / 1200),
-			"radius": "true", "blocked": "false"}
+			"radius": strconv.FormatBool(!x.local), "blocked": "false"}
 		if x.timeout > 0 {
 			v["session-time-left"] = formatDuration((x.timeout - time.Since(x.started)).Truncate(time.Second))
 		}
