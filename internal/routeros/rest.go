@@ -374,6 +374,9 @@ func newRESTCall(sentence []string) (restCall, error) {
 // checkEnds refuses what REST would never answer: streams, and monitors without
 // a word on when to stop (facts.md §2 "Time and streams").
 func checkEnds(command, verb string, args map[string]any) error {
+	if verb == "add" || verb == "set" {
+		return nil // interval is a property there, as of a scheduler
+	}
 	_, follow := args["follow"]
 	_, followOnly := args["follow-only"]
 	_, interval := args["interval"]

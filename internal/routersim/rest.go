@@ -55,6 +55,8 @@ func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 	menuPath, last := path, ""
 	if i := strings.LastIndex(path, "/"); !isMenu && i > 0 {
 		menuPath, last = path[:i], path[i+1:]
+	} else if !isMenu && r.Method == http.MethodPost { // a command of the root, such as export
+		menuPath, last = "", path
 	}
 	s.charge()
 	if !s.stall(menuPath, r.Context().Done()) {
