@@ -1,0 +1,64 @@
+package wire
+
+// RouterSetup is how a router should be set up, as a site wants it. The agent
+// reads it from its configuration; as the body of a document it may come from the
+// cloud later. Every absent field is the default named beside it, so that
+// radius-only needs nothing but the mode. It holds no secret.
+type RouterSetup struct {
+	// Mode is "whole-cafe" (a fresh router: networks, firewall, HotSpot) or
+	// "radius-only" (an existing HotSpot stays; only asking RADIUS is ours).
+	Mode string `json:"mode" toml:"mode"`
+
+	// BoxAddress is the agent's address as the router sees it; absent: found out.
+	BoxAddress string `json:"box_address,omitempty" toml:"box_address,omitempty"`
+	// BoxPort is the port of the router that the agent is plugged into, and BoxVLAN
+	// the tag of its frames there, 0 for none; absent: found out where the router tells.
+	BoxPort string `json:"box_port,omitempty" toml:"box_port,omitempty"`
+	BoxVLAN int    `json:"box_vlan,omitempty" toml:"box_vlan,omitempty"`
+
+	RADIUSTimeout string `json:"radius_timeout,omitempty" toml:"radius_timeout,omitempty"` // of one try, "2s"
+	CoAPort       int    `json:"coa_port,omitempty" toml:"coa_port,omitempty"`             // of /radius/incoming, 3799
+	Interim       string `json:"interim,omitempty" toml:"interim,omitempty"`               // radius-interim-update, "received"
+
+	// Of whole-cafe only.
+	WAN        string            `json:"wan,omitempty" toml:"wan,omitempty"`               // interface to the internet, "ether1"
+	Trunk      string            `json:"trunk,omitempty" toml:"trunk,omitempty"`           // port to the access points, all VLANs tagged, "ether2"
+	PCPorts    []string          `json:"pc_ports,omitempty" toml:"pc_ports,omitempty"`     // of the cafe's own computers; absent: none
+	Bridge     string            `json:"bridge,omitempty" toml:"bridge,omitempty"`         // absent: the one that has the trunk, else a new one
+	Guests     *NetworkSetup     `json:"guests,omitempty" toml:"guests,omitempty"`         // VLAN 20, 10.20.0.0/22
+	PCs        *NetworkSetup     `json:"pcs,omitempty" toml:"pcs,omitempty"`               // VLAN 10, 10.10.0.0/24
+	Management *NetworkSetup     `json:"management,omitempty" toml:"management,omitempty"` // VLAN 99, 192.168.99.0/24; without DHCP
+	HotSpot    *HotSpotSetup     `json:"hotspot,omitempty" toml:"hotspot,omitempty"`
+	Portal     string            `json:"portal,omitempty" toml:"portal,omitempty"`                 // host or address guests reach by HTTPS without a login; absent: none
+	BindARP    *bool             `json:"bind_addresses,omitempty" toml:"bind_addresses,omitempty"` // an address belongs to the MAC that DHCP gave it to; absent: true
+	IPv6       string            `json:"guest_ipv6,omitempty" toml:"guest_ipv6,omitempty"`         // "filter" (drop guests' IPv6), "off" (for the whole router), "leave"; absent: filter, in radius-only leave
+	Lists      []AddressListRule `json:"lists,omitempty" toml:"lists,omitempty"`                   // rules about address-lists
+	Harden     *bool             `json:"harden,omitempty" toml:"harden,omitempty"`                 // telnet, ftp, www and plain api off; absent: true, in radius-only false
+
+	Repair string `json:"repair,omitempty" toml:"repair,omitempty"` // of what somebody changed: "never", "always"; absent: never
+}
+
+// NetworkSetup is one VLAN with its IPv4 network; the router has the first address.
+type NetworkSetup struct {
+	VLAN   int      `json:"vlan,omitempty" toml:"vlan,omitempty"`
+	Subnet string   `json:"subnet,omitempty" toml:"subnet,omitempty"` // "10.20.0.0/22"
+	Pool   string   `json:"pool,omitempty" toml:"pool,omitempty"`     // "10.20.0.10-10.20.3.254"; absent: all but the first nine
+	Lease  string   `json:"lease,omitempty" toml:"lease,omitempty"`   // of DHCP: guests "1h", PCs "8h"
+	Ports  []string `json:"ports,omitempty" toml:"ports,omitempty"`   // of management: ports in it untagged
+}
+
+// HotSpotSetup names the HotSpot. In radius-only Server picks one of those there
+// are; absent: all that are on.
+type HotSpotSetup struct {
+	Server  string   `json:"server,omitempty" toml:"server,omitempty"`     // "iwas-guests"
+	Profile string   `json:"profile,omitempty" toml:"profile,omitempty"`   // "iwas-guests"
+	DNSName string   `json:"dns_name,omitempty" toml:"dns_name,omitempty"` // of the login page; absent: its address
+	LoginBy []string `json:"login_by,omitempty" toml:"login_by,omitempty"` // http-chap, http-pap, mac-cookie
+}
+
+// AddressListRule is a firewall rule about an address-list.
+type AddressListRule struct {
+	List   string `json:"list" toml:"list"`
+	Match  string `json:"match" toml:"match"`   // "src" or "dst": whose address is on the list
+	Action string `json:"action" toml:"action"` // "drop" or "accept"
+}
