@@ -98,6 +98,9 @@ func TestCommandsSentAreInBothTrees(t *testing.T) {
 	r.said = append(r.said, lists...)
 	sent := map[string][]string{}
 	for _, sentence := range r.said {
+		if err := routeros.Sendable(sentence); err != nil {
+			t.Error(err)
+		}
 		command := sentence[0]
 		for _, w := range sentence[1:] {
 			name, _, _ := strings.Cut(strings.TrimPrefix(w, "="), "=")
