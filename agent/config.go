@@ -13,12 +13,14 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"iwas/agent/provision"
 	"iwas/agent/radius"
 	"iwas/agent/router"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
+	"iwas/internal/wire"
 )
 
 // config is agent.toml. Absent keys mean the defaults of defaultConfig.
@@ -65,6 +67,8 @@ type nasConfig struct {
 	CoAStamp   bool         `toml:"coa_event_timestamp"`
 	CoATimeout string       `toml:"coa_session_timeout"` // from_start, from_now; "" finds it out over the API
 	Router     routerConfig `toml:"router"`
+	// Setup is how the router should be set up; absent: this program leaves it alone.
+	Setup *wire.RouterSetup `toml:"setup,omitempty"`
 }
 
 type routerConfig struct {
@@ -255,6 +259,14 @@ func (c *config) validate() error {
 				bad(key("coa_source"), "%q is not an address", n.CoASource)
 			}
 		}
+		if n.Setup != nil {
+			if n.Router.URL == "" {
+				bad(key("setup"), "needs [nas.router]: a router is set up over its API")
+			}
+			for _, err := range split(provision.Validate(*n.Setup)) {
+				errs = append(errs, fmt.Errorf("%s.%w", key("setup"), err))
+			}
+		}
 		if r := n.Router; r.URL != "" {
 			if err := routeros.CheckURL(r.URL); err != nil {
 				bad(key("router.url"), "%v", err)
@@ -268,6 +280,17 @@ func (c *config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// split takes joined errors apart.
+func split(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	if err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 // validateRADIUS finds the faults of who may ask and how it proves itself.

@@ -27,6 +27,7 @@ const (
 	exitUsage     = 2
 	exitNotThere  = 3 // the daemon does not run, or this box is not enrolled
 	exitFindings  = 4 // a check found failures, or guests cannot log in
+	exitChanges   = 6 // a plan has something to do, with --detailed-exitcode
 	exitBadConfig = 78
 )
 

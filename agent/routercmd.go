@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iwas/agent/provision"
 	"iwas/internal/fault"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
@@ -19,8 +20,9 @@ import (
 
 // routerCommand is all that a technician does about a router from the terminal.
 func routerCommand(o *options) *cobra.Command {
-	return group("router", "Add, trust, show and check the routers of this site",
-		routerScriptCommand(o), routerAddCommand(o), routerTrustCommand(o), routerShowCommand(o), routerCheckCommand(o))
+	return group("router", "Add, trust, show, check and set up the routers of this site",
+		routerScriptCommand(o), routerAddCommand(o), routerTrustCommand(o), routerShowCommand(o), routerCheckCommand(o), routerPlanCommand(o), routerApplyCommand(o),
+		routerConfirmCommand(o), routerRollbackCommand(o), routerDriftCommand(o), routerCommandsCommand(o))
 }
 
 // yesFlags are how a person's yes is given.
@@ -217,7 +219,7 @@ func routerScriptCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text := routerScript(address, password, shared)
+			text := provision.Script(address, password, shared)
 			if file != "" {
 				if err := secret.WriteFile(file, []byte(text)); err != nil {
 					return err
@@ -235,27 +237,6 @@ func routerScriptCommand(o *options) *cobra.Command {
 	c.Flags().StringVar(&file, "out", "", "write to this file instead of the terminal")
 	_ = c.MarkFlagRequired("agent-address") // fails only for a flag that does not exist
 	return c
-}
-
-// routerScript is for RouterOS 7.16 and newer (facts.md §7); every line may be
-// pasted again: what exists already is left as it is or set anew.
-func routerScript(agent netip.Addr, password, shared secret.Value) string {
-	host := netip.PrefixFrom(agent, agent.BitLen()).String()
-	return `# IWAS: lets the box at ` + agent.String() + ` manage this router, and asks it about guests.
-:do { /user/group/add name=iwas policy=read,write,api,rest-api,sensitive,test } on-error={}
-:do { /user/add name=iwas group=iwas password="` + password.Reveal() + `" address=` + host + ` comment="IWAS box" } on-error={ /user/set iwas group=iwas password="` + password.Reveal() + `" address=` + host + ` }
-:do { /certificate/add name=iwas common-name=iwas days-valid=3650 key-usage=key-cert-sign,crl-sign,tls-server } on-error={}
-:do { /certificate/sign iwas } on-error={}
-:delay 5s
-/ip/service/set api-ssl certificate=iwas address=` + host + ` disabled=no
-/ip/service/set www-ssl certificate=iwas address=` + host + ` disabled=no
-:do { /ip/service/set api-ssl available-from=` + host + ` } on-error={}
-:do { /ip/service/set www-ssl available-from=` + host + ` } on-error={}
-:do { /radius/add service=hotspot address=` + agent.String() + ` secret="` + shared.Reveal() + `" timeout=2s require-message-auth=yes-for-request-resp comment="IWAS box" } on-error={}
-/radius/incoming/set accept=yes port=3799
-:put "The fingerprint of this router's certificate:"
-:put [/certificate/get iwas fingerprint]
-`
 }
 
 func routerAddCommand(o *options) *cobra.Command {

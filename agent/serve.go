@@ -17,6 +17,7 @@ import (
 
 	"iwas/agent/aaa"
 	"iwas/agent/edl"
+	"iwas/agent/provision"
 	"iwas/agent/radius"
 	"iwas/agent/router"
 	"iwas/agent/statuspage"
@@ -50,6 +51,7 @@ type site struct {
 	checks   *checks
 	lists    *edl.Server               // nil: no router fetches its lists
 	listsErr error                     // why it does not serve
+	setups   *provision.Watcher        // of routers with a set-up
 	paces    map[string]*routeros.Pace // by router: what asks it over REST waits for each other
 }
 
@@ -80,6 +82,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	}
 	s.checks = (&checks{cfg: cfg, client: &radius.Client{NASes: s.nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Log: log.With("part", "radius")},
 		pace: func(id string) *routeros.Pace { return s.paces[id] }, heard: s.heard, bell: func() { s.page.Notify() }}).init()
+	s.setups = &provision.Watcher{Changed: func() { s.page.Notify() }, Log: log.With("part", "set-up")}
 	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Check: s.checks.Start, Log: log.With("part", "status"),
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	return s, nil
@@ -114,6 +117,9 @@ func (s *site) run(ctx context.Context) (err error) {
 			return err
 		}
 		s.wireEDL(back)
+		if slices.ContainsFunc(cfg.NAS, func(n nasConfig) bool { return n.Setup != nil }) {
+			back.Add(task{"set-ups", s.watchSetups})
+		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
 		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db, settles: s.settles()}).Serve})
@@ -292,6 +298,23 @@ func (s *site) conditions() []wire.Condition {
 // command carries out what the cloud asks for once.
 func (s *site) command(_ context.Context, c wire.Command) wire.CommandResult {
 	return wire.CommandResult{ID: c.ID, State: "failed", Detail: fmt.Sprintf("this program does not know commands of kind %q; update iwas-agent", c.Kind), At: time.Now().UTC()}
+}
+
+// watchSetups compares routers with their set-ups.
+func (s *site) watchSetups(ctx context.Context) error {
+	var all []*provision.Applier
+	for _, n := range s.cfg.NAS {
+		if n.Setup == nil {
+			continue
+		}
+		a, err := s.cfg.applierOf(n, s.paces[n.ID])
+		if err != nil {
+			return err
+		}
+		all = append(all, a)
+	}
+	s.setups.SetRouters(all)
+	return s.setups.Serve(ctx)
 }
 
 func (s *site) sweep(ctx context.Context) error {

@@ -33,6 +33,7 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 			out.Routers[len(out.Routers)-1].Check = &k
 		}
 	}
+	out.Findings = s.setups.Findings()
 	if s.db == nil {
 		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
 		return out

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -44,6 +45,8 @@ type Applier struct {
 	// anybody is asked to confirm.
 	Return func(context.Context) (routeros.Conn, error)
 	User   string // of Dial, to look up its rights
+	// Reach finds our address as the router sees it, where Box has none; nil: Box has it.
+	Reach func(context.Context) (netip.Addr, error)
 	// WithoutNet applies though the router will not take it back by itself.
 	WithoutNet bool
 	// NoBackup leaves out backup and export: the service user has no right to them.
@@ -72,6 +75,18 @@ func (a *Applier) tell(e Event) {
 	}
 }
 
+// plan compares the router with its set-up.
+func (a *Applier) plan(ctx context.Context, conn routeros.Conn) (Plan, error) {
+	box := a.Box
+	if !box.Address.IsValid() && a.Setup.BoxAddress == "" && a.Reach != nil {
+		var err error
+		if box.Address, err = a.Reach(ctx); err != nil {
+			return Plan{}, err
+		}
+	}
+	return Make(ctx, conn, a.Setup, box)
+}
+
 // session is one application under way.
 type session struct {
 	*Applier
@@ -97,7 +112,7 @@ func (a *Applier) Apply(ctx context.Context) (Record, error) {
 	}
 	s := &session{Applier: a, conn: conn}
 	defer func() { s.conn.Close() }()
-	plan, err := Make(ctx, conn, a.Setup, a.Box)
+	plan, err := a.plan(ctx, conn)
 	if err != nil {
 		return Record{}, err
 	}

@@ -52,7 +52,7 @@ func (a *Applier) Look(ctx context.Context) (Drift, error) {
 	}
 	defer conn.Close()
 	d := Drift{At: a.now(), By: []string{}}
-	if d.Plan, err = Make(ctx, conn, a.Setup, a.Box); err != nil || d.Plan.Empty() {
+	if d.Plan, err = a.plan(ctx, conn); err != nil || d.Plan.Empty() {
 		return d, err
 	}
 	d.By, err = who(ctx, conn)
@@ -93,13 +93,26 @@ func who(ctx context.Context, conn routeros.Conn) ([]string, error) {
 
 // Watcher compares routers with their set-ups for as long as the agent runs.
 type Watcher struct {
-	Routers []*Applier // Dial of each is that of the service user
 	Every   time.Duration
 	Changed func() // something else is known now; may be nil
 	Log     *slog.Logger
 
-	mu    sync.Mutex // guards what follows
-	known map[string]Drift
+	mu      sync.Mutex // guards what follows
+	routers []*Applier
+	known   map[string]Drift
+}
+
+// SetRouters says which routers there are; Dial of each is that of the service user.
+func (w *Watcher) SetRouters(all []*Applier) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.routers = all
+}
+
+func (w *Watcher) all() []*Applier {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.routers
 }
 
 // Serve works until ctx ends.
@@ -111,7 +124,7 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
-		for _, a := range w.Routers {
+		for _, a := range w.all() {
 			w.visit(ctx, a)
 		}
 		select {
@@ -193,7 +206,7 @@ func (w *Watcher) Findings() []condition.Finding {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []condition.Finding
-	for _, a := range w.Routers {
+	for _, a := range w.routers {
 		d, ok := w.known[a.Router]
 		if !ok || d.Plan.Empty() {
 			continue
