@@ -199,8 +199,19 @@ func undeclared(all map[string][]string) map[string][]string {
 	return out
 }
 
+// teller is a test, or one try of a property.
+type teller interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // compare tells where two readings differ.
 func compare(t testing.TB, what string, got, want map[string][]string) {
+	t.Helper()
+	check(t, what, got, want)
+}
+
+func check(t teller, what string, got, want map[string][]string) {
 	t.Helper()
 	for menu := range want {
 		g, w := strings.Join(got[menu], "\n  "), strings.Join(want[menu], "\n  ")
