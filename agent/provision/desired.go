@@ -149,8 +149,15 @@ func (b *builder) thin(servers []routeros.Row) {
 		seen[p] = true
 		find := with("name=" + p)
 		b.part(item{key: "profile." + p + ".ask", menu: "/ip/hotspot/profile", given: true, find: find, words: "The HotSpot " + s["name"] + " asks RADIUS", args: with("use-radius=yes")})
-		b.part(item{key: "profile." + p + ".tell", menu: "/ip/hotspot/profile", given: true, find: find, words: "The HotSpot " + s["name"] + " reports usage, as often as RADIUS says",
-			args: with("radius-accounting=yes", "radius-interim-update="+b.want.Interim)})
+		tell := item{key: "profile." + p + ".tell", menu: "/ip/hotspot/profile", given: true, find: find, words: "The HotSpot " + s["name"] + " reports usage, as often as RADIUS says",
+			args: with("radius-accounting=yes", "radius-interim-update="+b.want.Interim)}
+		if r := b.one(tell.menu, "name", p); r != nil && written(r["use-radius"]) != "yes" {
+			// Not shown while RADIUS is off (facts.md §3): read again before it is done.
+			do := Op{Menu: tell.menu, Verb: "set", Find: find, Args: tell.args}
+			b.step(tell, do, undoSet(do, r))
+			continue
+		}
+		b.part(tell)
 	}
 	b.block(b.filter())
 	links := b.guestLinks()

@@ -179,6 +179,12 @@ func differences(i item, have routeros.Row) []Word {
 		if _, told := have[a.Key]; a.Secret && !told && have != nil {
 			continue
 		}
+		if _, told := have[a.Key]; !told && hidden(i.menu, a.Key, have) {
+			if written(i.arg("use-radius")) == "yes" { // shown once it is on; nobody knows what it is
+				out = append(out, a)
+			}
+			continue
+		}
 		if !same(a.Key, folded(i.menu, a.Key, have), a.Value) {
 			out = append(out, a)
 		}
@@ -193,6 +199,12 @@ func differences(i item, have routeros.Row) []Word {
 		out = append(out, Word{Key: k})
 	}
 	return out
+}
+
+// hidden reports whether a row does not show a property: a HotSpot profile shows
+// what is for RADIUS only while it uses it (facts.md §3).
+func hidden(menu, key string, have routeros.Row) bool {
+	return menu == "/ip/hotspot/profile" && strings.HasPrefix(key, "radius-") && have != nil && written(have["use-radius"]) != "yes"
 }
 
 // notOurs are properties of a firewall rule that are no matchers, or not writable.
