@@ -64,13 +64,17 @@ func (s *Sim) checkUser(name, password, policy string, peer net.Addr) bool {
 	if subtle.ConstantTimeCompare([]byte(u.get("password")), []byte(password)) != 1 {
 		return false
 	}
+	if policy == "rest-api" { // does not count as a login (facts.md §2)
+		s.leak(name, hostOf(s.peer(peer).String()))
+		return true
+	}
 	u.props["last-logged-in"] = s.stamp(time.Now())
 	return true
 }
 
 // listUsers is /user/active: who has an API session.
 func (s *Sim) listUsers() []view {
-	var out []view
+	out := slices.Clone(s.leaked)
 	for _, a := range s.sessions() {
 		if a.user == "" {
 			continue

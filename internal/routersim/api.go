@@ -193,6 +193,11 @@ func (a *apiSession) handle(sentence []string) bool {
 	case "listen":
 		a.listen(c, false)
 		return true
+	case "monitor":
+		if _, once := c.args["once"]; !once {
+			a.listen(c, true) // streams until it is cancelled
+			return true
+		}
 	case "print":
 		_, follow := c.args["follow"]
 		if _, only := c.args["follow-only"]; follow || only {
@@ -204,7 +209,7 @@ func (a *apiSession) handle(sentence []string) bool {
 	}
 	s := a.s
 	s.charge()
-	if !s.stall(c.path, nil) {
+	if s.stall(c.path, 0, nil) != goesOn {
 		return false
 	}
 	rows, ret, err := s.Command(a.user, c.path, c.verb, c.args, c.query)
@@ -247,25 +252,15 @@ func (s *Sim) charge() {
 }
 
 // stall keeps a command waiting as the knob says, and reports whether its caller
-// is still there. gone is closed when the caller leaves; nil is never.
-func (s *Sim) stall(path string, gone <-chan struct{}) bool {
+// is still there, within a limit (0 is none). gone is closed when the caller leaves; nil is never.
+func (s *Sim) stall(path string, limit time.Duration, gone <-chan struct{}) waited {
 	s.mu.Lock()
-	d, at, boot := s.knobs.Stall, s.knobs.StallAt, s.boot
+	d, at := s.knobs.Stall, s.knobs.StallAt
 	s.mu.Unlock()
 	if d == 0 || at != "" && at != path {
-		return true
+		return goesOn
 	}
-	select {
-	case <-time.After(d):
-		return true
-	case <-boot.Done():
-		return false
-	case <-gone:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.counters.Aborted++
-		return false
-	}
+	return s.hold(d, limit, gone)
 }
 
 // appendRow writes a row: what was asked for, in that order, or everything, .id
@@ -352,7 +347,11 @@ func (a *apiSession) listen(c command, first bool) {
 
 // snapshot is a menu as this user may read it, by id.
 func (a *apiSession) snapshot(c command) (map[string]view, error) {
-	rows, _, err := a.s.Command(a.user, c.path, "print", c.args, c.query)
+	verb := "print"
+	if c.verb == "monitor" {
+		verb = c.verb
+	}
+	rows, _, err := a.s.Command(a.user, c.path, verb, maps.Clone(c.args), c.query)
 	out := make(map[string]view, len(rows))
 	for _, v := range rows {
 		out[v[".id"]] = v

@@ -47,6 +47,10 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 			return nil, "", trapf(-1, "not enough permissions (9)")
 		}
 	}
+	ignored, refusal := s.misled(path, verb)
+	if ignored {
+		return nil, "", nil
+	}
 	switch verb {
 	case "print", "getall":
 		return s.printMenu(m, a, args, query)
@@ -57,8 +61,8 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 		}
 	case "set", "enable", "disable", "comment":
 		err = s.set(m, verb, args)
-	case "remove":
-		err = s.removeRows(m, args)
+	case "remove", "request-logout":
+		err = s.removeRows(m, verb, args)
 	case "unset":
 		err = s.unset(m, args)
 	case "move":
@@ -92,6 +96,9 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 	}
 	if changing(verb) {
 		s.reconsider()
+	}
+	if err == nil {
+		err = refusal
 	}
 	return rows, ret, err
 }

@@ -27,6 +27,9 @@ func (s *Sim) add(m *menu, args map[string]string) (string, error) {
 		}
 		maps.Copy(r.props, other.props)
 	}
+	if m.path == "ip/hotspot" && s.knobs.HotSpotOff {
+		r.props["disabled"] = "true"
+	}
 	at := len(m.rows)
 	if before := args["place-before"]; before != "" {
 		other := m.find(before)
@@ -129,8 +132,8 @@ func (m *menu) taken(r *row) error {
 }
 
 // removeRows is the remove command.
-func (s *Sim) removeRows(m *menu, args map[string]string) error {
-	if err := m.check("remove", args); err != nil {
+func (s *Sim) removeRows(m *menu, verb string, args map[string]string) error {
+	if err := m.check(verb, args); err != nil {
 		return err
 	}
 	if strings.Contains(firstOf(args, ".id", "numbers"), ",") {

@@ -73,7 +73,7 @@ func (s *Sim) awaitStops(stops []chan struct{}, limit time.Duration) {
 // the log are gone, and rows have other ids (facts.md §1, §6).
 func (s *Sim) bootUp() {
 	s.mu.Lock()
-	s.menus["log"].rows = nil
+	s.menus["log"].rows, s.leaked = nil, nil
 	s.nextID += 1 + s.rng.IntN(256)
 	links := map[int]int{} // ids of interfaces: one row has the same in two menus
 	for _, path := range s.paths {
@@ -81,6 +81,9 @@ func (s *Sim) bootUp() {
 		m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return r.dynamic })
 		for _, r := range m.rows {
 			was := r.id
+			if was == 0 {
+				continue // the default of its menu
+			}
 			if path != "interface" && links[was] != 0 {
 				r.id = links[was]
 				continue

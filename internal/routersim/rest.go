@@ -26,6 +26,10 @@ func (s *Sim) serveREST() {
 }
 
 func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
+	if s.broken() {
+		cut(w)
+		return
+	}
 	user, password, ok := r.BasicAuth()
 	if !ok || !s.checkUser(user, password, "rest-api", peerOf(r)) {
 		s.note("system,error,critical", "login failure for user "+user+" from "+hostOf(r.RemoteAddr)+" via rest-api")
@@ -55,15 +59,32 @@ func (s *Sim) handleREST(w http.ResponseWriter, r *http.Request) {
 	menuPath, last := path, ""
 	if i := strings.LastIndex(path, "/"); !isMenu && i > 0 {
 		menuPath, last = path[:i], path[i+1:]
-	} else if !isMenu && r.Method == http.MethodPost { // a command of the root, such as export
+	} else if !isMenu && s.rootCommand(path) {
 		menuPath, last = "", path
 	}
 	s.charge()
-	if !s.stall(menuPath, r.Context().Done()) {
+	switch s.stall(menuPath, s.longestCall(), r.Context().Done()) {
+	case left:
 		cut(w)
 		return
+	case late:
+		restError(w, http.StatusBadRequest, "Bad Request", "Session closed")
+		return
 	}
-	s.restMethod(w, r.Method, user, restCall{menu: menuPath, last: last, args: args, query: query, proplist: proplist})
+	call := restCall{menu: menuPath, last: last, args: args, query: query, proplist: proplist}
+	if last == "monitor" && r.Method == http.MethodPost {
+		s.restMonitor(w, r, user, call)
+		return
+	}
+	s.restMethod(w, r.Method, user, call)
+}
+
+// rootCommand reports whether a word is a command of no menu, such as export.
+func (s *Sim) rootCommand(word string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.menus[""].verbs[word]
+	return ok
 }
 
 type restCall struct {

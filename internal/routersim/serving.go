@@ -23,6 +23,21 @@ func (s *Sim) server() *row {
 	return none
 }
 
+// finishHotSpot refuses what device-mode forbids (facts.md §3): to add a server, or
+// to switch one on.
+func (s *Sim) finishHotSpot(m *menu, r *row) error {
+	old := m.find(formatID(r.id))
+	if !s.menus["system/device-mode"].rows[0].is("hotspot") && !r.is("disabled") && (old == nil || old.is("disabled")) {
+		return trapf(4, "failure: not allowed by device-mode")
+	}
+	for n := 1; r.get("name") == ""; n++ {
+		if name := "hotspot" + itoa(n); m.find(name) == nil {
+			r.props["name"] = name
+		}
+	}
+	return nil
+}
+
 // guestLink is the interface on which the router meets the guests.
 func (s *Sim) guestLink() string { return s.link(s.c.Guests.Port, s.c.Guests.VLAN) }
 

@@ -41,6 +41,9 @@ func (s *Sim) makeMenus() {
 	}
 	s.menus["ip/dns"].started = map[string]map[string]string{"": keys(dnsDefaults)}
 	s.menus["system/identity"].started = map[string]map[string]string{s.c.Identity: keys("name=MikroTik")}
+	for _, path := range []string{"ip/hotspot/profile", "ip/hotspot/user/profile"} {
+		s.menus[path].find("default").id = 0 // *0 is an id like any other
+	}
 	for path, key := range map[string]string{"user": "password", "radius": "secret", "ip/hotspot/user": "password"} {
 		s.menus[path].secret = key
 	}
@@ -84,7 +87,11 @@ func (s *Sim) makeSystem() {
 	s.single("system/routerboard", map[string]string{"routerboard": "true", "model": "hAP ax2", "serial-number": "SIM000000001", "firmware-type": "ipq6000",
 		"factory-firmware": "7.5", "current-firmware": version, "upgrade-firmware": version})
 	s.single("system/license", keys("level=p1 system-id=SIMULATED01"))
-	s.stored("system/health", keys("name=voltage value=23.8 type=V"), keys("name=temperature value=39 type=C"))
+	if health := "system/health"; !atLeast(s.c.Version, 7, 0) {
+		s.single(health, keys("voltage=23.8 temperature=39"))
+	} else {
+		s.stored(health, keys("name=voltage value=23.8 type=V"), keys("name=temperature value=39 type=C"))
+	}
 	s.computed("system/resource", s.resource, nil).single = true
 	s.single("system/clock", keys("time-zone-name=UTC time-zone-autodetect=false"))
 	s.menus["system/clock"].list = s.clock
@@ -167,7 +174,7 @@ func (s *Sim) makeAccess() {
 	s.stored("user/group",
 		keys("name=full policy=local,telnet,ssh,ftp,reboot,read,write,policy,test,winbox,password,web,sniff,sensitive,api,romon,rest-api"),
 		keys("name=read policy=local,telnet,ssh,reboot,read,test,winbox,password,web,sniff,api,romon,rest-api,!ftp,!write,!policy,!sensitive"))
-	s.computed("user/active", s.listUsers, nil)
+	s.computed("user/active", s.listUsers, s.removeUser)
 	s.makeServices()
 	s.menus["ip/service"].list = s.listServices
 }

@@ -90,7 +90,7 @@ func (s *Sim) shapes() map[string]shape {
 	list := shape{fresh: keys("disabled=false dynamic=false"), needs: []string{"list", "address"}, finish: s.finishEntry,
 		values: map[string]string{"disabled": yesNo, "dynamic": yesNo, "timeout": "<0s..35w3d13h13m56s>"}}
 	out := map[string]shape{
-		"ip/hotspot": {needs: []string{"interface"}, once: []string{"name"}, taken: "server with such name already exists",
+		"ip/hotspot": {needs: []string{"interface"}, finish: s.finishHotSpot, once: []string{"name"}, taken: "server with such name already exists",
 			fresh: keys("address-pool=none addresses-per-mac=2 disabled=false HTTPS=false invalid=false idle-timeout=5m keepalive-timeout=none login-timeout=none profile=default proxy-status=running"),
 			values: map[string]string{"disabled": yesNo, "profile": "<@ip/hotspot/profile>", "interface": someLink, "address-pool": "none <@ip/pool>", "idle-timeout": anyTime,
 				"keepalive-timeout": anyTime, "login-timeout": anyTime, "addresses-per-mac": "unlimited <1..65535>"}},

@@ -75,6 +75,12 @@ type Knobs struct {
 	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
 	Stall           time.Duration `json:"stall"`            // commands wait this long before they are run
 	StallAt         string        `json:"stall_at"`         // only those of this menu, such as "system/clock"; "" is every command after the login
+	RESTLimit       time.Duration `json:"rest_limit"`       // of one REST call; 60 s if 0
+	AbortDamage     time.Duration `json:"abort_damage"`     // after a REST call that its caller left, connections are reset for so long (facts.md §2)
+	LeakSessions    bool          `json:"leak_sessions"`    // REST logins leave rows in /user/active (facts.md §2)
+	WriteIgnored    string        `json:"write_ignored"`    // writes to this menu are answered and not done
+	RefuseDone      string        `json:"refuse_done"`      // writes to this menu are done and then refused, as a 400 may be (facts.md §2)
+	HotSpotOff      bool          `json:"hotspot_off"`      // a HotSpot server that is added without disabled= is disabled (facts.md §7)
 	MixUp           string        `json:"mix_up"`           // reads of this menu give another's rows, as REST may after a start (facts.md §2)
 	ClockAhead      time.Duration `json:"clock_ahead"`      // of the router's clock, before the right one
 	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
@@ -103,6 +109,8 @@ type Sim struct {
 	hosts    map[string]*host      // by MAC in capitals
 	names    map[string]netip.Addr // what the router resolves
 	ahead    time.Duration         // of the router's clock, as a person set it
+	damaged  time.Time             // until then REST suffers from an aborted call
+	leaked   []view                // rows of /user/active that REST logins left
 	cookies  []*cookie
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc

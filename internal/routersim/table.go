@@ -99,7 +99,11 @@ func commands(version string) map[string]map[string][]string {
 			continue
 		}
 		at := strings.LastIndex(key, "/")
-		path, verb := key[:max(at, 0)], key[at+1:]
+		path := key[:max(at, 0)]
+		verb, ok := knownTo(version, key[at+1:])
+		if !ok {
+			continue // a command of other versions
+		}
 		if out[path] == nil {
 			out[path] = map[string][]string{}
 		}
