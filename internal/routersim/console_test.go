@@ -1,7 +1,10 @@
 package routersim
 
 import (
+	"context"
+	"encoding/json"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -291,4 +294,41 @@ func (s *Sim) clear() {
 	}
 	m.rows = kept
 	s.menus["user/group"].rows = s.menus["user/group"].rows[:2]
+}
+
+// The same over the control, for whoever runs the simulator as a program.
+func TestPasteOverTheControl(t *testing.T) {
+	s := start(t, nowhere, nowhere, func(c *Config) { c.Fresh = true })
+	resp, err := http.Post(s.ControlURL()+"/router/paste", "application/json", strings.NewReader(`{"user":"iwas","text":":put [/system/identity/get name]\n/ip/frob"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got map[string]string
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(got["shown"], "MikroTik\n") || got["refused"] != "line 2: /ip/frob: bad command name frob (line 1 column 5)" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// No text takes the console down, and each refusal has its place.
+func FuzzConsole(f *testing.F) {
+	for _, text := range []string{setUp, cafe, `:put [/ip/pool/get [find where (name=x or !dynamic) and comment~"a\\"] name]`, "/", "/ip/..", ":if (1) do={}", "[", "find !", `"\`, "{}"} {
+		f.Add(text)
+	}
+	s, err := Start(context.Background(), Config{Fresh: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(s.Close)
+	f.Fuzz(func(t *testing.T, text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, err := s.parse(text); err != nil && !strings.Contains(err.Error(), "(line ") {
+			t.Errorf("%q: %v", text, err)
+		}
+		open(text)
+	})
 }

@@ -19,6 +19,7 @@ import (
 //	POST /guests/{mac}/logout    /leave /roam
 //	POST /guests/{mac}/live      Life: the guest lives by itself
 //	POST /router/reboot          {"power_cut":true,"dark_ms":0}
+//	POST /router/paste           {"user":"admin","text":"…"}: at the router's console
 //	GET, PUT /router/knobs       Knobs
 //	GET  /router/counters        Counters
 //	POST /router/connections     {"n":5000}
@@ -86,6 +87,18 @@ func (s *Sim) serveControl() {
 		}
 		s.reboot(!in.PowerCut, time.Duration(in.DarkMS)*time.Millisecond)
 		answer(w, map[string]bool{"booted": true}, nil)
+	})
+	mux.HandleFunc("POST /router/paste", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ User, Text string }
+		if !read(w, r, &in) {
+			return
+		}
+		out, err := s.Paste(in.User, in.Text)
+		refused := ""
+		if err != nil {
+			refused = err.Error()
+		}
+		answer(w, map[string]string{"shown": out, "refused": refused}, nil)
 	})
 	mux.HandleFunc("GET /router/knobs", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Knobs(), nil) })
 	mux.HandleFunc("PUT /router/knobs", func(w http.ResponseWriter, r *http.Request) {

@@ -565,6 +565,9 @@ func (p *parser) conditions(m *menu) *expression {
 		if !p.joined("or", "||") {
 			return either
 		}
+		if both == nil {
+			p.fail(p.at, "syntax error")
+		}
 	}
 }
 
@@ -598,7 +601,11 @@ func (p *parser) test(m *menu) *expression {
 		return e
 	case '!':
 		p.at++
-		return &expression{kind: "operation", text: "!", parts: []*expression{p.test(m)}}
+		not := p.test(m)
+		if not == nil {
+			p.fail(p.at, "syntax error")
+		}
+		return &expression{kind: "operation", text: "!", parts: []*expression{not}}
 	}
 	name := p.word()
 	if name == "or" || name == "and" {

@@ -88,6 +88,7 @@ func parse(args []string, stderr io.Writer) (routersim.Config, error) {
 	pool := f.String("pool", "10.20.0.0/22", "network of the guests")
 	f.StringVar(&c.Server, "server", "hotspot1", "name of the HotSpot server, sent as Called-Station-Id")
 	f.StringVar(&c.LoginBy, "login-by", "http-chap,http-pap,mac,mac-cookie,cookie", "login methods of the HotSpot")
+	f.BoolVar(&c.Fresh, "fresh", false, "a router as it comes from its box: no HotSpot, no RADIUS, no certificate")
 	f.Uint64Var(&c.Seed, "seed", 1, "of the guests' habits")
 	f.DurationVar(&c.RADIUS.Timeout, "radius-timeout", 1100*time.Millisecond, "one try of three")
 	if err := f.Parse(args); err != nil {
