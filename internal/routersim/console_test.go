@@ -229,7 +229,7 @@ func TestAnExportIsTakenBack(t *testing.T) {
 	full := func(c *Config) { c.Fresh, c.Version = true, "7.24 (stable)" }
 	one := start(t, nowhere, nowhere, full)
 	if out, err := one.Paste("iwas", setUp+`
-/interface/bridge/add name=br-lan comment="the \"LAN\" \$5"
+/interface/bridge/add name=br-lan comment="the \"LAN\" \$5 \\z"
 /interface/vlan/add name=vlan10-pc interface=br-lan vlan-id=10 arp=reply-only
 /interface/ethernet/set ether3 comment=PCs
 /ip/pool/add name=pool-pc ranges=10.10.0.50-10.10.0.199
@@ -329,6 +329,6 @@ func FuzzConsole(f *testing.F) {
 		if _, err := s.parse(text); err != nil && !strings.Contains(err.Error(), "(line ") {
 			t.Errorf("%q: %v", text, err)
 		}
-		open(text)
+		_ = open(text)
 	})
 }

@@ -2,6 +2,7 @@ package routersim
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -169,6 +170,7 @@ func TestMistakesCutRESTOff(t *testing.T) {
 			return 0
 		}
 		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body) // else the connection is not kept
 		return resp.StatusCode
 	}
 	if got := get(); got != http.StatusOK {
