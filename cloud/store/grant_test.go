@@ -249,6 +249,12 @@ func TestGrantsNobodyCanMean(t *testing.T) {
 		if got, _, err := w.db.Grants(w.Context(), other.Organization, w.site.ID, "", true, 10, ""); err != nil || len(got) != 0 {
 			w.Errorf("another business sees %+v, %v", got, err)
 		}
+		w.said("bad", 1, "", w.event("x1", wire.EventGrantMade, wire.GrantMade{ID: "x1", GrantDoc: wire.GrantDoc{List: "a b", Address: "203.0.113.7", Until: later}}),
+			w.event("x2", wire.EventGrantMade, wire.GrantMade{ID: "x 2", GrantDoc: wire.GrantDoc{List: "staff", Address: "203.0.113.7", Until: later}}),
+			w.event("x3", wire.EventGrantRemoved, wire.GrantRemoved{}))
+		if dead := w.dead(); len(dead) != 3 {
+			w.Errorf("%d events were set aside (%v), want all three", len(dead), dead)
+		}
 		w.reopen()
 		if got := w.grants("", false); len(got) != 1 {
 			w.Errorf("after a restart: got %+v", got)
