@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"iwas/agent/router"
 	"iwas/agent/statuspage"
 	"iwas/internal/hotspot"
+	"iwas/internal/wire"
 )
 
 // healthOf is what the page shows of a router's vitals.
@@ -100,4 +102,77 @@ func queueOf(routers []router.Health, s hotspot.Session) (q *statuspage.Queue, a
 		}
 	}
 	return q, at
+}
+
+// toldFresh is how old a reading may be for the owner to be told of it.
+const toldFresh = 5 * time.Minute
+
+// routersTold is what a hello says of the routers.
+func (s *site) routersTold() []wire.RouterHealth {
+	ctx, cancel := context.WithTimeout(context.Background(), conditionsWait)
+	defer cancel()
+	routers := s.enforcer.Health()
+	sessions, err := s.db.OpenSessions(ctx)
+	strangers := foreign(routers, sessions)
+	var out []wire.RouterHealth
+	for _, h := range routers {
+		if !h.API || len(out) == wire.MaxRouters {
+			continue
+		}
+		r := told(h, time.Now())
+		for _, n := range s.cfg.NAS {
+			if hotspot.NASID(n.ID) == h.NAS {
+				r.Name = n.Name
+			}
+		}
+		if err == nil && h.Reachable {
+			n := 0
+			for _, f := range strangers {
+				if f.NAS == h.NAS {
+					n++
+				}
+			}
+			r.Foreign = &n
+			r.At = older(r.At, h.SeenAt)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// older returns the earlier of two times, of those there are.
+func older(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) && !b.IsZero() {
+		return b.UTC()
+	}
+	return a
+}
+
+// told is the part of it that follows from the router's vitals.
+func told(h router.Health, now time.Time) wire.RouterHealth {
+	r := wire.RouterHealth{NAS: h.NAS}
+	v := h.Vitals
+	of := func(x router.Reading, known bool, take func()) {
+		if known && !x.At.IsZero() && now.Sub(x.At) <= toldFresh {
+			take()
+			r.At = older(r.At, x.At)
+		}
+	}
+	of(v.System.Reading, true, func() {
+		up, cpu, memory := int64(v.System.Uptime/time.Second), v.System.CPULoad, v.System.MemoryUsed()
+		r.UptimeS, r.CPU, r.Memory = &up, &cpu, &memory
+	})
+	hottest, hot := v.Sensors.Hottest()
+	of(v.Sensors.Reading, hot, func() { r.Celsius = &hottest.Value })
+	of(v.WAN.Reading, true, func() { up := v.WAN.Up; r.WANUp = &up })
+	down, up, counted := v.Traffic.WAN()
+	of(v.Traffic.Reading, counted, func() { d, u := uint64(down), uint64(up); r.Down, r.Up = &d, &u })
+	full := -1
+	for i, p := range v.Pools.List {
+		if p.Guests && (full < 0 || p.Percent() > v.Pools.List[full].Percent()) {
+			full = i
+		}
+	}
+	of(v.Pools.Reading, full >= 0, func() { p := v.Pools.List[full]; r.PoolUsed, r.PoolSize = &p.Used, &p.Size })
+	return r
 }

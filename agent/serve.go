@@ -261,7 +261,7 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	s.identity = id
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
-		RouterSeenAt: s.routerSeenAt, Conditions: s.conditions, Command: s.command, Report: s.db.Report, Log: s.log.With("part", "uplink")}
+		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Command: s.command, Report: s.db.Report, Log: s.log.With("part", "uplink")}
 	sup.Add(task{"uplink", s.uplink.Serve})
 	return nil
 }

@@ -169,6 +169,9 @@ func (t *talk) publishHello(h wire.Hello) {
 	if u.RouterSeenAt != nil {
 		h.RouterSeenAt = u.RouterSeenAt().UTC()
 	}
+	if u.Routers != nil {
+		h.Routers = u.Routers()
+	}
 	if u.Conditions != nil {
 		h.Conditions = u.Conditions()
 	}

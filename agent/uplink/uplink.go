@@ -66,6 +66,8 @@ type Uplink struct {
 	Conditions func() []wire.Condition
 	// RouterSeenAt returns the last successful round trip to the router; nil is never.
 	RouterSeenAt func() time.Time
+	// Routers returns how the routers do; nil is not known.
+	Routers func() []wire.RouterHealth
 	// ClockTrusted reports whether the date of this box is to be believed; nil is yes.
 	ClockTrusted func() bool
 	// Command carries out one command; it may take its time. nil answers "unknown".

@@ -58,6 +58,38 @@ type apiSite struct {
 	SessionsOpen int            `json:"sessions_open"`
 	LocksOpen    int            `json:"locks_open" doc:"Locks asked for and not yet proven."`
 	Conditions   []apiCondition `json:"conditions"`
+	Routers      []apiRouter    `json:"routers" doc:"How the site's routers do, as last heard; those with an API."`
+}
+
+type apiRouter struct {
+	NAS          string     `json:"nas"`
+	Name         string     `json:"name,omitempty"`
+	At           *time.Time `json:"at,omitempty" doc:"No figure is older, by the site's clock; absent: there is none."`
+	AgeS         *float64   `json:"age_s,omitempty" doc:"Seconds since at, whatever the site's clock shows."`
+	UptimeS      *int64     `json:"uptime_s,omitempty"`
+	CPU          *int       `json:"cpu_percent,omitempty" doc:"An absent figure is not known."`
+	Memory       *int       `json:"memory_used_percent,omitempty"`
+	Celsius      *float64   `json:"celsius,omitempty" doc:"Of the hottest sensor."`
+	WANUp        *bool      `json:"wan_up,omitempty" doc:"A default route is active."`
+	DownBPS      *uint64    `json:"down_bps,omitempty" doc:"To the guests, bits a second."`
+	UpBPS        *uint64    `json:"up_bps,omitempty"`
+	PoolUsed     *int       `json:"pool_used,omitempty" doc:"Addresses given out of the guests' fullest pool."`
+	PoolSize     *int       `json:"pool_size,omitempty"`
+	ForeignCount *int       `json:"foreign_sessions,omitempty" doc:"Guests on the router's list whom the site did not let in."`
+}
+
+func toAPIRouter(r hotspot.RouterHealth, st hotspot.SiteStatus, now time.Time) apiRouter {
+	a := apiRouter{NAS: string(r.NAS), Name: r.Name, At: moment(r.At), AgeS: since(siteTime(st, r.At), now), CPU: r.CPU, Memory: r.Memory, Celsius: r.Celsius, WANUp: r.WANUp,
+		PoolUsed: r.PoolUsed, PoolSize: r.PoolSize, ForeignCount: r.Foreign}
+	if r.Uptime != nil {
+		s := seconds(*r.Uptime)
+		a.UptimeS = &s
+	}
+	if r.Down != nil && r.Up != nil {
+		down, up := uint64(*r.Down), uint64(*r.Up)
+		a.DownBPS, a.UpBPS = &down, &up
+	}
+	return a
 }
 
 type apiCondition struct {
@@ -71,9 +103,12 @@ func toAPISite(st hotspot.SiteStatus, now time.Time) apiSite {
 	a := apiSite{ID: string(st.Site.ID), Name: st.Site.Name, TimeZone: st.Site.TimeZone, Currency: st.Site.Currency, Language: st.Site.Language,
 		Presence: string(st.Presence), HeardAt: moment(st.HeardAt), DataAgeS: since(st.HeardAt, now), AgentVersion: st.AgentVersion,
 		Revision: st.Revision, Applied: st.Applied, RouterSeenAt: moment(st.RouterSeenAt), RouterAgeS: since(routerSeen(st), now), ClockOffsetS: math.Round(st.ClockOffset.Seconds()*10) / 10, Backlog: st.Backlog,
-		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}}
+		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}, Routers: []apiRouter{}}
 	if a.Presence == "" {
 		a.Presence = string(hotspot.Never)
+	}
+	for _, r := range st.Routers {
+		a.Routers = append(a.Routers, toAPIRouter(r, st, now))
 	}
 	for _, c := range st.Conditions {
 		a.Conditions = append(a.Conditions, apiCondition{c.Code, c.Severity, c.Text, moment(c.Since)})

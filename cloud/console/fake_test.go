@@ -73,6 +73,11 @@ func newFake(t testing.TB) *fakeCloud {
 	main.SessionsOpen, main.LocksOpen, harbour.LocksOpen, harbour.SessionsOpen, harbour.Backlog = 3, 1, 1, 2, 0
 	rival := site("rival", "Rival", hotspot.Online, time.Second)
 	rival.Site.Organization = "rival"
+	cpu, memory, heat, up, down, sent, used, size, foreign, lasts := 7, 32, 61.5, true, hotspot.Rate(23_400_000), hotspot.Rate(0), 61, 245, 2, 76*time.Hour
+	offline := false
+	main.Routers = []hotspot.RouterHealth{{NAS: "counter", Name: "Counter", At: noon.Add(-40 * time.Second), Uptime: &lasts, CPU: &cpu, Memory: &memory, Celsius: &heat, WANUp: &up, Down: &down, Up: &sent,
+		PoolUsed: &used, PoolSize: &size, Foreign: &foreign}, {NAS: "attic"}}
+	harbour.Routers = []hotspot.RouterHealth{{NAS: "pier", At: noon.Add(-39 * time.Minute), WANUp: &offline}}
 	f.sites = []hotspot.SiteStatus{main, harbour, fresh, rival}
 	f.plans = []hotspot.Plan{
 		{ID: "hour", Name: "One hour", Price: hotspot.Money{Minor: 250, Currency: "EUR"}, Limits: hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered, Validity: 30 * 24 * time.Hour, Rate: rate(2, 10), Devices: 1}},

@@ -141,7 +141,7 @@ func (s *Server) siteLive(w http.ResponseWriter, r *http.Request, _ hotspot.Oper
 		if err != nil {
 			return nil, err
 		}
-		parts, err := s.fragments(body, "site-figures", "site-guests")
+		parts, err := s.fragments(body, "site-figures", "site-routers", "site-guests")
 		if err != nil {
 			return nil, err
 		}

@@ -75,11 +75,15 @@ func orElse(s, other string) string {
 
 // routerSeen is when the site's router last answered, by our clock: the site's
 // may be far off. It cannot be after the site told it.
-func routerSeen(st hotspot.SiteStatus) time.Time {
-	if st.RouterSeenAt.IsZero() {
-		return st.RouterSeenAt
+func routerSeen(st hotspot.SiteStatus) time.Time { return siteTime(st, st.RouterSeenAt) }
+
+// siteTime is a time of the site's clock in ours, never after the site was heard;
+// zero stays zero.
+func siteTime(st hotspot.SiteStatus, t time.Time) time.Time {
+	if t.IsZero() {
+		return t
 	}
-	return asOf(st.RouterSeenAt.Add(-st.ClockOffset), st.HeardAt)
+	return asOf(t.Add(-st.ClockOffset), st.HeardAt)
 }
 
 // timeLeft returns what is left of a pass's time as last reported, and false

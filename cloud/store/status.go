@@ -25,6 +25,15 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 	if err != nil {
 		return err
 	}
+	routers := make([]wire.RouterHealth, 0, len(h.Routers))
+	for _, r := range h.Routers[:min(len(h.Routers), wire.MaxRouters)] {
+		r.NAS, r.Name = hotspot.NASID(text200(string(r.NAS))), text200(r.Name)
+		routers = append(routers, r)
+	}
+	health, err := marshal(routers)
+	if err != nil {
+		return err
+	}
 	var offset int64 // the site's clock minus ours, network delay included
 	if !h.At.IsZero() {
 		offset = h.At.Sub(at).Milliseconds()
@@ -39,9 +48,9 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 		}
 		if err := t.exec(`UPDATE site_status SET agent = $2, presence = 'online', reason = '',
 				conn = CASE WHEN boot = $3 THEN conn ELSE 0 END, boot = $3, heard_at = $4, version = $5, lineage = $6, applied = $7, hash = $8,
-				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13 WHERE site = $1`,
+				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14 WHERE site = $1`,
 			string(site), string(agent), text200(h.Boot), ms(at), text200(h.Version), text200(h.Lineage), h.Revision, text200(h.Hash),
-			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text); err != nil {
+			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text, health); err != nil {
 			return err
 		}
 		if err := t.exec(`UPDATE agent SET version = $2 WHERE id = $1 AND version <> $2`, string(agent), text200(h.Version)); err != nil {
@@ -83,7 +92,7 @@ func (t *tx) holds(site hotspot.SiteID, h wire.Hello) error {
 func (t *tx) statusRow(site hotspot.SiteID, agent hotspot.AgentID) error {
 	return t.exec(`INSERT INTO site_status (site, agent, presence, reason, boot, conn, heard_at, version, lineage, applied, hash, epoch, last_seq,
 			router_seen_at, clock_offset_ms, conditions) VALUES ($1, $2, 'never', '', '', 0, 0, '', '', 0, '', '', 0, 0, 0, '[]')
-		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0
+		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0, routers = '[]'
 			WHERE site_status.agent <> excluded.agent`,
 		string(site), string(agent))
 }
@@ -179,7 +188,7 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 			COALESCE(st.presence, 'never'), COALESCE(st.reason, ''), COALESCE(st.heard_at, 0), COALESCE(st.version, ''),
 			CASE WHEN st.lineage = s.lineage THEN st.applied ELSE 0 END,
 			COALESCE(st.router_seen_at, 0), COALESCE(st.clock_offset_ms, 0), COALESCE(st.last_seq, 0), COALESCE(m.through, 0),
-			COALESCE(st.conditions, '[]'),
+			COALESCE(st.conditions, '[]'), COALESCE(st.routers, '[]'),
 			(SELECT COUNT(*) FROM session x WHERE x.site = s.id AND x.state IN ('live', 'suspect')),
 			(SELECT COUNT(*) FROM account_lock l WHERE l.site = s.id AND l.lifted_at = 0 AND l.outcome IN ('', 'pending'))
 		FROM site s LEFT JOIN site_status st ON st.site = s.id LEFT JOIN event_mark m ON m.site = s.id AND m.epoch = st.epoch
@@ -187,14 +196,21 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 		func(scan func(...any) error) error {
 			var s hotspot.SiteStatus
 			var heard, router, offset, last, through int64
-			var conditions string
+			var conditions, routers string
 			if err := scan(&s.Site.ID, &s.Site.Organization, &s.Site.Name, &s.Site.TimeZone, &s.Site.Currency, &s.Site.Language, &s.Revision,
-				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &s.SessionsOpen, &s.LocksOpen); err != nil {
+				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &routers, &s.SessionsOpen, &s.LocksOpen); err != nil {
 				return err
 			}
 			s.HeardAt, s.RouterSeenAt, s.ClockOffset, s.Backlog = at(heard), at(router), duration(offset), max(0, last-through)
 			s.Presence = t.presence(s.Presence, s.HeardAt)
-			err := unmarshal(conditions, &s.Conditions)
+			if err := unmarshal(conditions, &s.Conditions); err != nil {
+				return err
+			}
+			var told []wire.RouterHealth
+			err := unmarshal(routers, &told)
+			for _, r := range told {
+				s.Routers = append(s.Routers, r.Hotspot())
+			}
 			sites = append(sites, s)
 			return err
 		})

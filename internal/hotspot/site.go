@@ -68,8 +68,23 @@ type SiteStatus struct {
 	ClockOffset  time.Duration
 	Backlog      int64 // events the site has and we do not
 	Conditions   []Condition
+	Routers      []RouterHealth
 	SessionsOpen int
 	LocksOpen    int // accounts locked and not yet proven off: the locks that wait or are on their way
+}
+
+// RouterHealth is how a router does, as its site last told. nil is not known.
+type RouterHealth struct {
+	NAS                NASID
+	Name               string
+	At                 time.Time // no figure is older, by the site's clock; zero: there is none
+	Uptime             *time.Duration
+	CPU, Memory        *int     // percent in use
+	Celsius            *float64 // of the hottest sensor
+	WANUp              *bool    // a default route is active
+	Down, Up           *Rate    // to and from the guests
+	PoolUsed, PoolSize *int     // addresses of the guests' fullest pool
+	Foreign            *int     // guests on its list whom the site did not let in
 }
 
 // Condition is an open health condition as reported.

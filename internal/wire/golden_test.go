@@ -95,6 +95,11 @@ func golden() map[string]any {
 			Conditions: []Condition{{Code: "RTR-101", Severity: "high", Text: "router does not answer", Since: goldenTime}}, Sessions: 3, Proofs: []LockProof{proof}},
 		"hello-reopened": &Hello{V: 1, Version: "1.1.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 111, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
 			At: goldenTime, ClockTrusted: true, Proofs: []LockProof{again}},
+		"hello-routers": &Hello{V: 1, Version: "1.1.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 112, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
+			At: goldenTime, ClockTrusted: true, RouterSeenAt: goldenTime, Sessions: 3, Routers: []RouterHealth{
+				{NAS: "cafe1", Name: "Counter", At: goldenTime.Add(-12 * time.Second), UptimeS: ptr[int64](273_600), CPU: ptr(7), Memory: ptr(32), Celsius: ptr(61.5), WANUp: ptr(true),
+					Down: ptr[uint64](23_400_000), Up: ptr[uint64](4_100_000), PoolUsed: ptr(61), PoolSize: ptr(245), Foreign: ptr(0)},
+				{NAS: "attic"}}},
 		"presence":    &Presence{V: 1, State: hotspot.Stopped, Boot: "boot1", Conn: 7, Reason: "update", At: goldenTime},
 		"state-delta": &State{V: 1, Lineage: "lin1", From: 41, To: 42, Docs: docs, Gone: []DocRef{{Kind: DocLock, ID: "acc2"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
 		"state-limits": &State{V: 1, Lineage: "lin1", From: 42, To: 43, Docs: []Doc{
@@ -222,3 +227,5 @@ func TestVersionsOutsideTheRangeAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func ptr[T any](v T) *T { return &v }

@@ -23,6 +23,7 @@ import (
 //   - 1: 2026-11-28: LockProof.Seq in hello, absent from older agents
 //   - 1: 2026-11-28: LockKept.MAC
 //   - 1: 2026-11-28: document grant, which older agents keep without force; grant.made, grant.removed and grant.settled; LimitsBody.ListsByAPI
+//   - 1: 2026-11-28: Hello.Routers, absent from older agents
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
@@ -127,6 +128,8 @@ type Hello struct {
 	Conditions   []Condition `json:"conditions,omitempty"`
 	Sessions     int         `json:"sessions"`         // open now
 	Proofs       []LockProof `json:"proofs,omitempty"` // not yet acknowledged; their events repeat them without effect
+
+	Routers []RouterHealth `json:"routers,omitempty"` // those with an API; at most MaxRouters
 }
 
 // Condition is an open health condition.
