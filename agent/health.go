@@ -65,10 +65,10 @@ func foreign(routers []router.Health, sessions []hotspot.Session) (out []statusp
 		nas hotspot.NASID
 		mac hotspot.MAC
 	}
-	known := map[device]bool{}
+	known := map[device][]string{} // user names
 	for _, s := range sessions {
 		if s.State != hotspot.Closed {
-			known[device{s.NAS, s.MAC}] = true
+			known[device{s.NAS, s.MAC}] = append(known[device{s.NAS, s.MAC}], s.Username)
 		}
 	}
 	for _, h := range routers {
@@ -76,7 +76,8 @@ func foreign(routers []router.Health, sessions []hotspot.Session) (out []statusp
 			continue
 		}
 		for _, e := range h.Listed {
-			if known[device{h.NAS, e.MAC}] || e.RADIUS && e.Uptime < startsWithin {
+			ours := slices.ContainsFunc(known[device{h.NAS, e.MAC}], func(name string) bool { return name == e.User || name == "" || e.User == "" })
+			if ours || e.RADIUS && e.Uptime < startsWithin {
 				continue
 			}
 			f := statuspage.Foreign{NAS: h.NAS, Username: e.User, MAC: e.MAC.Masked(), LoginBy: e.LoginBy, RADIUS: e.RADIUS, Since: h.SeenAt.Add(-e.Uptime), SeenAt: h.SeenAt}
@@ -119,7 +120,7 @@ func (s *site) routersTold() []wire.RouterHealth {
 		if !h.API || len(out) == wire.MaxRouters {
 			continue
 		}
-		r := told(h, time.Now())
+		r := figuresOf(h, time.Now())
 		for _, n := range s.cfg.NAS {
 			if hotspot.NASID(n.ID) == h.NAS {
 				r.Name = n.Name
@@ -148,8 +149,8 @@ func older(a, b time.Time) time.Time {
 	return a
 }
 
-// told is the part of it that follows from the router's vitals.
-func told(h router.Health, now time.Time) wire.RouterHealth {
+// figuresOf is the part of it that follows from the router's vitals.
+func figuresOf(h router.Health, now time.Time) wire.RouterHealth {
 	r := wire.RouterHealth{NAS: h.NAS}
 	v := h.Vitals
 	of := func(x router.Reading, known bool, take func()) {

@@ -62,6 +62,11 @@ func TestHealthReachesWhoeverLooks(t *testing.T) {
 	if !slices.Contains(told, "RTR-150") {
 		t.Errorf("the cloud is told %v, want RTR-150 among it", told)
 	}
+	rows := w.site.routersTold()
+	if len(rows) != 1 || rows[0].NAS != "counter" || rows[0].Name != "Counter" || rows[0].WANUp == nil || *rows[0].WANUp || rows[0].CPU == nil || *rows[0].CPU != 3 ||
+		rows[0].PoolUsed == nil || *rows[0].PoolUsed < 1000 || rows[0].Foreign == nil || *rows[0].Foreign != 1 || rows[0].Celsius == nil || *rows[0].Celsius != 39 || time.Since(rows[0].At) > time.Minute {
+		t.Errorf("the cloud is told %+v", rows)
+	}
 	if page := w.get("/"); !strings.Contains(page, "Router health") || !strings.Contains(page, "Online, and not let in by this box") || !strings.Contains(page, "No default route is active") {
 		t.Error("the page does not show it")
 	}
@@ -74,16 +79,33 @@ func TestWhoIsForeign(t *testing.T) {
 	lists := []router.Health{
 		{NAS: "a", Reachable: true, SeenAt: now, Listed: []hotspot.ActiveEntry{
 			{User: "known", MAC: one, RADIUS: true, Uptime: time.Hour}, {User: "closed", MAC: two, RADIUS: true, Uptime: time.Hour, IP: netip.MustParseAddr("10.0.0.2")},
-			{User: "begins", MAC: three, RADIUS: true, Uptime: 5 * time.Second}, {User: "local", MAC: four, Uptime: 5 * time.Second}}},
+			{User: "another name", MAC: one, RADIUS: true, Uptime: 90 * time.Minute}, {User: "begins", MAC: three, RADIUS: true, Uptime: 5 * time.Second}, {User: "local", MAC: four, Uptime: 5 * time.Second}}},
 		{NAS: "b", Reachable: true, SeenAt: now, Listed: []hotspot.ActiveEntry{{User: "elsewhere", MAC: one, RADIUS: true, Uptime: 2 * time.Hour}}},
 		{NAS: "c", Listed: []hotspot.ActiveEntry{{User: "of before", MAC: two, Uptime: time.Hour}}},
 	}
-	sessions := []hotspot.Session{{NAS: "a", MAC: one, State: hotspot.Live}, {NAS: "a", MAC: two, State: hotspot.Closed}}
+	sessions := []hotspot.Session{{NAS: "a", MAC: one, Username: "known", State: hotspot.Live}, {NAS: "a", MAC: two, State: hotspot.Closed}}
 	var got []string
 	for _, f := range foreign(lists, sessions) {
 		got = append(got, f.Username)
 	}
-	if want := []string{"local", "closed", "elsewhere"}; !slices.Equal(got, want) {
+	if want := []string{"local", "closed", "another name", "elsewhere"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v, the newest first", got, want)
+	}
+}
+
+// TestOldFiguresAreNotTold: the owner reads what is known, or nothing.
+func TestOldFiguresAreNotTold(t *testing.T) {
+	now := time.Now()
+	h := router.Health{NAS: "a", API: true}
+	if r := figuresOf(h, now); r.CPU != nil || r.WANUp != nil || r.PoolUsed != nil || r.Celsius != nil || r.Down != nil || !r.At.IsZero() {
+		t.Errorf("nothing was read, and it tells %+v", r)
+	}
+	v := &h.Vitals
+	v.System.At, v.System.CPULoad = now.Add(-6*time.Minute), 50
+	v.WAN.At, v.WAN.Up = now.Add(-4*time.Minute), true
+	v.Pools.At, v.Pools.List = now.Add(-time.Second), []router.Pool{{Name: "pcs", Size: 1, Used: 1}, {Name: "a", Size: 10, Used: 1, Guests: true}, {Name: "b", Size: 10, Used: 2, Guests: true}}
+	r := figuresOf(h, now)
+	if r.CPU != nil || r.WANUp == nil || !*r.WANUp || r.PoolUsed == nil || *r.PoolUsed != 2 || !r.At.Equal(v.WAN.At) {
+		t.Errorf("got %+v, want the route, the guests' fullest pool, and the age of the older", r)
 	}
 }

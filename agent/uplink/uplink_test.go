@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -238,6 +239,13 @@ func TestProofOvertakesTheBacklog(t *testing.T) {
 	if got := s.cloud.helloCount() - before; got != 1 {
 		t.Errorf("got %d hellos, want 1 per new proof", got)
 	}
+}
+
+func TestAHelloTellsOfTheRouters(t *testing.T) {
+	up := true
+	want := []wire.RouterHealth{{NAS: "a", WANUp: &up}, {NAS: "b"}}
+	s := startSite(t, func(s *site) { s.Routers = func() []wire.RouterHealth { return want } })
+	s.cloud.awaitHello(0, "the routers", func(h wire.Hello) bool { return reflect.DeepEqual(h.Routers, want) })
 }
 
 // TestAChangeOfConditionsIsToldAtOnce: within seconds, not with the hello of the
