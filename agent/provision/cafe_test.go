@@ -106,7 +106,31 @@ func (s *stand) box() Box {
 }
 
 func (s *stand) applier(setup wire.RouterSetup) *Applier {
-	return &Applier{Router: "r1", Setup: setup, Box: s.box(), Keep: s.file, Dial: s.dial("admin"), Return: s.dial("iwas"), User: "admin"}
+	return &Applier{Router: "r1", Setup: setup, Box: s.box(), Keep: s.file, Dial: s.tabled("admin"), Return: s.tabled("iwas"), User: "admin"}
+}
+
+// tabled is a login whose every sentence must be in the table of commands.
+func (s *stand) tabled(user string) func(context.Context) (routeros.Conn, error) {
+	dial := s.dial(user)
+	return func(ctx context.Context) (routeros.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return tabled{conn, s.t}, nil
+	}
+}
+
+type tabled struct {
+	routeros.Conn
+	t testing.TB
+}
+
+func (c tabled) Run(ctx context.Context, sentence ...string) ([]routeros.Row, error) {
+	if err := routeros.Sendable(sentence); err != nil {
+		c.t.Error(err)
+	}
+	return c.Conn.Run(ctx, sentence...)
 }
 
 func (s *stand) plan(setup wire.RouterSetup) Plan {

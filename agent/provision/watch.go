@@ -30,11 +30,17 @@ func (d Drift) Text() string {
 		return d.Plan.Stops[0].Text
 	}
 	var what []string
-	for _, s := range d.Plan.Steps[:min(3, len(d.Plan.Steps))] {
-		what = append(what, s.Key+" ("+s.do.Menu+")")
+	for _, s := range d.Plan.Steps {
+		one := s.Key + " (" + s.do.Menu + ")"
+		if strings.HasSuffix(s.Key, ".place") {
+			one = "the order of our rules (" + s.do.Menu + ")"
+		}
+		if !slices.Contains(what, one) {
+			what = append(what, one)
+		}
 	}
-	text := strings.Join(what, ", ")
-	if n := len(d.Plan.Steps) - len(what); n > 0 {
+	text := strings.Join(what[:min(3, len(what))], ", ")
+	if n := len(what) - 3; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}
 	text = "not as agreed: " + text

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // commandText is every command this program can send to a router, with the
@@ -182,14 +183,18 @@ func matchersOf(command string) string {
 	return strings.Join(slices.DeleteFunc(strings.Fields(matchers), func(w string) bool { return slices.Contains(lacks, w) }), " ")
 }
 
+// table is the arguments of every command, whatever version they are for.
+var table = sync.OnceValue(func() map[string][]string {
+	out := map[string][]string{}
+	for _, c := range Commands() {
+		out[c.Command] = append(out[c.Command], c.Args...)
+	}
+	return out
+})
+
 // Sendable returns an error naming what a sentence has that Commands does not.
 func Sendable(sentence []string) error {
-	known, args := false, []string{}
-	for _, c := range Commands() {
-		if c.Command == sentence[0] {
-			known, args = true, append(args, c.Args...)
-		}
-	}
+	args, known := table()[sentence[0]]
 	if !known {
 		return fmt.Errorf("%s is not in the table of commands", sentence[0])
 	}
