@@ -205,7 +205,7 @@ func TestARollbackRunsByItself(t *testing.T) {
 	r.must(t, "system/scheduler", "add", "name=boot", "start-time=startup", "on-event=/system/identity/set name=booted", "policy=read,write")
 	at := s.stampAfter(700 * time.Millisecond)
 	r.must(t, "system/scheduler", "add", "name=later", "start-date="+at[:10], "start-time="+at[11:], "on-event=/system/identity/set name=later", "policy=read,write")
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(150 * time.Millisecond) // nothing happens, which cannot be waited for; a tick is 100 ms
 	if got := r.row(t, "system/identity")["name"]; got != "before" {
 		t.Errorf("a scheduler of the startup ran without one: %q", got)
 	}

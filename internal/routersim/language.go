@@ -48,11 +48,12 @@ type expression struct {
 
 // parser reads a text from left to right.
 type parser struct {
-	s    *Sim
-	text string
-	at   int
-	here string // the menu that commands without a slash mean
-	vars []string
+	s       *Sim
+	text    string
+	at      int
+	here    string // the menu that commands without a slash mean
+	vars    []string
+	refused error // the first; after it the text counts as read
 }
 
 // parse reads a whole text. The caller holds the lock: which commands there are is
@@ -63,26 +64,24 @@ func (s *Sim) parse(text string) ([]statement, error) {
 }
 
 // parseFrom reads on from where a text before left off: in a menu, with variables.
-func (s *Sim) parseFrom(text string, here *string, vars []string) (out []statement, err error) {
+func (s *Sim) parseFrom(text string, here *string, vars []string) ([]statement, error) {
 	p := &parser{s: s, text: strings.ReplaceAll(text, "\r\n", "\n"), here: *here, vars: vars}
-	defer func() {
-		if caught := recover(); caught != nil {
-			bad, ok := caught.(*consoleError)
-			if !ok {
-				panic(caught)
-			}
-			out, err = nil, bad
-		}
-	}()
-	out = p.block("")
+	out := p.block("")
+	if p.refused != nil {
+		return nil, p.refused
+	}
 	*here = p.here
 	return out, nil
 }
 
+// fail keeps the first refusal, and ends the text, so that whoever reads on finds
+// nothing more.
 func (p *parser) fail(at int, format string, args ...any) {
-	before := p.text[:at]
-	line := strings.Count(before, "\n") + 1
-	panic(&consoleError{fmt.Sprintf(format, args...), line, at - strings.LastIndexByte(before, '\n')})
+	if p.refused == nil {
+		before := p.text[:at]
+		p.refused = &consoleError{fmt.Sprintf(format, args...), strings.Count(before, "\n") + 1, at - strings.LastIndexByte(before, '\n')}
+	}
+	p.at = len(p.text)
 }
 
 func (p *parser) peek() byte {
@@ -251,6 +250,7 @@ func (p *parser) option(name string) bool {
 func (p *parser) braces() []statement {
 	if p.peek() != '{' {
 		p.fail(p.at, "syntax error")
+		return nil
 	}
 	p.at++
 	return p.block("}")
@@ -279,6 +279,7 @@ func (p *parser) command() statement {
 		word := p.word()
 		if word == "" {
 			p.fail(at, "expected command name")
+			return statement{}
 		}
 		deeper := strings.Trim(path+"/"+word, "/")
 		switch {
@@ -292,6 +293,7 @@ func (p *parser) command() statement {
 			path = deeper
 		default:
 			p.fail(at, "bad command name %s", word)
+			return statement{}
 		}
 		if p.peek() == '/' {
 			p.at++
@@ -335,7 +337,9 @@ func (p *parser) arguments(st statement) statement {
 		at := p.at
 		word := p.word()
 		if word != "" && p.peek() == '=' && st.verb != "find" {
-			p.takes(m, st.verb, word, at)
+			if !p.takes(m, st.verb, word, at) {
+				return st
+			}
 			p.at++
 			st.args = append(st.args, argument{word, p.value()})
 			continue
@@ -350,13 +354,16 @@ func (p *parser) arguments(st statement) statement {
 			return st
 		}
 		if word != "" && (st.verb == "print" || st.verb == "export") {
-			p.takes(m, st.verb, word, at) // a switch, such as count-only
+			if !p.takes(m, st.verb, word, at) { // a switch, such as count-only
+				return st
+			}
 			p.at += len(word)
 			st.args = append(st.args, argument{word, &expression{kind: "text"}})
 			continue
 		}
 		if len(position) == 0 {
 			p.fail(at, "expected end of command")
+			return st
 		}
 		st.args = append(st.args, argument{position[0], p.value()})
 		position = position[1:]
@@ -364,8 +371,8 @@ func (p *parser) arguments(st statement) statement {
 	return st
 }
 
-// takes refuses an argument that the command does not know.
-func (p *parser) takes(m *menu, verb, name string, at int) {
+// takes reports whether the command knows an argument, and refuses one it does not.
+func (p *parser) takes(m *menu, verb, name string, at int) bool {
 	var known []string
 	switch verb {
 	case "print":
@@ -378,12 +385,14 @@ func (p *parser) takes(m *menu, verb, name string, at int) {
 		known = m.verbs[verb]
 	}
 	if slices.Contains(known, name) {
-		return
+		return true
 	}
 	if verb == "print" || verb == "get" {
 		p.fail(at, "expected end of command")
+	} else {
+		p.fail(at, "bad parameter %s", name)
 	}
-	p.fail(at, "bad parameter %s", name)
+	return false
 }
 
 // value reads one value: a text, a variable, a command in brackets, an operation in
@@ -403,6 +412,7 @@ func (p *parser) value() *expression {
 		p.space(true)
 		if p.peek() != ')' {
 			p.fail(p.at, "syntax error")
+			return e
 		}
 		p.at++
 		return e
@@ -452,6 +462,7 @@ func (p *parser) quoted() *expression {
 		switch {
 		case p.at >= len(p.text):
 			p.fail(from, "syntax error")
+			return e
 		case c == '"':
 			p.at++
 			flush()
@@ -596,6 +607,7 @@ func (p *parser) test(m *menu) *expression {
 		p.space(false)
 		if e == nil || p.peek() != ')' {
 			p.fail(p.at, "syntax error")
+			return nil
 		}
 		p.at++
 		return e
@@ -604,6 +616,7 @@ func (p *parser) test(m *menu) *expression {
 		not := p.test(m)
 		if not == nil {
 			p.fail(p.at, "syntax error")
+			return nil
 		}
 		return &expression{kind: "operation", text: "!", parts: []*expression{not}}
 	}
@@ -614,6 +627,7 @@ func (p *parser) test(m *menu) *expression {
 	}
 	if name == "" {
 		p.fail(at, "syntax error")
+		return nil
 	}
 	if !p.s.hasKey(m, name) {
 		p.fail(at, "bad parameter %s", name)
