@@ -340,7 +340,8 @@ func TestLogLinesComeOnceAndWithoutSecrets(t *testing.T) {
 func TestQueuesOfTheServerAreNobodys(t *testing.T) {
 	var v Vitals
 	_ = takeQueues(&v, time.Now(), [][]routeros.Row{{rule("name=hs-<hotspot1>", "target=10.0.0.0/24", "dynamic=true", "max-limit=0/0"),
-		rule("name=<hotspot-amina>", "target=10.0.0.5/32", "dynamic=true", "max-limit=2M/10M", "rate=1500/92000"), rule("name=own", "target=10.0.0.6/32", "max-limit=1M/1M")}})
+		rule("name=<hotspot-amina>", "target=10.0.0.5/32", "dynamic=true", "max-limit=2M/10M", "rate=1500/92000"), rule("name=own", "target=10.0.0.6/32", "max-limit=1M/1M"),
+		rule("name=dhcp-ds<AA:BB:CC:00:00:07>", "target=10.0.0.7/32", "dynamic=true", "max-limit=1M/1M")}})
 	if q := v.Queues.List; len(q) != 1 || q[netip.MustParseAddr("10.0.0.5")].Now.Download != 92000 {
 		t.Errorf("got %+v", q)
 	}
