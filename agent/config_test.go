@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,5 +59,38 @@ func TestBadConfigurationsNameFileAndKey(t *testing.T) {
 	}
 	if _, err := loadConfig(filepath.Join(t.TempDir(), "none.toml"), true); err != nil {
 		t.Errorf("a missing file that may miss: %v", err)
+	}
+}
+
+// The set-up in the example is off; switched on it loads, in both modes.
+func TestTheExampleSetupLoads(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "configs", "agent.example.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, setup, found := strings.Cut(string(text), "#[nas.setup]\n")
+	if !found {
+		t.Fatal("the example has no set-up")
+	}
+	on := regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString("#[nas.setup]\n"+setup, "$1")
+	for _, mode := range []string{"radius-only", "whole-cafe"} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte(head+strings.Replace(on, `"radius-only"`, `"`+mode+`"`, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := loadConfig(file, false)
+		if err != nil || c.NAS[0].Setup == nil || c.NAS[0].Setup.Mode != mode || c.NAS[0].Setup.Guests.VLAN != 20 {
+			t.Errorf("%s: got %+v, %v", mode, c.NAS[0].Setup, err)
+		}
+	}
+	bad := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(bad, []byte(head+strings.Replace(strings.Replace(on, "vlan = 20", "vlan = 10", 1), `"radius-only"`, `"all"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = loadConfig(bad, false)
+	for _, want := range []string{"nas[0].setup.mode: ", "nas[0].setup.pcs.vlan: 10 is the VLAN of guests too"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
 	}
 }

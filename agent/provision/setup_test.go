@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"iwas/internal/routeros"
 	"iwas/internal/wire"
 )
 
@@ -85,5 +86,29 @@ func TestPaste(t *testing.T) {
 	m := Op{Menu: "/ip/firewall/filter", Verb: "move", Find: with("comment=iwas:a b"), Before: with("comment=iwas:b")}
 	if got, want := m.String(), `/ip/firewall/filter/move [find comment="iwas:a b"] destination=[find comment=iwas:b]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What only newer versions take is left out for older ones, and what is too old is
+// not set up at all.
+func TestVersions(t *testing.T) {
+	plan := func(version string) Plan {
+		w, err := resolve(wire.RouterSetup{Mode: RADIUSOnly}, Box{Address: boxAddress, Secret: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hotspot := []routeros.Row{{".id": "*1", "name": "hs", "interface": "bridge", "profile": "p"}}
+		return (&builder{want: w, version: version, rows: map[string][]routeros.Row{"/ip/hotspot": hotspot, "/ip/hotspot/profile": {{".id": "*2", "name": "p", "use-radius": "yes"}}}}).make()
+	}
+	for version, want := range map[string]bool{"7.14.3 (stable)": false, "7.15 (stable)": true, "7.24rc2 (testing)": true} {
+		p := plan(version)
+		if len(p.Stops) > 0 || len(p.Steps) == 0 || strings.Contains(p.Steps[0].Command, "require-message-auth") != want || (p.Steps[0].Since == "7.15") != want {
+			t.Errorf("%s: got %+v, want require-message-auth %v", version, p, want)
+		}
+	}
+	for _, version := range []string{"6.49.17 (long-term)", "", "7.0.5"} {
+		if p := plan(version); len(p.Stops) != 1 || p.Stops[0].Code != CodeVersion || len(p.Steps) != 0 {
+			t.Errorf("%q: got %+v, want %s and no step", version, p, CodeVersion)
+		}
 	}
 }

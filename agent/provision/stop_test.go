@@ -146,10 +146,11 @@ func (l liar) Run(ctx context.Context, sentence ...string) ([]routeros.Row, erro
 // that was refused and took all the same counts.
 func TestStepsAreReadBack(t *testing.T) {
 	for _, tc := range []struct {
-		how  string
-		code string
-	}{{"refuse", CodeFailed}, {"ignore", CodeFailed}, {"refuse and do", ""}} {
-		t.Run(tc.how, func(t *testing.T) {
+		word, how, code string
+		says            string
+	}{{"/ip/hotspot/add", "refuse", CodeFailed, "A HotSpot for the guests"}, {"/ip/hotspot/add", "ignore", CodeFailed, "A HotSpot for the guests"}, {"/ip/hotspot/add", "refuse and do", "", ""},
+		{"/ip/service/set", "ignore", CodeFailed, "telnet is off"}, {"/ip/service/set", "refuse and do", "", ""}} {
+		t.Run(tc.word+" "+tc.how, func(t *testing.T) {
 			s := start(t, "api-ssl", "7.16.2 (stable)", true)
 			setup := cafeSetup()
 			setup.CoAPort = int(s.CoAAddr().Port())
@@ -158,7 +159,7 @@ func TestStepsAreReadBack(t *testing.T) {
 			dial := a.Dial
 			a.Dial = func(ctx context.Context) (routeros.Conn, error) {
 				conn, err := dial(ctx)
-				return liar{conn, "/ip/hotspot/add", tc.how}, err
+				return liar{conn, tc.word, tc.how}, err
 			}
 			rec, err := a.Apply(t.Context())
 			if tc.code == "" {
@@ -167,7 +168,7 @@ func TestStepsAreReadBack(t *testing.T) {
 				}
 				return
 			}
-			if fault.Code(err) != tc.code || rec.State != Reverted || !strings.Contains(err.Error(), "A HotSpot for the guests") || !strings.Contains(err.Error(), "old configuration is back") {
+			if fault.Code(err) != tc.code || rec.State != Reverted || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "old configuration is back") {
 				t.Errorf("got %v, %v (%s)", rec.State, err, fault.Code(err))
 			}
 			check(t, "after a step failed", s.everything(), before)
