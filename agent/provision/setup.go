@@ -189,7 +189,7 @@ func (n network) read(key string, s *wire.NetworkSetup, vlan int, subnet, lease 
 	from, to, ok := strings.Cut(n.pool, "-")
 	a, err1 := netip.ParseAddr(from)
 	b, err2 := netip.ParseAddr(to)
-	if !ok || err1 != nil || err2 != nil || !p.Contains(a) || !p.Contains(b) || b.Less(a) || a.Compare(n.own.Addr()) <= 0 {
+	if !ok || err1 != nil || err2 != nil || !p.Contains(b) || b.Less(a) || a.Compare(n.own.Addr()) <= 0 {
 		bad(key+".pool", "%q is no range FIRST-LAST within %s behind the router's %s", n.pool, p, n.own.Addr())
 	}
 	return n
