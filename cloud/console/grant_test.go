@@ -75,10 +75,12 @@ func (f *fakeCloud) CreateGrants(ctx context.Context, actor hotspot.Operator, si
 	}
 	for _, g := range grants {
 		f.calls = append(f.calls, fmt.Sprintf("grant %s %s for %s %q by %s", g.List, hotspot.FormatListAddress(g.Address), g.Until.Sub(noon), g.Comment, actor.Role))
-		g.ID, g.By = hotspot.GrantID(fmt.Sprintf("new%d", len(f.grants))), actor.Email
+		g.ID, g.By = hotspot.GrantID(fmt.Sprintf("new%d", len(f.grants)+len(made))), actor.Email
 		made = append(made, hotspot.GrantStatus{Grant: g, Site: site})
-		f.grants = append([]hotspot.GrantStatus{made[len(made)-1]}, f.grants...)
 	}
+	newest := slices.Clone(made)
+	slices.Reverse(newest)
+	f.grants = append(newest, f.grants...)
 	return made, nil
 }
 

@@ -40,6 +40,7 @@ ip/address/remove: numbers
 ip/address/set: address disabled interface numbers
 ip/arp/print:
 ip/dhcp-server/add: add-arp address-pool comment disabled interface lease-time name
+ip/dhcp-server/lease/print:
 ip/dhcp-server/network/add: address comment dns-server gateway
 ip/dhcp-server/network/print:
 ip/dhcp-server/network/remove: numbers
@@ -52,6 +53,7 @@ ip/dns/set: allow-remote-requests
 ip/firewall/address-list/add: address comment list timeout
 ip/firewall/address-list/print:
 ip/firewall/address-list/remove: numbers
+ip/firewall/address-list/set: disabled numbers timeout
 ip/firewall/connection/print:
 ip/firewall/connection/remove: numbers
 ip/firewall/filter/add: action chain comment connection-nat-state connection-state disabled dst-address dst-address-list dst-port in-interface out-interface place-before protocol src-address src-address-list
@@ -91,18 +93,26 @@ ip/pool/add: comment name ranges
 ip/pool/print:
 ip/pool/remove: numbers
 ip/pool/set: name numbers ranges
+ip/pool/used/print:
+ip/route/print:
 ip/service/print:
 ip/service/set: disabled numbers
 ip/settings/print:
 ipv6/address/print:
+ipv6/firewall/address-list/add: address comment list timeout
+ipv6/firewall/address-list/print:
+ipv6/firewall/address-list/remove: numbers
+ipv6/firewall/address-list/set: disabled numbers timeout
 ipv6/firewall/filter/add: action chain comment disabled in-interface out-interface place-before
 ipv6/firewall/filter/move: destination numbers
 ipv6/firewall/filter/print:
 ipv6/firewall/filter/remove: numbers
 ipv6/firewall/filter/set: * numbers
+ipv6/neighbor/print:
 ipv6/settings/print:
 ipv6/settings/set: disable-ipv6
 log/print:
+queue/simple/print:
 radius/add: accounting-port address authentication-port comment disabled place-before require-message-auth secret service timeout
 radius/incoming/print:
 radius/incoming/set: accept port
@@ -114,6 +124,7 @@ radius/set: accounting-port address authentication-port comment disabled numbers
 system/backup/save: dont-encrypt name
 system/clock/print:
 system/device-mode/print:
+system/health/print:
 system/history/print:
 system/identity/print:
 system/license/print:
@@ -121,6 +132,7 @@ system/logging/add: action prefix topics
 system/logging/print:
 system/logging/remove: numbers
 system/resource/print:
+system/routerboard/print:
 system/scheduler/add: comment interval name on-event policy start-time
 system/scheduler/print:
 system/scheduler/remove: numbers
