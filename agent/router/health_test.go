@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -46,9 +47,12 @@ func bothDoors(t *testing.T, do func(t *testing.T, c *cafe)) {
 func TestHealthIsReadOverBothDoors(t *testing.T) {
 	bothDoors(t, func(t *testing.T, c *cafe) {
 		c.sim.Note("hotspot,info", "->: amina (10.20.0.5): logged in")
+		eventually(t, "every menu is read by the watching loop", func() bool { return asked(c.e.Health()[0].Vitals) })
 		c.arrive(1, 0)
-		eventually(t, "every menu is read", func() bool { return asked(c.e.Health()[0].Vitals) })
-		v := c.e.Health()[0].Vitals
+		n := c.still() // read once more, now that there is a guest
+		defer n.watcher.close()
+		n.vitals.again(t, n, time.Now())
+		v := n.vitals.known()
 		for _, r := range v.Readings() {
 			if r.Err != "" || r.Absent != (r.Menu == "/ip/dhcp-server/lease" && r.At.IsZero()) || !r.Absent && time.Since(r.At) > 30*time.Second {
 				t.Errorf("%+v, want a young answer", r)
@@ -353,4 +357,28 @@ func refusal(reason routeros.Reason) error {
 		return fault.New(fault.Denied, "", trap("not enough permissions (9)", reason)).WithCode(routeros.CodeRightMissing, "give it the right")
 	}
 	return trap("no such command prefix", reason)
+}
+
+// TestHealthComesLast: whoever is locked is judged by the list of the same look,
+// so nothing slow may come in between.
+func TestHealthComesLast(t *testing.T) {
+	s := guestRouter()
+	for menu, rows := range menus() {
+		s.menus[menu] = rows
+	}
+	c := &cafe{t: t, locks: map[hotspot.AccountID]hotspot.Target{"a": {Account: "a", Usernames: []string{"a"}}}, refuse: map[string]bool{"a": true}}
+	e := &Enforcer{Routers: []Router{{NAS: nasID, Dial: s.dial}}, Store: c, Locks: c}
+	e.init()
+	e.background = func(func(context.Context)) {} // its look round the HotSpot is another matter
+	var described time.Time
+	if err := e.look(t.Context(), e.nases[0], &described); err != nil {
+		t.Fatal(err)
+	}
+	at := func(command string) int {
+		return slices.IndexFunc(s.said, func(said string) bool { return strings.HasPrefix(said, command) })
+	}
+	list, named, health := at("/ip/hotspot/active/print"), at("/ip/hotspot/user/print"), at(strings.Join(chores[0].asks[0].words(), " "))
+	if list < 0 || named < list || health < named {
+		t.Errorf("the list is asked at %d, who is locked at %d, its health at %d: %q", list, named, health, s.said)
+	}
 }

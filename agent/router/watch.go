@@ -154,14 +154,14 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 	if n.survey.older(surveyEvery) {
 		n.survey.begin(e.background, n)
 	}
-	if err := n.vitals.read(ctx, n, e.Now); err != nil {
-		return err
-	}
 	if err := e.lookForNamed(ctx, n, on); err != nil {
 		return err
 	}
 	// A command connection that died is found out here, not by a lock.
-	return n.command.ready(ctx)
+	if err := n.command.ready(ctx); err != nil {
+		return err
+	}
+	return n.vitals.read(ctx, n, e.Now) // last: what is above goes by the list just read
 }
 
 // describe reads what the router is.
