@@ -36,6 +36,11 @@ func (a *agent) Start(ctx context.Context, dir string, accounts int) error {
 	if err := a.Prepare(ctx, dir, filepath.Join(dir, "state"), accounts); err != nil {
 		return err
 	}
+	// What was prepared is on the disk before the start is waited for: a slow one
+	// would still be writing it.
+	if err := exec.CommandContext(ctx, "sync", "-f", dir).Run(); err != nil {
+		return err
+	}
 	return a.Restart(ctx)
 }
 

@@ -27,9 +27,12 @@ type server interface {
 
 const sharedSecret = "a secret of the bench"
 
+// passwords come again beyond so many accounts, as agent/store/fill has them.
+const passwords = 100_000
+
 // account is guest i's login at every server.
 func account(i int) (name, password string) {
-	return fmt.Sprintf("u%07d", i), fmt.Sprintf("p%07d", i)
+	return fmt.Sprintf("u%07d", i), fmt.Sprintf("p%07d", i%passwords)
 }
 
 // usage is what all processes of a server took so far.
