@@ -58,25 +58,50 @@ func reading(r router.Reading) statuspage.Reading {
 // may still be on its way.
 const startsWithin = 30 * time.Second
 
-// foreign are the guests on routers' lists of whom no session is known here.
-// Whoever this box let in has one, from the Access-Accept on.
+// endsWithin is how long before the router's list was read a guest on it may have
+// ended by our count: a Stop carries the delay it admits.
+const endsWithin = 10 * time.Second
+
+// strangers are foreign with what the store knows. A list is a few seconds old:
+// who left meanwhile was known when it was read.
+func (s *site) strangers(ctx context.Context, routers []router.Health, open []hotspot.Session) ([]statuspage.Foreign, error) {
+	var oldest time.Time
+	for _, h := range routers {
+		if h.Reachable {
+			oldest = older(oldest, h.SeenAt)
+		}
+	}
+	if oldest.IsZero() {
+		return nil, nil
+	}
+	left, err := s.db.EndedSince(ctx, oldest.Add(-endsWithin))
+	if err != nil {
+		return nil, err
+	}
+	return foreign(routers, slices.Concat(open, left)), nil
+}
+
+// foreign are the guests on routers' lists of whom none of the sessions was open
+// when the list was read. Whoever this box let in has one, from the Access-Accept
+// on.
 func foreign(routers []router.Health, sessions []hotspot.Session) (out []statuspage.Foreign) {
 	type device struct {
 		nas hotspot.NASID
 		mac hotspot.MAC
 	}
-	known := map[device][]string{} // user names
+	known := map[device][]hotspot.Session{}
 	for _, s := range sessions {
-		if s.State != hotspot.Closed {
-			known[device{s.NAS, s.MAC}] = append(known[device{s.NAS, s.MAC}], s.Username)
-		}
+		known[device{s.NAS, s.MAC}] = append(known[device{s.NAS, s.MAC}], s)
 	}
 	for _, h := range routers {
 		if !h.Reachable {
 			continue
 		}
 		for _, e := range h.Listed {
-			ours := slices.ContainsFunc(known[device{h.NAS, e.MAC}], func(name string) bool { return name == e.User || name == "" || e.User == "" })
+			ours := slices.ContainsFunc(known[device{h.NAS, e.MAC}], func(s hotspot.Session) bool {
+				there := s.State != hotspot.Closed || s.EndedAt.After(h.SeenAt.Add(-endsWithin))
+				return there && (s.Username == e.User || s.Username == "" || e.User == "")
+			})
 			if ours || e.RADIUS && e.Uptime < startsWithin {
 				continue
 			}
@@ -114,7 +139,10 @@ func (s *site) routersTold() []wire.RouterHealth {
 	defer cancel()
 	routers := s.enforcer.Health()
 	sessions, err := s.db.OpenSessions(ctx)
-	strangers := foreign(routers, sessions)
+	var strangers []statuspage.Foreign
+	if err == nil {
+		strangers, err = s.strangers(ctx, routers, sessions)
+	}
 	var out []wire.RouterHealth
 	for _, h := range routers {
 		if !h.API || len(out) == wire.MaxRouters {

@@ -75,6 +75,7 @@ func TestHealthReachesWhoeverLooks(t *testing.T) {
 func TestWhoIsForeign(t *testing.T) {
 	mac := func(s string) hotspot.MAC { m, _ := hotspot.ParseMAC(s); return m }
 	one, two, three, four := mac("AA:BB:CC:00:00:01"), mac("AA:BB:CC:00:00:02"), mac("AA:BB:CC:00:00:03"), mac("AA:BB:CC:00:00:04")
+	five, six := mac("AA:BB:CC:00:00:05"), mac("AA:BB:CC:00:00:06")
 	now := time.Now()
 	lists := []router.Health{
 		{NAS: "a", Reachable: true, SeenAt: now, Listed: []hotspot.ActiveEntry{
@@ -83,12 +84,16 @@ func TestWhoIsForeign(t *testing.T) {
 		{NAS: "b", Reachable: true, SeenAt: now, Listed: []hotspot.ActiveEntry{{User: "elsewhere", MAC: one, RADIUS: true, Uptime: 2 * time.Hour}}},
 		{NAS: "c", Listed: []hotspot.ActiveEntry{{User: "of before", MAC: two, Uptime: time.Hour}}},
 	}
-	sessions := []hotspot.Session{{NAS: "a", MAC: one, Username: "known", State: hotspot.Live}, {NAS: "a", MAC: two, State: hotspot.Closed}}
+	lists[0].Listed = append(lists[0].Listed, hotspot.ActiveEntry{User: "left meanwhile", MAC: five, RADIUS: true, Uptime: time.Hour},
+		hotspot.ActiveEntry{User: "left long ago", MAC: six, RADIUS: true, Uptime: 3 * time.Hour})
+	sessions := []hotspot.Session{{NAS: "a", MAC: one, Username: "known", State: hotspot.Live}, {NAS: "a", MAC: two, State: hotspot.Closed},
+		{NAS: "a", MAC: five, Username: "left meanwhile", State: hotspot.Closed, EndedAt: now.Add(time.Second)},
+		{NAS: "a", MAC: six, Username: "left long ago", State: hotspot.Closed, EndedAt: now.Add(-time.Minute)}}
 	var got []string
 	for _, f := range foreign(lists, sessions) {
 		got = append(got, f.Username)
 	}
-	if want := []string{"local", "closed", "another name", "elsewhere"}; !slices.Equal(got, want) {
+	if want := []string{"local", "closed", "another name", "elsewhere", "left long ago"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v, the newest first", got, want)
 	}
 }

@@ -71,7 +71,9 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		fail(err)
 	}
 	routers := s.enforcer.Health()
-	out.Foreign = foreign(routers, sessions)
+	if out.Foreign, err = s.strangers(ctx, routers, sessions); err != nil {
+		fail(err)
+	}
 	for _, x := range sessions {
 		one := statuspage.Session{Username: x.Username, MAC: x.MAC.Masked(), NAS: x.NAS, State: x.State, StartedAt: x.StartedAt, HeardAt: x.HeardAt,
 			Upload: x.Upload, Download: x.Download}

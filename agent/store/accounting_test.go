@@ -412,3 +412,21 @@ func TestTimesAreKeptToTheMillisecond(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoLeftSinceIsKnown: a router's list is older than the store.
+func TestWhoLeftSinceIsKnown(t *testing.T) {
+	s := cafe(t)
+	v := s.mustLogin("bob", "hello", phone)
+	s.play(v, rec{kind: start})
+	s.clock.Add(time.Minute)
+	listed := s.clock.Now()
+	s.clock.Add(time.Second)
+	s.play(v, rec{kind: stop, seconds: 61})
+	for at, want := range map[time.Time]int{listed: 1, s.clock.Now().Add(time.Second): 0} {
+		left, err := s.EndedSince(t.Context(), at)
+		s.must(err)
+		if len(left) != want {
+			t.Errorf("since %v: %d sessions ended, want %d", at, len(left), want)
+		}
+	}
+}

@@ -211,6 +211,9 @@ func TestLiveSessionsDifferFromWhatIsWanted(t *testing.T) {
 		t.Fatalf("after ten minutes: %+v differs, want nothing", c)
 	}
 
+	if open, err := s.OpenSessions(t.Context()); err != nil || len(open) != 1 || open[0].Rate == nil || open[0].Rate.String() != "2M/10M" {
+		t.Fatalf("open: %+v, %v; want the speed the Accept gave", open, err)
+	}
 	s.must(s.AdjustSpeed(t.Context(), "bob", rate(t, "1M/1M"), false, "nadia"))
 	c := differ("another speed")
 	if len(c) != 1 || !c[0].Rate() || c[0].Timeout() || c[0].Want.Rate.String() != "1M/1M" || c[0].Have.Rate.String() != "2M/10M" {

@@ -70,10 +70,27 @@ func (db *DB) Rejects(ctx context.Context, limit int) ([]hotspot.Reject, error) 
 	return out, err
 }
 
-// OpenSessions returns every session thought open, the newest first.
+// OpenSessions returns every session thought open, the newest first, with the
+// speed it runs under where that is known.
 func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {
 	var out []hotspot.Session
-	err := db.query(ctx, "read open sessions", "SELECT "+sessionColumns+" FROM session WHERE state <> 'closed' ORDER BY started_at DESC", nil,
+	err := db.query(ctx, "read open sessions", "SELECT "+sessionColumns+", terms FROM session WHERE state <> 'closed' ORDER BY started_at DESC", nil,
+		func(scan func(...any) error) error {
+			var terms string
+			s, err := scanSession(func(into ...any) error { return scan(append(into, &terms)...) })
+			if terms != "" {
+				s.Rate = rateOf(terms)
+			}
+			out = append(out, s.Session)
+			return err
+		})
+	return out, err
+}
+
+// EndedSince returns the sessions that ended at or after a time.
+func (db *DB) EndedSince(ctx context.Context, at time.Time) ([]hotspot.Session, error) {
+	var out []hotspot.Session
+	err := db.query(ctx, "read ended sessions", "SELECT "+sessionColumns+" FROM session WHERE state = 'closed' AND ended_at >= ? ORDER BY ended_at", []any{millis(at)},
 		func(scan func(...any) error) error {
 			s, err := scanSession(scan)
 			out = append(out, s.Session)

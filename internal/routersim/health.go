@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// octets are what went through, both ways.
+type octets struct{ upload, download uint64 }
+
 // wanLink leads to the internet.
 const wanLink = "ether1"
 
@@ -40,7 +43,7 @@ func (s *Sim) listUsed() []view {
 // stored rows: their interface receives their upload, and the one to the internet
 // sends it.
 func (s *Sim) listInterfaces() []view {
-	var up, down uint64
+	up, down := s.past.upload, s.past.download
 	for _, h := range s.hosts {
 		if h.session != nil {
 			up, down = up+h.session.upload, down+h.session.download

@@ -260,6 +260,7 @@ func (s *Sim) endSession(h *host, cause uint32) {
 		return
 	}
 	h.session = nil
+	s.past.upload, s.past.download = s.past.upload+x.upload, s.past.download+x.download
 	m := s.menus["ip/firewall/address-list"]
 	m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return slices.Contains(x.entries, r) })
 	switch cause {

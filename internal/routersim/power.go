@@ -36,6 +36,7 @@ func (s *Sim) reboot(orderly bool, dark time.Duration) {
 	}
 	clear(s.hosts)
 	clear(s.conns)
+	s.past = octets{} // interfaces count from the start
 	for c := range s.apiConns {
 		_ = c.Close() // the client sees a cut connection, which is the point
 	}

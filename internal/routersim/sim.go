@@ -117,6 +117,7 @@ type Sim struct {
 	counters Counters
 	given    int               // by the pool, besides what guests have
 	shown    map[string]string // by /system/resource, instead of the truth
+	past     octets            // of sessions that ended since the start
 	apiConns map[net.Conn]*apiSession
 
 	api, apiSSL, control, rest net.Listener
