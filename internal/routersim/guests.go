@@ -285,7 +285,7 @@ func (s *Sim) Use(mac string, upload, download uint64, connections int) (bool, e
 	}
 	h.session.upload += upload
 	h.session.download += download
-	h.session.lastUse = time.Now()
+	h.session.flow(upload, download, time.Now())
 	for range connections {
 		s.connect(h, internet(s.rng), "tcp")
 	}

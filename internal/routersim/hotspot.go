@@ -62,6 +62,8 @@ type session struct {
 	interim     time.Duration
 	lastInterim time.Time
 	lastUse     time.Time
+	rateUp      uint64 // of the newest use, bits a second
+	rateDown    uint64
 	rate        string
 	portLimit   int
 	recvLimit   uint64 // of upload

@@ -146,10 +146,29 @@ func (s *Sim) listQueues() []view {
 		if x := h.session; x != nil && x.rate != "" && x.rate != "0/0" {
 			limits := queueLimits(x.rate)
 			out = append(out, view{".id": formatID(0x80010000 + x.id), "name": fmt.Sprintf("<hotspot-%s>", x.user), "target": h.ip.String() + "/32",
-				"max-limit": limits[0], "burst-limit": limits[1], "burst-threshold": limits[2], "burst-time": limits[3], "rate": "0/0", "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
+				"max-limit": limits[0], "burst-limit": limits[1], "burst-threshold": limits[2], "burst-time": limits[3], "rate": x.rates(time.Now()), "bytes": utoa(x.upload) + "/" + utoa(x.download), "dynamic": "true", "disabled": "false", "invalid": "false"})
 		}
 	}
 	return append(out, s.menus["queue/simple"].stored()...)
+}
+
+// flowFades is how long after its last use a guest's queue still shows a rate.
+const flowFades = 10 * time.Second
+
+// flow notes a use: its rate is over the time since the one before, a second at
+// least.
+func (x *session) flow(upload, download uint64, now time.Time) {
+	over := max(now.Sub(x.lastUse), time.Second).Seconds()
+	x.rateUp, x.rateDown = uint64(float64(8*upload)/over), uint64(float64(8*download)/over)
+	x.lastUse = now
+}
+
+// rates is what a queue shows as its rate, in bits a second, upload first.
+func (x *session) rates(now time.Time) string {
+	if now.Sub(x.lastUse) > flowFades {
+		return "0/0"
+	}
+	return utoa(x.rateUp) + "/" + utoa(x.rateDown)
 }
 
 // queueLimits turns a Mikrotik-Rate-Limit into max-limit, burst-limit,
