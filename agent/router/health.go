@@ -85,14 +85,14 @@ type chore struct {
 	take  func(v *Vitals, now time.Time, answers [][]routeros.Row) error
 }
 
-// The system comes after what its sample for the history takes from the others.
+// The system comes first: whether it restarted says what the counters are worth.
 var chores = []chore{
+	{func(v *Vitals) *Reading { return &v.System.Reading }, vitalsEvery, []ask{{"/system/resource", "uptime,cpu-load,cpu-count,free-memory,total-memory,free-hdd-space,total-hdd-space,bad-blocks", ""}}, takeSystem},
 	{func(v *Vitals) *Reading { return &v.WAN.Reading }, vitalsEvery, []ask{{"/ip/route", "gateway,immediate-gw,active,disabled,routing-table", "?dst-address=0.0.0.0/0"}}, takeWAN},
 	{func(v *Vitals) *Reading { return &v.Pools.Reading }, vitalsEvery, []ask{{"/ip/pool", "name,ranges,next-pool", ""}, {"/ip/pool/used", "pool", ""},
 		{"/ip/hotspot", "name,interface,address-pool,disabled,invalid", ""}, {"/ip/dhcp-server", "name,interface,address-pool,disabled,invalid", ""}}, takePools},
 	{func(v *Vitals) *Reading { return &v.Traffic.Reading }, vitalsEvery, []ask{{"/interface", "name,running,disabled,rx-byte,tx-byte", ""}}, takeTraffic},
 	{func(v *Vitals) *Reading { return &v.Sensors.Reading }, vitalsEvery, []ask{{"/system/health", "", ""}}, takeSensors},
-	{func(v *Vitals) *Reading { return &v.System.Reading }, vitalsEvery, []ask{{"/system/resource", "uptime,cpu-load,cpu-count,free-memory,total-memory,free-hdd-space,total-hdd-space,bad-blocks", ""}}, takeSystem},
 	{func(v *Vitals) *Reading { return &v.Leases.Reading }, vitalsEvery, []ask{{"/ip/dhcp-server/lease", "status,disabled", ""}}, takeLeases},
 	{func(v *Vitals) *Reading { return &v.Queues.Reading }, vitalsEvery, []ask{{"/queue/simple", "name,target,dynamic,max-limit,rate", ""}}, takeQueues},
 	{func(v *Vitals) *Reading { return &v.Log.Reading }, logEvery, []ask{{"/log", ".id,time,topics,message", ""}}, takeLog},
@@ -177,6 +177,7 @@ func (m *monitor) one(ctx context.Context, n *nas, c chore, now func() time.Time
 	r := c.of(&m.v)
 	r.At, r.Absent = at, false
 	note(r, nil)
+	m.v.complete()
 	return false, nil
 }
 

@@ -104,6 +104,9 @@ func TestRatesAreOfTheTimeBetweenTwoReadings(t *testing.T) {
 		if down, up, known := v.Traffic.WAN(); !known || down != 1_000_000 || up != 100_000 {
 			t.Errorf("got %v down, %v up (%v), want 1M and 100k", down, up, known)
 		}
+		if newest := v.History[len(v.History)-1]; !newest.RateKnown || newest.Down != 1_000_000 || !newest.CelsiusKnown {
+			t.Errorf("the history ends with %+v, want what was just read", newest)
+		}
 		for _, i := range v.Traffic.Interfaces {
 			if i.Guests && (i.RxRate != 100_000 || i.TxRate != 1_000_000) {
 				t.Errorf("got %+v, want the guests' upload received", i)

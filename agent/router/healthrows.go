@@ -39,8 +39,7 @@ func used(free, total hotspot.Octets) int {
 	return int(100 - free*100/total)
 }
 
-// takeSystem also adds to the history, so that each of its samples is of one
-// reading.
+// takeSystem also begins the point of the history that its round is.
 func takeSystem(v *Vitals, now time.Time, answers [][]routeros.Row) error {
 	if len(answers[0]) != 1 {
 		return fmt.Errorf("%d rows for one", len(answers[0]))
@@ -82,16 +81,33 @@ type Sample struct {
 	WANKnown     bool
 }
 
+// sample begins a new point of the history.
 func (v *Vitals) sample(now time.Time) {
-	p := Sample{At: now, CPULoad: v.System.CPULoad, MemoryUsed: v.System.MemoryUsed(), WANUp: v.WAN.Up, WANKnown: v.WAN.current()}
+	keep := v.History[max(0, len(v.History)+1-samplesKept):]
+	v.History = append(slices.Clone(keep), v.point(now))
+}
+
+// complete brings what was read since into the newest point: the menus of one
+// round are read one after the other.
+func (v *Vitals) complete() {
+	n := len(v.History) - 1
+	if n < 0 {
+		return
+	}
+	h := slices.Clone(v.History)
+	h[n] = v.point(h[n].At)
+	v.History = h
+}
+
+func (v *Vitals) point(at time.Time) Sample {
+	p := Sample{At: at, CPULoad: v.System.CPULoad, MemoryUsed: v.System.MemoryUsed(), WANUp: v.WAN.Up, WANKnown: v.WAN.current()}
 	if hot, ok := v.Sensors.Hottest(); ok && v.Sensors.current() {
 		p.Celsius, p.CelsiusKnown = hot.Value, true
 	}
 	if v.Traffic.current() {
 		p.Down, p.Up, p.RateKnown = v.Traffic.WAN()
 	}
-	keep := v.History[max(0, len(v.History)+1-samplesKept):]
-	v.History = append(slices.Clone(keep), p)
+	return p
 }
 
 // current reports whether the last try went well.
