@@ -16,6 +16,7 @@ import (
 	"iwas/agent/provision"
 	"iwas/agent/radius"
 	"iwas/agent/router"
+	"iwas/agent/store"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/routeros"
@@ -26,10 +27,13 @@ import (
 // config is agent.toml. Absent keys mean the defaults of defaultConfig.
 // No secret stands in it: secrets are files, named here or kept below StateDir.
 type config struct {
-	Version  int          `toml:"version"`   // of this file's format; 1
-	StateDir string       `toml:"state_dir"` // database, identity, secrets
-	Control  string       `toml:"control"`   // socket for iwas-agent account; "" is control.sock in StateDir
-	Language string       `toml:"language"`  // of guests before the cloud says it: en, ar
+	Version  int    `toml:"version"`   // of this file's format; 1
+	StateDir string `toml:"state_dir"` // database, identity, secrets
+	Control  string `toml:"control"`   // socket for iwas-agent account; "" is control.sock in StateDir
+	// OutboxMB is the disk, in MiB, for what the cloud does not have yet; past it
+	// readings in between are folded.
+	OutboxMB int          `toml:"outbox_mb"`
+	Language string       `toml:"language"` // of guests before the cloud says it: en, ar
 	RADIUS   radiusConfig `toml:"radius"`
 	Status   statusConfig `toml:"status"`
 	EDL      edlConfig    `toml:"edl"`
@@ -82,6 +86,7 @@ func defaultConfig() config {
 	return config{
 		Version:  1,
 		StateDir: "/var/lib/iwas-agent",
+		OutboxMB: store.DefaultLogCap >> 20,
 		Language: "en",
 		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},
 		Status:   statusConfig{Listen: "127.0.0.1:8480"},
@@ -218,6 +223,9 @@ func (c *config) validate() error {
 	}
 	if c.StateDir == "" {
 		bad("state_dir", "must name a directory")
+	}
+	if c.OutboxMB < 16 {
+		bad("outbox_mb", "%d is too little, at least 16", c.OutboxMB)
 	}
 	hostPort := func(key, v string) {
 		if _, _, err := net.SplitHostPort(v); err != nil {

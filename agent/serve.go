@@ -192,7 +192,7 @@ func (s *site) openStore(ctx context.Context) error {
 		return fault.New(fault.Damaged, "load the sealing key", err)
 	}
 	s.db, err = store.Open(ctx, store.Options{
-		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language,
+		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
 		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, DateTrusted: s.dateTrusted,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.radius.Forget(accounts, devices, serial)

@@ -63,7 +63,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		return
 	}
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
-	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits}
+	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits, Full: c.LogFull, Folded: c.Folded}
 	out.Cloud.Revision, out.Cloud.NotInForce = c.Revision, c.NotInForce
 	out.Site, out.TimeZone = cmp.Or(c.Site, out.Site), c.TimeZone
 	sessions, err := s.db.OpenSessions(ctx)

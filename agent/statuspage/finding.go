@@ -32,6 +32,7 @@ const (
 	codeDiskLow     = "DB-102"
 	codeStore       = "DB-108"
 	codeOutbox      = "OUT-101"
+	codeOutboxFull  = "OUT-102"
 	codeNotInForce  = "UPD-101"
 )
 
@@ -241,6 +242,9 @@ func cloudFound(s Snapshot) (out []condition.Finding) {
 		add(codeCloud, "")
 	case s.Outbox.Waiting > 0 && s.At.Sub(s.Outbox.Oldest) > outboxOld && s.At.Sub(c.Since) > outboxOld:
 		add(codeOutbox, fmt.Sprintf("%d facts wait; the oldest is from %s", s.Outbox.Waiting, webui.Age(s.At.Sub(s.Outbox.Oldest))))
+	}
+	if s.Outbox.Full {
+		add(codeOutboxFull, fmt.Sprintf("%d facts wait; %d readings in between were folded since the start", s.Outbox.Waiting, s.Outbox.Folded))
 	}
 	if off := time.Duration(c.OffsetMS) * time.Millisecond; c.OffsetKnown && off.Abs() > clockOff {
 		add(codeClock, "the cloud's clock is "+drift(off)+" this box's")

@@ -136,6 +136,8 @@ type Store struct {
 type Outbox struct {
 	Waiting int64     `json:"waiting"`
 	Oldest  time.Time `json:"oldest_at,omitzero"`
+	Full    bool      `json:"full"`   // what waits has reached its limit on the disk
+	Folded  int64     `json:"folded"` // readings given up for it since this program started
 }
 
 // Session is one open session.

@@ -139,6 +139,9 @@ func (b board) outboxTile() webui.Tile {
 	if !b.Cloud.Enrolled {
 		t.Badge = badge(webui.Calm, "Kept here")
 	}
+	if b.Outbox.Full {
+		t.Badge = badge(webui.Warn, "Full")
+	}
 	return t
 }
 

@@ -94,6 +94,7 @@ func TestVerdict(t *testing.T) {
 		{"the disk's room is not known", func(s *Snapshot) { s.Store.DiskFree = 0 }, webui.Good, "Guests can log in", nil},
 		{"the clock is ahead", func(s *Snapshot) { s.Cloud.OffsetMS = -2001 }, webui.Good, "Guests can log in", []string{"CLK-101"}},
 		{"the clock is nearly right", func(s *Snapshot) { s.Cloud.OffsetMS = 2000 }, webui.Good, "Guests can log in", nil},
+		{"the outbox is full", func(s *Snapshot) { s.Outbox = Outbox{Waiting: 900_000, Oldest: t0, Full: true, Folded: 40_000} }, webui.Good, "Guests can log in", []string{"OUT-102"}},
 		{"the outbox is old", func(s *Snapshot) { s.Outbox = Outbox{Waiting: 900, Oldest: t0.Add(-16 * time.Minute)} }, webui.Good, "Guests can log in", []string{"OUT-101"}},
 		{"the outbox is old because the cloud was away until now", func(s *Snapshot) {
 			s.Outbox, s.Cloud.Since = Outbox{Waiting: 900, Oldest: t0.Add(-16 * time.Minute)}, t0.Add(-time.Minute)

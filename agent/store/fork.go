@@ -20,29 +20,33 @@ func (db *DB) Acked(ctx context.Context, a wire.Ack) error {
 			return t.fork(a)
 		case a.Through == t.mark.acked:
 			return nil
-		case a.Through < t.mark.acked:
-			kept, err := t.keptAfter(a.Through)
-			if err != nil {
-				return err
-			}
-			if !kept {
-				return t.newEpoch(a.Through)
-			}
+		}
+		chain, known, err := t.chainAt(a.Through)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return t.newEpoch(a.Through) // back to where the log is no longer kept
+		}
+		if _, err := t.exec("keep chain point", "INSERT INTO chain_point (seq, value) VALUES (?, ?) ON CONFLICT (seq) DO UPDATE SET value = excluded.value", a.Through, chain); err != nil {
+			return err
 		}
 		t.mark.acked, t.dirty, t.tick = a.Through, true, true
 		return nil
 	})
 }
 
-// keptAfter reports whether the log is whole after seq.
-func (t *tx) keptAfter(seq int64) (bool, error) {
-	if seq == t.mark.lastSeq {
-		return true, nil
+// chainAt returns the chain value after event seq, if the log is whole around it.
+func (t *tx) chainAt(seq int64) (chain string, known bool, err error) {
+	if chain, known = t.db.newest.chainAfter(t.mark.epoch, seq); known && seq > t.mark.acked {
+		return chain, true, nil // the answer to the newest batch
 	}
-	var have int
-	// The event before must be there too, for its chain.
-	_, err := t.row("look for kept events", "SELECT COUNT(*) FROM event WHERE seq IN (?, ?)", []any{seq, seq + 1}, &have)
-	return have == 2 || seq == 0 && have == 1, err
+	if chain, known, err = chainAfter(t, seq); err != nil || !known || seq == t.mark.lastSeq {
+		return chain, known, err
+	}
+	var next int
+	known, err = t.row("look for the next event", "SELECT 1 FROM event WHERE seq = ?", []any{seq + 1}, &next)
+	return chain, known, err
 }
 
 // fork answers a cloud whose history of this log is another one: this file was
@@ -50,12 +54,15 @@ func (t *tx) keptAfter(seq int64) (bool, error) {
 // goes into a new epoch.
 func (t *tx) fork(a wire.Ack) error {
 	after := t.mark.acked
-	var chain string
-	found, err := t.row("read chain", "SELECT chain FROM event WHERE seq = ?", []any{a.Through}, &chain)
-	if err != nil {
-		return err
+	ours := false
+	if a.Through > after && a.Through <= min(after+wire.MaxEvents, t.mark.lastSeq) { // what may be in flight
+		chain, known, err := chainAfter(t, a.Through)
+		if err != nil {
+			return err
+		}
+		ours = known && chain == a.Chain
 	}
-	if found && chain == a.Chain || a.Through >= 0 && a.Through < after {
+	if ours || a.Through >= 0 && a.Through < after {
 		after = a.Through // the same history to there, or a cloud that lost some of it
 	}
 	return t.newEpoch(after)
@@ -73,12 +80,15 @@ func (t *tx) newEpoch(after int64) error {
 	if _, err := t.exec("drop events the cloud holds", "DELETE FROM event WHERE seq <= ?", after); err != nil {
 		return err
 	}
+	if _, err := t.exec("drop chain points", "DELETE FROM chain_point"); err != nil {
+		return err
+	}
 	// Out of the way of the new numbers, which begin at 1.
 	const aside = 1 << 62
 	if _, err := t.exec("set events aside", "UPDATE event SET seq = seq + ?", int64(aside)); err != nil {
 		return err
 	}
-	t.mark.epoch, t.mark.lastSeq, t.mark.acked, t.mark.lastChain = hotspot.NewID(t.now), 0, 0, ""
+	t.mark.epoch, t.mark.lastSeq, t.mark.acked = hotspot.NewID(t.now), 0, 0
 	if from, to := after+1, first-1; first > 0 && from <= to {
 		if err := t.event(wire.EventGap, wire.Gap{Epoch: old, First: from, Last: to}); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"iwas/internal/fault"
@@ -67,16 +68,21 @@ func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) 
 		return b, sqlFault("read events", err)
 	}
 	defer func() { _ = conn.Rollback() }() // it read only
-	if err := conn.QueryRowContext(ctx, "SELECT epoch FROM mark WHERE id = 1").Scan(&b.Epoch); err != nil {
-		return b, sqlFault("read mark", err)
+	r := snapshot{ctx, conn}
+	if _, err := r.row("read mark", "SELECT epoch FROM mark WHERE id = 1", nil, &b.Epoch); err != nil {
+		return b, err
 	}
-	if after > 0 {
-		if err := conn.QueryRowContext(ctx, "SELECT chain FROM event WHERE seq = ?", after).Scan(&b.Chain); err != nil {
-			return b, sqlFault(fmt.Sprintf("read chain of event %d", after), err)
+	var known bool
+	if b.Chain, known = db.newest.chainAfter(b.Epoch, after); !known {
+		if b.Chain, known, err = chainAfter(r, after); err != nil {
+			return b, err
+		}
+		if !known {
+			return b, fault.New(fault.Damaged, fmt.Sprintf("store: the log is not whole up to event %d", after), nil)
 		}
 	}
-	size := 0
-	err = readRows("read events", func(scan func(...any) error) error {
+	chain, size := b.Chain, 0
+	err = r.rows("read events", "SELECT "+eventColumns+" FROM event WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, maxEvents}, func(scan func(...any) error) error {
 		e, err := scanEvent(scan)
 		if err != nil {
 			return err
@@ -85,10 +91,72 @@ func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) 
 			size = maxBytes // what follows does not fit either
 			return nil
 		}
-		b.Events = append(b.Events, e)
+		b.Events, chain = append(b.Events, e), wire.NextChain(chain, e)
 		return nil
-	})(conn.QueryContext(ctx, "SELECT "+eventColumns+" FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, maxEvents))
+	})
+	if err == nil {
+		db.newest.remember(b.Epoch, after+int64(len(b.Events)), chain)
+	}
 	return b, err
+}
+
+// reads is what reading needs, in the writer's transaction or in a reader's.
+type reads interface {
+	row(what, text string, args []any, into ...any) (found bool, err error)
+	rows(what, text string, args []any, each func(scan func(...any) error) error) error
+}
+
+// snapshot is a reader's transaction.
+type snapshot struct {
+	ctx context.Context
+	tx  *sql.Tx
+}
+
+func (s snapshot) row(what, text string, args []any, into ...any) (found bool, err error) {
+	err = s.rows(what, text, args, func(scan func(...any) error) error {
+		found = true
+		return scan(into...)
+	})
+	return found, err
+}
+
+func (s snapshot) rows(what, text string, args []any, each func(scan func(...any) error) error) error {
+	return readRows(what, each)(s.tx.QueryContext(s.ctx, text, args...))
+}
+
+// chainAfter works the chain value after event seq out, from the nearest point
+// that is kept. known is false when the log is not whole from there.
+func chainAfter(r reads, seq int64) (chain string, known bool, err error) {
+	var at int64
+	if _, err := r.row("read chain point", "SELECT seq, value FROM chain_point WHERE seq <= ? ORDER BY seq DESC LIMIT 1", []any{seq}, &at, &chain); err != nil {
+		return "", false, err
+	}
+	err = r.rows("carry the chain", "SELECT "+eventColumns+" FROM event WHERE seq > ? AND seq <= ? ORDER BY seq", []any{at, seq}, func(scan func(...any) error) error {
+		e, err := scanEvent(scan)
+		chain, at = wire.NextChain(chain, e), at+1
+		return err
+	})
+	return chain, at == seq, err
+}
+
+// batchEnd is the chain at the end of the newest batch, so that its answer costs no reading.
+type batchEnd struct {
+	mu    sync.Mutex
+	epoch string
+	seq   int64
+	chain string // after seq
+}
+
+func (s *batchEnd) remember(epoch string, seq int64, chain string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch, s.seq, s.chain = epoch, seq, chain
+}
+
+func (s *batchEnd) chainAfter(epoch string, seq int64) (chain string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chain, s.seq == seq && s.epoch == epoch
 }
 
 const eventColumns = "id, kind, at, body"

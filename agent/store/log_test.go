@@ -60,7 +60,7 @@ func (m *mirror) take(b wire.Batch) wire.Ack {
 // drain sends until the cloud has all, as the uplink does.
 func (s *site) drain(m *mirror) {
 	s.t.Helper()
-	for range 100 {
+	for range 1000 {
 		h, err := s.Standing(s.t.Context())
 		s.must(err)
 		if m.marks[h.Epoch] == h.LastSeq && h.AckedSeq == h.LastSeq {
@@ -335,8 +335,18 @@ func TestALongForkIsRenumberedInPieces(t *testing.T) {
 	before := s.events()
 	h, err := s.Standing(t.Context())
 	s.must(err)
-	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Fork: true, Chain: "another"}))
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 50}))
+	before = before[50:]
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 60, Fork: true, Chain: "another"}))
 	after := s.events()
+	chain := ""
+	for _, e := range after[:60] {
+		chain = wire.NextChain(chain, e)
+	}
+	s.reopen()
+	if b, err := s.Events(t.Context(), 60, 1, 1<<20); err != nil || b.Chain != chain {
+		t.Errorf("chain %q after event 60 of the new epoch, %v; want %q", b.Chain, err, chain)
+	}
 	for i := range before {
 		if before[i].ID != after[i].ID || string(before[i].Body) != string(after[i].Body) || !before[i].At.Equal(after[i].At) {
 			t.Fatalf("event %d became %+v, want %+v", i+1, after[i], before[i])

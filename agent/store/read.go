@@ -145,6 +145,8 @@ type Counts struct {
 	SessionsOpen int
 	Waiting      int64     // events the cloud has not acknowledged
 	OldestWaits  time.Time // of those; zero when none waits
+	LogFull      bool      // those take more than Options.LogCap: readings in between are folded
+	Folded       int64     // readings folded since this program started
 	Revision     int64
 	NotInForce   int
 	Bytes        int64  // database and its write-ahead log
@@ -168,6 +170,7 @@ func (db *DB) Counts(ctx context.Context) (Counts, error) {
 		return c, err
 	}
 	c.OldestWaits = fromMillis(oldest)
+	c.LogFull, c.Folded = db.overCap.Load(), db.folded.Load()
 	// Stat only: opening the live file would drop SQLite's POSIX locks on close.
 	for _, name := range []string{db.o.Path, db.o.Path + "-wal"} {
 		if st, err := os.Stat(name); err == nil {

@@ -3,7 +3,6 @@ CREATE TABLE mark (
 	id         INTEGER PRIMARY KEY CHECK (id = 1),
 	epoch      TEXT    NOT NULL, -- of the event log, random, made with this file
 	last_seq   INTEGER NOT NULL, -- of the newest event
-	last_chain TEXT    NOT NULL, -- chain value after it
 	acked      INTEGER NOT NULL, -- events through here are stored by the cloud
 	lineage    TEXT    NOT NULL, -- of the wanted state; '' before any came
 	revision   INTEGER NOT NULL, -- of the wanted state
@@ -135,8 +134,7 @@ CREATE TABLE event (
 	id    TEXT    NOT NULL,
 	kind  TEXT    NOT NULL,
 	at    INTEGER NOT NULL,
-	body  BLOB    NOT NULL,
-	chain TEXT    NOT NULL
+	body  BLOB    NOT NULL
 , late TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX event_proof ON event (seq) WHERE kind = 'lock.proof';
 
@@ -214,4 +212,11 @@ CREATE TABLE list_name (
 CREATE TABLE running_time (
 	id INTEGER PRIMARY KEY CHECK (id = 1),
 	ms INTEGER NOT NULL
+) STRICT;
+
+-- The chain is worked out from the events when they are sent. What is kept of it
+-- are points: where the cloud acknowledged, and enough of the log of before.
+CREATE TABLE chain_point (
+	seq   INTEGER PRIMARY KEY,
+	value TEXT NOT NULL -- chain value after event seq
 ) STRICT;

@@ -9,9 +9,8 @@ import (
 // numberedEvent is an event with its place in the log.
 type numberedEvent struct {
 	wire.Event
-	seq   int64
-	chain string
-	late  string // JSON, lateBody; "" when no rows follow it
+	seq  int64
+	late string // JSON, lateBody; "" when no rows follow it
 }
 
 // Rows are written by statements of many rows each, the largest that fits first.
@@ -38,7 +37,7 @@ var (
 	upsertUsage = newManyRows("INSERT INTO usage (pass, account, first_used, time_ms, counted, upload, download)", 7,
 		` ON CONFLICT (pass) DO UPDATE SET first_used = excluded.first_used, time_ms = excluded.time_ms, counted = excluded.counted,
 		upload = excluded.upload, download = excluded.download`)
-	insertEvents = newManyRows("INSERT INTO event (seq, id, kind, at, body, chain, late)", 7, "")
+	insertEvents = newManyRows("INSERT INTO event (seq, id, kind, at, body, late)", 6, "")
 )
 
 // one is the text of one row.
@@ -94,7 +93,7 @@ func (t *tx) settleEvents() error {
 	t.events = t.events[:0]
 	err := t.insertAll("append events", &insertEvents, len(events), func(i int, to []any) []any {
 		e := events[i]
-		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), e.chain, e.late)
+		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), e.late)
 	})
 	clear(events)
 	return err

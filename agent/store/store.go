@@ -51,6 +51,7 @@ type Options struct {
 	// grants end by the time this program has run.
 	DateTrusted func() bool
 
+	LogCap   int64  // octets that events the cloud does not have may take before they are folded; 0 is DefaultLogCap
 	Language string // of guests until the cloud's site document says it
 	Now      func() time.Time
 	Elapsed  func() time.Duration // how long this program has run, whatever the date is set to; nil is the system's own count
@@ -75,6 +76,10 @@ type DB struct {
 	vault     *secret.Vault // of guests' passwords
 	nases     nases
 	lag       lag
+	newest    batchEnd
+	logSize   logSize // the sweeper's
+	overCap   atomic.Bool
+	folded    atomic.Int64  // readings, since this program started
 	opened    time.Time     // Accepts of before are not remembered
 	ranBefore time.Duration // running_time at the start
 	apiLists  atomic.Bool   // some pass has its address-lists kept over the API
@@ -117,6 +122,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.DateTrusted == nil {
 		o.DateTrusted = func() bool { return true }
+	}
+	if o.LogCap <= 0 {
+		o.LogCap = DefaultLogCap
 	}
 	if o.Language == "" {
 		o.Language = "en"

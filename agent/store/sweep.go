@@ -50,8 +50,12 @@ func (w *Sweeper) Serve(ctx context.Context) error {
 	}
 }
 
-// Sweep closes sessions nobody can confirm, and drops what is past keeping. It is meant to run every few seconds.
+// Sweep closes sessions nobody can confirm, drops what is past keeping, and folds
+// a log past its cap. It is meant to run every few seconds, by one caller.
 func (db *DB) Sweep(ctx context.Context) error {
+	if err := db.fold(ctx); err != nil {
+		return err
+	}
 	return db.do(ctx, func(t *tx) error {
 		if err := errors.Join(t.closeSilent(), t.learnOwed()); err != nil {
 			return err
@@ -108,15 +112,16 @@ func (t *tx) heardBeforeNow() error {
 	return err
 }
 
-// dropOld drops what is past keeping. The event at the mark stays, for its chain.
+// dropOld drops what is past keeping.
 func (t *tx) dropOld() error {
+	if err := t.dropEvents(); err != nil {
+		return err
+	}
 	old := millis(t.now.Add(-sessionsKept))
 	for _, q := range []struct {
 		what, text string
 		args       []any
 	}{
-		{"drop events", "DELETE FROM event WHERE seq < ? AND seq < (SELECT MIN(seq) FROM event) + ? AND at < ?",
-			[]any{t.mark.acked, sweepRows, millis(t.now.Add(-eventsKept))}},
 		{"drop sessions", "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE state = 'closed' AND ended_at < ? LIMIT ?)",
 			[]any{old, sweepRows}},
 		{"drop permits", `DELETE FROM permit WHERE token IN (SELECT token FROM permit WHERE at < ? AND id NOT IN

@@ -16,10 +16,10 @@ import (
 
 // mark is the row of the mark table.
 type mark struct {
-	epoch, lastChain, lineage string
-	lastSeq, acked, revision  int64
-	settled                   int64 // events through here are in the rows of session and usage
-	hash                      wire.SetHash
+	epoch, lineage           string
+	lastSeq, acked, revision int64
+	settled                  int64 // events through here are in the rows of session and usage
+	hash                     wire.SetHash
 }
 
 // tx is one open transaction, shared by the operations of a batch.
@@ -206,8 +206,8 @@ func (t *tx) atomically(f func() error) error {
 func (t *tx) loadMark() error {
 	var hash string
 	m := &t.mark
-	found, err := t.row("read mark", "SELECT epoch, last_seq, last_chain, acked, lineage, revision, hash, settled FROM mark WHERE id = 1", nil,
-		&m.epoch, &m.lastSeq, &m.lastChain, &m.acked, &m.lineage, &m.revision, &hash, &m.settled)
+	found, err := t.row("read mark", "SELECT epoch, last_seq, acked, lineage, revision, hash, settled FROM mark WHERE id = 1", nil,
+		&m.epoch, &m.lastSeq, &m.acked, &m.lineage, &m.revision, &hash, &m.settled)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (t *tx) loadMark() error {
 		return fault.New(fault.Damaged, "store: mark", err)
 	}
 	// A commit of events alone leaves the mark where it was.
-	if _, err := t.row("read newest event", "SELECT seq, chain FROM event WHERE seq > ? ORDER BY seq DESC LIMIT 1", []any{m.lastSeq}, &m.lastSeq, &m.lastChain); err != nil {
+	if _, err := t.row("read newest event", "SELECT seq FROM event WHERE seq > ? ORDER BY seq DESC LIMIT 1", []any{m.lastSeq}, &m.lastSeq); err != nil {
 		return err
 	}
 	var body []byte
@@ -237,7 +237,7 @@ func (t *tx) loadMark() error {
 // markMoved reports whether the mark says more than the events do by themselves.
 func (t *tx) markMoved() bool {
 	was := t.db.w.mark
-	was.lastSeq, was.lastChain = t.mark.lastSeq, t.mark.lastChain
+	was.lastSeq = t.mark.lastSeq
 	return t.mark != was
 }
 
@@ -250,10 +250,9 @@ func (t *tx) keepRoom() {
 
 func (t *tx) saveMark() error {
 	m := t.mark
-	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, last_chain, acked, lineage, revision, hash, settled) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, last_chain = excluded.last_chain,
-		acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash, settled = excluded.settled`,
-		m.epoch, m.lastSeq, m.lastChain, m.acked, m.lineage, m.revision, m.hash.String(), m.settled)
+	_, err := t.exec("save mark", `INSERT INTO mark (id, epoch, last_seq, acked, lineage, revision, hash, settled) VALUES (1, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, acked = excluded.acked, lineage = excluded.lineage, revision = excluded.revision, hash = excluded.hash, settled = excluded.settled`,
+		m.epoch, m.lastSeq, m.acked, m.lineage, m.revision, m.hash.String(), m.settled)
 	return err
 }
 
@@ -266,11 +265,10 @@ func (t *tx) event(kind wire.EventKind, body any) error {
 	return t.append(wire.Event{ID: hotspot.NewID(t.now), Kind: kind, At: t.now.UTC().Truncate(time.Millisecond), Body: b})
 }
 
-// append gives an event the next number and its place in the chain.
+// append gives an event the next number.
 func (t *tx) append(e wire.Event) error {
-	chain := wire.NextChain(t.mark.lastChain, e)
-	t.mark.lastSeq, t.mark.lastChain, t.tick = t.mark.lastSeq+1, chain, true
-	t.events = append(t.events, numberedEvent{Event: e, seq: t.mark.lastSeq, chain: chain})
+	t.mark.lastSeq, t.tick = t.mark.lastSeq+1, true
+	t.events = append(t.events, numberedEvent{Event: e, seq: t.mark.lastSeq})
 	t.writes++
 	t.dirty = true
 	return nil

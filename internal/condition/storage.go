@@ -61,6 +61,12 @@ var storage = []Condition{
 		Next:      "Restart the service here; if it comes back, look at the cloud's log.",
 	},
 	{
+		Code: "OUT-102", Severity: Medium,
+		Title: "What waits for the cloud has reached its limit",
+		Cause: "The cloud was away so long that the facts kept for it fill outbox_mb. Of each session only the newest readings are kept now.",
+		Next:  "Bring the link to the cloud back, or raise outbox_mb if the disk has room.",
+	},
+	{
 		Code: "UPD-101", Severity: Medium,
 		Title: "A part of what the cloud wants is not in force here",
 		Cause: "The cloud sent documents that this version cannot apply; they are kept.",

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"iwas/internal/wire"
+)
+
+// What the cloud has not acknowledged is never dropped. Past its cap the log is
+// folded instead, the oldest first: of the readings of one session only the last
+// of each window stays, since counters are cumulative, and the others become void
+// events without a body. Starts, stops, locks, sales and proofs stay as they are.
+const (
+	// DefaultLogCap is about a million events, days of a large cafe, in octets.
+	DefaultLogCap = 1 << 30
+	// rowOverhead is what an event takes on the disk besides its body.
+	rowOverhead = 120
+	// foldWindow bounds the readings looked at in one sweep, foldSlice those one
+	// commit folds: accounting waits for it.
+	foldWindow = 20_000
+	foldSlice  = 500
+	// measureEvery is how often a log that may be near its cap is measured.
+	measureEvery = time.Minute
+)
+
+// logSize is what is known of the log that waits, and of what became of it. It belongs to the sweeper.
+type logSize struct {
+	measured time.Duration // by the time this program has run
+	octets   int64         // then
+	next     int64         // events through here were looked at
+	fruit    int           // folded since the log was last begun at its oldest
+	done     bool          // all was looked at, and there was nothing to fold
+}
+
+// fold brings the log that waits below its cap, as far as one sweep may.
+func (db *DB) fold(ctx context.Context) error {
+	s := &db.logSize
+	ran := db.o.Elapsed()
+	if s.measured != 0 && ran-s.measured < measureEvery && (s.octets <= db.o.LogCap || s.done) {
+		return nil
+	}
+	octets, err := db.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	if s.octets > db.o.LogCap != (octets > db.o.LogCap) {
+		s.next, s.fruit = 0, 0
+	}
+	s.measured, s.octets = max(ran, 1), octets
+	db.overCap.Store(octets > db.o.LogCap)
+	s.done = false
+	if octets <= db.o.LogCap {
+		return nil
+	}
+	void, last, err := db.superseded(ctx, s.next)
+	if err != nil {
+		return err
+	}
+	if last == 0 { // the end: begin again, unless there is nothing to be had
+		s.done = s.fruit == 0
+		s.next, s.fruit = 0, 0
+		return nil
+	}
+	s.next = last
+	for len(void) > 0 {
+		n := min(len(void), foldSlice)
+		folded, err := db.foldEvents(ctx, void[:n])
+		if err != nil {
+			return err
+		}
+		s.fruit += int(folded)
+		db.folded.Add(folded)
+		void = void[n:]
+	}
+	return nil
+}
+
+// waiting returns the octets that the unacknowledged log takes, about.
+func (db *DB) waiting(ctx context.Context) (octets int64, err error) {
+	err = db.queryLate(ctx, "measure the log", "SELECT COALESCE(SUM(LENGTH(body) + ?), 0) FROM event WHERE seq > (SELECT acked FROM mark WHERE id = 1)",
+		[]any{rowOverhead}, func(scan func(...any) error) error { return scan(&octets) })
+	return octets, err
+}
+
+// superseded looks at the next readings after an event that may still be folded, and
+// returns those of a session that a later one of the same session in the window, or
+// its stop, says again. last is the last event looked at, 0 when there is none.
+func (db *DB) superseded(ctx context.Context, after int64) (seqs []any, last int64, err error) {
+	newest := map[string]int64{} // of each session
+	err = db.query(ctx, "read the log to fold it", `SELECT seq, kind, body FROM event WHERE kind IN ('session.usage', 'session.stopped')
+		AND seq > MAX(?, (SELECT acked FROM mark WHERE id = 1) + ?) AND seq <= (SELECT settled FROM mark WHERE id = 1) ORDER BY seq LIMIT ?`,
+		[]any{after, wire.MaxEvents, foldWindow}, func(scan func(...any) error) error {
+			var kind string
+			var body []byte
+			if err := scan(&last, &kind, &body); err != nil {
+				return err
+			}
+			var s struct {
+				ID string `json:"id"`
+			}
+			if err := json.Unmarshal(body, &s); err != nil {
+				return nil // stays as it is: the cloud sets it aside
+			}
+			if before := newest[s.ID]; before != 0 {
+				seqs = append(seqs, before)
+			}
+			newest[s.ID] = last
+			if kind == string(wire.EventSessionStopped) {
+				delete(newest, s.ID)
+			}
+			return nil
+		})
+	return seqs, last, err
+}
+
+// foldEvents makes events void, and returns how many. A batch in flight begins
+// behind the mark, and the mark moves in the writer only: what is beyond its
+// reach was never sent, or the cloud lost it.
+func (db *DB) foldEvents(ctx context.Context, seqs []any) (folded int64, err error) {
+	err = db.do(ctx, func(t *tx) error {
+		folded, err = t.exec("fold events", "UPDATE event SET kind = ?, body = x'', late = '' WHERE seq > ? AND seq IN (?"+strings.Repeat(", ?", len(seqs)-1)+")",
+			append([]any{string(wire.EventVoid), t.mark.acked + wire.MaxEvents}, seqs...)...)
+		return err
+	})
+	return folded, err
+}
+
+// dropEvents drops what the cloud has and the site need not keep for it: whole
+// stretches between two points of the chain, so that every event kept can be sent
+// again. The event at the mark stays. Past the cap nothing acknowledged is kept.
+func (t *tx) dropEvents() error {
+	young := millis(t.now.Add(-eventsKept))
+	if t.db.overCap.Load() {
+		young = millis(t.now.Add(stepSlack))
+	}
+	var first int64
+	if _, err := t.row("find the oldest event", "SELECT COALESCE(MIN(seq), 0) FROM event", nil, &first); err != nil || first == 0 {
+		return err
+	}
+	bound := min(t.mark.acked, first+sweepRows)
+	if _, err := t.row("find the first event to keep", "SELECT seq FROM event WHERE seq <= ? AND at >= ? ORDER BY seq LIMIT 1", []any{bound, young}, &bound); err != nil {
+		return err
+	}
+	if _, err := t.exec("drop events", "DELETE FROM event WHERE seq < (SELECT MAX(seq) FROM chain_point WHERE seq <= ?)", bound); err != nil {
+		return err
+	}
+	_, err := t.exec("drop chain points", "DELETE FROM chain_point WHERE seq < (SELECT MIN(seq) FROM event)")
+	return err
+}
