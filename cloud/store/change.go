@@ -118,11 +118,26 @@ func (c *change) finish() error {
 	if err := c.t.exec(`UPDATE site SET hash = $2 WHERE id = $1`, string(c.site), c.hash.String()); err != nil {
 		return err
 	}
+	if err := c.compact(); err != nil {
+		return err
+	}
 	c.t.done = append(c.t.done, committed{site: c.site, agent: c.agent, state: wire.State{
 		V: wire.Version, Lineage: c.lineage, From: c.rev - 1, To: c.rev,
 		Docs: c.docs, Gone: c.gone, Hash: c.hash.String(), Time: c.t.now,
 	}})
 	return nil
+}
+
+// compact forgets, every hundredth revision, what was removed long ago.
+func (c *change) compact() error {
+	through := c.rev - c.t.db.o.Tombstones
+	if c.rev%100 != 0 || through <= 0 {
+		return nil
+	}
+	if err := c.t.exec(`DELETE FROM document WHERE site = $1 AND rev <= $2 AND deleted = 1`, string(c.site), through); err != nil {
+		return err
+	}
+	return c.t.exec(`UPDATE site SET compacted = $2 WHERE id = $1`, string(c.site), through)
 }
 
 func notFound(what, id string) error {

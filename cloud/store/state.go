@@ -36,12 +36,16 @@ func (t *tx) wanted(site hotspot.SiteID) (lineage string, revision int64, hash s
 
 // Delta returns what brings a site from a revision to the newest. ok is false
 // when nothing can but a snapshot: another lineage, a revision from the future,
-// or too much.
+// one of before what is remembered of removals, or too much.
 func (db *DB) Delta(ctx context.Context, site hotspot.SiteID, lineage string, from int64) (s wire.State, ok bool, err error) {
 	err = db.read(ctx, "delta", func(t *tx) error {
 		s, ok = wire.State{V: wire.Version, From: from, Time: t.now}, false
 		var err error
 		if s.Lineage, s.To, s.Hash, err = t.wanted(site); err != nil || s.Lineage != lineage || from < 0 || from > s.To {
+			return err
+		}
+		var compacted int64
+		if _, err := t.one(`SELECT compacted FROM site WHERE id = $1`, []any{string(site)}, &compacted); err != nil || from < compacted {
 			return err
 		}
 		// The sum first: what is too much is never read.

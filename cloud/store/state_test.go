@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -190,6 +192,66 @@ func TestWhatOnlyASnapshotHeals(t *testing.T) {
 			w.Errorf("after a restore: got ok %v (%v), want no delta", ok, err)
 		}
 	})
+}
+
+// TestRemovalsOfLongAgoAreForgotten: a site behind that gets its set anew, and
+// ends up with nothing that was removed.
+func TestRemovalsOfLongAgoAreForgotten(t *testing.T) {
+	onBoth(t, func(w *world) {
+		ctx := w.Context()
+		w.remember = 50
+		w.reopen()
+		once, often := w.user("once"), w.user("often")
+		must(w.TB, w.db.Lock(ctx, w.owner, once, ""))
+		behind := &receiver{}
+		behind.take(w)
+		must(w.TB, w.db.Unlock(ctx, w.owner, once, ""))
+		near := &receiver{}
+		for rev := int64(0); rev < 120; {
+			if rev < 90 { // then revision 100 comes, with which removals are forgotten
+				near.take(w)
+			}
+			must(w.TB, w.db.Lock(ctx, w.owner, often, ""))
+			must(w.TB, w.db.Unlock(ctx, w.owner, often, ""))
+			_, now, _, err := w.db.Wanted(ctx, w.site.ID)
+			must(w.TB, err)
+			rev = now
+		}
+		if got := w.count("SELECT COUNT(*) FROM document WHERE deleted = 1"); got != 1 {
+			w.Errorf("%d tombstones are left, want that of the newest lock alone", got)
+		}
+		if _, ok, err := w.db.Delta(ctx, w.site.ID, behind.lineage, behind.rev); err != nil || ok {
+			w.Errorf("a delta from revision %d, since which removals are forgotten (%v)", behind.rev, err)
+		}
+		delta, ok, err := w.db.Delta(ctx, w.site.ID, near.lineage, near.rev)
+		if must(w.TB, err); !ok || !near.delta(w.TB, delta) {
+			w.Errorf("no delta from %d", near.rev)
+		}
+		behind.take(w)
+		near.equal(w.TB, "by delta", behind)
+	})
+}
+
+// count reads one number behind the store's back.
+func (w *world) count(query string) (n int) {
+	w.Helper()
+	driver, dsn := "pgx", w.url
+	if path, found := strings.CutPrefix(w.url, "sqlite://"); found {
+		driver, dsn = "sqlite", path
+	}
+	db, err := sql.Open(driver, dsn)
+	must(w.TB, err)
+	defer db.Close()
+	must(w.TB, db.QueryRowContext(w.Context(), query).Scan(&n))
+	return n
+}
+
+// take gets the whole set.
+func (r *receiver) take(w *world) {
+	w.Helper()
+	parts, err := w.db.Snapshot(w.Context(), w.site.ID)
+	must(w.TB, err)
+	r.snapshot(w.TB, parts)
 }
 
 func TestTooMuchForADeltaComesInParts(t *testing.T) {

@@ -29,8 +29,11 @@ type Options struct {
 	// Key opens the guests' passwords, which are sealed at rest. It lives
 	// outside the database; without it CHAP is impossible.
 	Key *secret.Key
-	Now func() time.Time // nil is time.Now
-	Log *slog.Logger     // nil discards
+	// Tombstones is through how many of a site's newest revisions the removal of a
+	// document is remembered; 0 is 10,000. A site further behind gets its set anew.
+	Tombstones int64
+	Now        func() time.Time // nil is time.Now
+	Log        *slog.Logger     // nil discards
 }
 
 // DB is one open store. Its methods may be called from any goroutine; several
@@ -50,6 +53,9 @@ type DB struct {
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Key == nil {
 		return nil, fault.New(fault.Invalid, "store: open: the key of the guests' passwords is needed", nil)
+	}
+	if o.Tombstones <= 0 {
+		o.Tombstones = 10_000
 	}
 	if o.Now == nil {
 		o.Now = time.Now

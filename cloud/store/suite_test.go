@@ -27,7 +27,8 @@ type world struct {
 	agent hotspot.AgentID
 	key   *secret.Key // the agent's sealing key
 
-	guests *secret.Key // opens the guests' passwords
+	guests   *secret.Key // opens the guests' passwords
+	remember int64       // Options.Tombstones
 
 	mu     sync.Mutex
 	clock  time.Time
@@ -68,7 +69,7 @@ func newWorld(t testing.TB, url string) *world {
 func (w *world) open() {
 	w.Helper()
 	var err error
-	w.db, err = store.Open(w.Context(), store.Options{URL: w.url, Key: w.guests, Now: w.now})
+	w.db, err = store.Open(w.Context(), store.Options{URL: w.url, Key: w.guests, Now: w.now, Tombstones: w.remember})
 	must(w.TB, err)
 }
 
