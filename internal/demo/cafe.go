@@ -17,13 +17,28 @@ import (
 	"iwas/internal/secret"
 )
 
+// ownCloud starts the cloud, where it is not another cafe's.
+func (c *Cafe) ownCloud(ctx context.Context) error {
+	if c.o.Join != nil {
+		return nil
+	}
+	return c.startCloud(ctx)
+}
+
 // startCloud sets the cloud up, makes its owner and the API token, and runs it.
 func (c *Cafe) startCloud(ctx context.Context) error {
 	p := c.o.Ports
+	via, database := p.MQTT, ""
+	if c.o.MQTTVia != 0 {
+		via = c.o.MQTTVia
+	}
+	if c.o.Database != "" {
+		database = fmt.Sprintf("database = %q\n", c.o.Database)
+	}
 	config := fmt.Sprintf(`# Made by the demo.
 version = 1
 state_dir = %q
-[console]
+%s[console]
 listen = "127.0.0.1:%d"
 public_url = "http://127.0.0.1:%d"
 [agents]
@@ -32,7 +47,7 @@ names = ["127.0.0.1", "localhost"]
 [broker]
 listen = "127.0.0.1:%d"
 public_url = "tls://127.0.0.1:%d"
-`, c.path("cloud"), p.Console, p.Console, p.Agents, p.MQTT, p.MQTT)
+%s`, c.path("cloud"), database, p.Console, p.Console, p.Agents, p.MQTT, via, c.o.Broker)
 	file := c.path("cloud.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
@@ -155,6 +170,9 @@ func (c *Cafe) startRouter(ctx context.Context) error {
 
 // StartCloud runs the cloud again, after StopOne, and returns when it is ready.
 func (c *Cafe) StartCloud(ctx context.Context) error { return c.startCloud(ctx) }
+
+// CloudConfig is the cloud's configuration file, for its commands.
+func (c *Cafe) CloudConfig() string { return c.path("cloud.toml") }
 
 // AgentConfig is the agent's configuration file, for its commands.
 func (c *Cafe) AgentConfig() string { return c.path("agent.toml") }

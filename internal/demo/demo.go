@@ -29,6 +29,11 @@ type Options struct {
 	Guests bool   // simulated guests live by themselves
 	Talk   io.Writer
 	Tracer []string // command before the agent's own, such as strace and its flags; for tests
+
+	Join     *Cafe  // another cafe of the same owner, whose cloud this one uses; nil brings its own
+	MQTTVia  int    // port agents are told to reach the broker at, for who stands in between; 0 is the broker's own
+	Database string // URL of the cloud's database; "" is SQLite in Dir
+	Broker   string // further lines of the cloud's [broker]
 }
 
 // Ports are where everything listens, all on 127.0.0.1.
@@ -189,6 +194,10 @@ func Start(ctx context.Context, o Options) (cafe *Cafe, err error) {
 		return nil, err
 	}
 	c.facts()
+	if j := o.Join; j != nil {
+		c.kept.APIToken, c.kept.PlanIDs = j.kept.APIToken, j.kept.PlanIDs
+		c.APIToken, c.APIURL, c.ConsoleURL, c.MQTTURL, c.OwnerPassword = j.APIToken, j.APIURL, j.ConsoleURL, j.MQTTURL, j.OwnerPassword
+	}
 	defer func() {
 		if err != nil {
 			c.Stop()
@@ -198,7 +207,7 @@ func Start(ctx context.Context, o Options) (cafe *Cafe, err error) {
 		say string
 		do  func(context.Context) error
 	}{
-		{"starting the cloud", c.startCloud},
+		{"starting the cloud", c.ownCloud},
 		{"enrolling the site", c.enrol},
 		{"starting the router", c.startRouter},
 		{"starting the agent", c.StartAgent},

@@ -64,5 +64,5 @@ func measure(ctx context.Context, o demo.Options) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	o.Dir, o.Guests, o.Talk = dir, false, nil
-	return demo.BenchLocks(ctx, o, 200, 50, os.Stdout)
+	return demo.BenchLocks(ctx, o, 500, 200, os.Stdout)
 }
