@@ -115,25 +115,36 @@ const (
 	playedStep = 14 * time.Second
 )
 
+// login returns the Class of an Accept.
+func (n *nas) login(ctx context.Context, a demo.Account, id string) ([]byte, error) {
+	p := layeh.New(layeh.CodeAccessRequest, []byte(n.c.RADIUSSecret))
+	for _, err := range []error{rfc2865.UserName_AddString(p, a.Username), rfc2865.CallingStationID_AddString(p, n.mac),
+		rfc2866.AcctSessionID_AddString(p, id), rfc2865.UserPassword_AddString(p, a.Password)} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	reply, err := n.exchange(ctx, n.c.RADIUSAuth, p)
+	if err != nil {
+		return nil, err
+	}
+	if reply.Code != layeh.CodeAccessAccept {
+		return nil, fmt.Errorf("login of %s: %v %q", a.Username, reply.Code, rfc2865.ReplyMessage_GetString(reply))
+	}
+	return rfc2865.Class_Get(reply), nil
+}
+
 // live runs one session that began then: login, Start, interims, Stop. It
 // reports after every acknowledgement.
 func (n *nas) live(ctx context.Context, a demo.Account, id string, began time.Time, acked func(session)) error {
 	secret := []byte(n.c.RADIUSSecret)
-	login := layeh.New(layeh.CodeAccessRequest, secret)
 	set := func(p *layeh.Packet) error {
 		return errors.Join(rfc2865.UserName_AddString(p, a.Username), rfc2865.CallingStationID_AddString(p, n.mac), rfc2866.AcctSessionID_AddString(p, id))
 	}
-	if err := errors.Join(set(login), rfc2865.UserPassword_AddString(login, a.Password)); err != nil {
-		return err
-	}
-	reply, err := n.exchange(ctx, n.c.RADIUSAuth, login)
+	class, err := n.login(ctx, a, id)
 	if err != nil {
 		return err
 	}
-	if reply.Code != layeh.CodeAccessAccept {
-		return fmt.Errorf("login of %s: %v %q", a.Username, reply.Code, rfc2865.ReplyMessage_GetString(reply))
-	}
-	class := rfc2865.Class_Get(reply)
 	for i, kind := range []rfc2866.AcctStatusType{1, 3, 3, 3, 2} {
 		p := layeh.New(layeh.CodeAccountingRequest, secret)
 		s := session{id: id, account: a.ID, upload: uint32(i * 1000), download: uint32(i * 70_003), seconds: i, closed: kind == 2}
@@ -259,7 +270,7 @@ func TestKill9LosesNothing(t *testing.T) {
 }
 
 // agentBacklog asks the agent's own page how many events wait.
-func agentBacklog(t *testing.T, c *demo.Cafe) int64 {
+func agentBacklog(t testing.TB, c *demo.Cafe) int64 {
 	t.Helper()
 	resp, err := http.Get(c.StatusURL + "status.json")
 	if err != nil {

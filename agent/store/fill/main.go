@@ -2,6 +2,7 @@
 // agent does not run: through the store's own API, as the agent would.
 //
 //	fill accounts STATE_DIR N   makes N users, each with a pass under every kind of limit
+//	fill events STATE_DIR N NAME…  has guests of these names report until N events wait
 //	fill sessions STATE_DIR     prints every session kept, one JSON object a line
 package main
 
@@ -32,7 +33,7 @@ func main() {
 
 func run(ctx context.Context, args []string) (err error) {
 	if len(args) < 2 {
-		return errors.New("usage: fill accounts STATE_DIR N | fill sessions STATE_DIR")
+		return errors.New("usage: fill accounts STATE_DIR N | fill events STATE_DIR N NAME… | fill sessions STATE_DIR")
 	}
 	identity := filepath.Join(args[1], "identity")
 	if err := os.MkdirAll(identity, 0o700); err != nil {
@@ -43,19 +44,28 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	db, err := store.Open(ctx, store.Options{Path: filepath.Join(args[1], "iwas.db"), Key: key,
-		Decide: func(hotspot.Facts, hotspot.Request) hotspot.Verdict { return hotspot.Verdict{} }, // nobody logs in here
-		Off:    func(*hotspot.Pass, *hotspot.Lock, time.Time) hotspot.OffReason { return "" }})
+		Decide: func(f hotspot.Facts, r hotspot.Request) hotspot.Verdict { // everybody may
+			if f.Account == nil || f.Pass == nil {
+				return hotspot.Verdict{}
+			}
+			return hotspot.Verdict{Accept: true, Account: f.Account.ID, Pass: f.Pass.ID}
+		},
+		Off: func(*hotspot.Pass, *hotspot.Lock, time.Time) hotspot.OffReason { return "" }})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	switch {
-	case args[0] == "accounts" && len(args) == 3:
-		n, err := strconv.Atoi(args[2])
-		if err != nil {
+	n := 0
+	if len(args) > 2 {
+		if n, err = strconv.Atoi(args[2]); err != nil {
 			return err
 		}
+	}
+	switch {
+	case args[0] == "accounts" && n > 0:
 		return accounts(ctx, db, key.Public(), n)
+	case args[0] == "events" && n > 0:
+		return events(ctx, db, n, args[3:])
 	case args[0] == "sessions":
 		return sessions(ctx, db)
 	}
@@ -141,6 +151,48 @@ func each(n int, do func(i int) error) error {
 	}
 	wg.Wait()
 	return failed
+}
+
+// guests is how many report at once, as many as share a commit well.
+const guests = 256
+
+// events has guests log in and report, each a minute of their stay at a time,
+// until about n events wait.
+func events(ctx context.Context, db *store.DB, n int, names []string) error {
+	if len(names) == 0 {
+		return errors.New("there are no accounts to report for")
+	}
+	var wg sync.WaitGroup
+	failed := make([]error, guests)
+	for g := range guests {
+		wg.Go(func() {
+			mac, _ := hotspot.ParseMAC(fmt.Sprintf("02:00:00:01:%02X:%02X", g>>8, g&255))
+			failed[g] = stay(ctx, db, names[g%len(names)], mac, n/guests)
+		})
+	}
+	wg.Wait()
+	return errors.Join(failed...)
+}
+
+// stay is one guest's session of so many reports.
+func stay(ctx context.Context, db *store.DB, name string, mac hotspot.MAC, reports int) error {
+	id := hotspot.AcctSessionID("8" + mac.String()[9:])
+	began := time.Now().Add(-time.Duration(reports) * time.Second)
+	v, err := db.Authorize(ctx, hotspot.Request{NAS: "router", Username: name, MAC: mac, AcctSessionID: id, At: time.Now()})
+	if err != nil || !v.Accept {
+		return fmt.Errorf("login of %s: %v %w", name, v.Reason, err)
+	}
+	for i := range reports {
+		a := hotspot.Accounting{Kind: hotspot.Interim, NAS: "router", AcctSessionID: id, Class: v.Class, Username: name, MAC: mac,
+			SessionTime: time.Duration(i) * time.Second, Upload: hotspot.Octets(i * 10_007), Download: hotspot.Octets(i * 100_003), EventAt: began.Add(time.Duration(i) * time.Second), At: time.Now()}
+		if i == 0 {
+			a.Kind = hotspot.Start
+		}
+		if err := db.Account(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stored is what the bench compares with what was acknowledged.
