@@ -2,7 +2,7 @@
 # Measures, prints, asserts nothing: times belong to a machine, not to a test.
 #   BENCH="radius kill" make bench   only these parts
 #   QUICK=1 make bench               shorter, for a look
-# Parts: locks parts, and those of internal/bench.
+# Parts: locks sync parts, and those of internal/bench.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=${BENCH:-}
@@ -15,6 +15,10 @@ if wants locks; then
 	seen=$(go test -count=1 -run TestTheFirstRequestAfterALockIsRejected -v ./agent -locks 10000) || { echo "$seen"; exit 1; }
 	echo "$seen" | grep "locks with"
 fi
+if wants sync; then
+	echo "== facts up: fresh ones, a million after days in the dark (target: 20,000/s), and a site with nothing to say"
+	go test -count=1 -run '^$' -bench 'FactToCloud|DaysDark|IdleSite' -benchtime 1x -timeout 30m ./internal/e2e | grep '^   ' || true
+fi
 if wants parts; then
 	echo "== parts"
 	go test -run '^$' -bench . -benchmem ./agent/radius ./agent/store ./internal/wire ./internal/radload | grep '^Benchmark' || true
@@ -23,7 +27,7 @@ if wants parts; then
 fi
 radius=""
 for part in $wanted; do
-	case "$part" in locks | parts) ;; *) radius="$radius $part" ;; esac
+	case "$part" in locks | sync | parts) ;; *) radius="$radius $part" ;; esac
 done
 if [ -z "$wanted" ] || [ -n "$radius" ]; then
 	tools=$(mktemp -d)

@@ -229,3 +229,40 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	}
 }
+// BenchmarkDrain is what the site does for each event that a cloud takes in
+// after a long time: read, encode, acknowledge.
+func BenchmarkDrain(b *testing.B) {
+	const events = 20_000
+	s := newSite(b)
+	body := wire.SessionBody{Permit: "06h0tvat00v5aaf6mde1wynva0", Account: "06h0tvat00v5aaf6mde1wynva1", Pass: "06h0tvat00v5aaf6mde1wynva2", NAS: "router", AcctSessionID: "80000001",
+		Username: "guest", MAC: phone.String(), IP: "10.5.50.20", State: hotspot.Live, StartedAt: noon}
+	s.must(s.do(b.Context(), func(x *tx) error {
+		for i := range events {
+			body.ID, body.HeardAt, body.TimeMS, body.Upload, body.Download = hotspot.SessionID(fmt.Sprintf("06h0tvat00v5aaf6mde1wyn%03d", i%200)), noon.Add(time.Duration(i)*time.Second), int64(i), uint64(i*1000), uint64(i*70_003)
+			body.PassUsage = &wire.UsageBody{Pass: body.Pass, Account: body.Account, FirstUsed: noon, TimeMS: int64(i), Upload: uint64(i * 1000), Download: uint64(i * 70_003)}
+			if err := x.event(wire.EventSessionUsage, body); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	h, err := s.Standing(b.Context())
+	s.must(err)
+	sent, octets, batches := 0, 0, 0
+	for cursor := int64(0); b.Loop(); {
+		batch, err := s.Events(b.Context(), cursor, wire.MaxEvents, wire.BatchBytes)
+		s.must(err)
+		payload, err := wire.Encode(batch)
+		s.must(err)
+		cursor += int64(len(batch.Events))
+		sent, octets, batches = sent+len(batch.Events), octets+len(payload), batches+1
+		s.must(s.Acked(b.Context(), wire.Ack{V: 1, Epoch: h.Epoch, First: batch.First, Through: cursor}))
+		if cursor == events {
+			cursor = 0
+			s.must(s.Acked(b.Context(), wire.Ack{V: 1, Epoch: h.Epoch}))
+		}
+	}
+	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(octets)/float64(sent), "octets/event")
+	b.ReportMetric(float64(sent)/float64(batches), "events/batch")
+}

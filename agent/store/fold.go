@@ -22,6 +22,9 @@ const (
 	// commit folds: accounting waits for it.
 	foldWindow = 20_000
 	foldSlice  = 500
+	// unfolded is how far behind the mark events stay as they are: they may be in
+	// flight, or ready to be.
+	unfolded = 2 * wire.MaxEvents
 	// measureEvery is how often a log that may be near its cap is measured.
 	measureEvery = time.Minute
 )
@@ -92,7 +95,7 @@ func (db *DB) superseded(ctx context.Context, after int64) (seqs []any, last int
 	newest := map[string]int64{} // of each session
 	err = db.query(ctx, "read the log to fold it", `SELECT seq, kind, body FROM event WHERE kind IN ('session.usage', 'session.stopped')
 		AND seq > MAX(?, (SELECT acked FROM mark WHERE id = 1) + ?) AND seq <= (SELECT settled FROM mark WHERE id = 1) ORDER BY seq LIMIT ?`,
-		[]any{after, wire.MaxEvents, foldWindow}, func(scan func(...any) error) error {
+		[]any{after, unfolded, foldWindow}, func(scan func(...any) error) error {
 			var kind string
 			var body []byte
 			if err := scan(&last, &kind, &body); err != nil {
@@ -117,12 +120,12 @@ func (db *DB) superseded(ctx context.Context, after int64) (seqs []any, last int
 }
 
 // foldEvents makes events void, and returns how many. A batch in flight begins
-// behind the mark, and the mark moves in the writer only: what is beyond its
-// reach was never sent, or the cloud lost it.
+// behind the mark, one that is ready behind that, and the mark moves in the writer
+// only: what is beyond their reach was never sent, or the cloud lost it.
 func (db *DB) foldEvents(ctx context.Context, seqs []any) (folded int64, err error) {
 	err = db.do(ctx, func(t *tx) error {
 		folded, err = t.exec("fold events", "UPDATE event SET kind = ?, body = x'', late = '' WHERE seq > ? AND seq IN (?"+strings.Repeat(", ?", len(seqs)-1)+")",
-			append([]any{string(wire.EventVoid), t.mark.acked + wire.MaxEvents}, seqs...)...)
+			append([]any{string(wire.EventVoid), t.mark.acked + unfolded}, seqs...)...)
 		return err
 	})
 	return folded, err

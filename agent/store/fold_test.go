@@ -40,13 +40,13 @@ func bodyOf(t *testing.T, e wire.Event) (b wire.SessionBody) {
 }
 
 func TestALogPastItsCapIsFolded(t *testing.T) {
-	const minutes = 600
+	const minutes = 900
 	s, bob := busy(t, 20_000, minutes)
 	s.play(bob, rec{wait: time.Minute, kind: stop, seconds: 60 * (minutes + 1), up: minutes + 1, down: 10 * (minutes + 1)})
 	s.cloud.lock("a-bob")
 	s.apply()
 	before := s.events()
-	sent, err := s.Events(t.Context(), 0, wire.MaxEvents, 1<<30) // nobody answered
+	sent, err := s.Events(t.Context(), 0, unfolded, 1<<30) // nobody answered
 	s.must(err)
 	usage := s.usage("p-bob")
 
@@ -74,7 +74,7 @@ func TestALogPastItsCapIsFolded(t *testing.T) {
 	// All readings past those that may be sent, but for the newest of the voucher, which is on.
 	waiting := 0
 	var newest wire.Event
-	for _, e := range before[wire.MaxEvents:] {
+	for _, e := range before[unfolded:] {
 		if e.Kind == wire.EventSessionUsage {
 			waiting++
 			newest = e

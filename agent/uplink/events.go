@@ -13,30 +13,48 @@ func (t *talk) sendEvents(ctx context.Context) {
 	if !t.link.Connected() {
 		return // connected starts again
 	}
-	b, err := t.u.Store.Events(ctx, t.cursor, wire.MaxEvents, wire.BatchBytes)
-	if err == nil && b.Epoch != t.epoch { // the store minted one meanwhile
-		if _, ok := t.standing(ctx); !ok {
+	b := t.ahead
+	t.ahead = nil
+	if b == nil || b.epoch != t.epoch || b.first != t.cursor+1 {
+		var err error
+		b, err = t.read(ctx, t.cursor)
+		if err == nil && b != nil && b.epoch != t.epoch { // the store minted one meanwhile
+			if _, ok := t.standing(ctx); !ok {
+				return
+			}
+			b, err = t.read(ctx, t.cursor)
+		}
+		if err != nil {
+			t.fail(ctx, readingStore, "read events to send", err)
+			t.refusals++
+			t.timer.Reset(resendAfter(t.refusals))
 			return
 		}
-		b, err = t.u.Store.Events(ctx, t.cursor, wire.MaxEvents, wire.BatchBytes)
+		t.ok(readingStore)
 	}
-	if err != nil {
-		t.fail(ctx, readingStore, "read events to send", err)
-		t.refusals++
-		t.timer.Reset(resendAfter(t.refusals))
+	if b == nil {
 		return
 	}
-	t.ok(readingStore)
-	if len(b.Events) == 0 {
-		return
+	t.put(b)
+	if b.last-b.first >= aheadFrom {
+		// While the cloud is at work; an error comes up when it is this batch's turn.
+		t.ahead, _ = t.read(ctx, b.last)
+	}
+}
+
+// aheadFrom is the size of a batch behind which more is likely to wait: what
+// follows it is made ready at once. One batch is in flight all the same.
+const aheadFrom = 100
+
+// read makes the next batch after an event ready; nil when there is none.
+func (t *talk) read(ctx context.Context, after int64) (*batch, error) {
+	b, err := t.u.Store.Events(ctx, after, wire.MaxEvents, wire.BatchBytes)
+	if err != nil || len(b.Events) == 0 {
+		return nil, err
 	}
 	b.V, b.At = wire.Version, t.u.now().UTC()
 	payload, err := wire.Encode(b)
-	if err != nil {
-		t.fail(ctx, readingStore, "encode events", err)
-		return
-	}
-	t.put(&batch{first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload})
+	return &batch{epoch: b.Epoch, first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload}, err
 }
 
 // put sends the batch, for the first time or again.

@@ -122,6 +122,8 @@ type cloud struct {
 	deaf    int           // lose so many batches before storing
 	repeat  int           // extra copies of each answer
 	delay   time.Duration // before each answer
+	most    int           // events taken of a batch; 0 is all
+	gaps    int           // batches that did not continue what is stored
 	forkAt  int64         // answer fork with this mark to the first batch of epoch0
 	clockBy time.Duration // how far our clock is off
 }
@@ -195,9 +197,11 @@ func (c *cloud) ingest(b wire.Batch) {
 	a := wire.Ack{V: wire.Version, Epoch: b.Epoch, First: b.First, Time: time.Now().Add(c.clockBy).UTC()}
 	if c.forkAt > 0 && b.Epoch == "epoch0" {
 		a.Fork, a.Through = true, c.forkAt
-	} else if through := int64(len(c.stored)); b.First <= through+1 {
+	} else if through := int64(len(c.stored)); b.First > through+1 {
+		c.gaps++
+	} else {
 		for i, e := range b.Events {
-			if b.First+int64(i) > through {
+			if b.First+int64(i) > through && (c.most == 0 || i < c.most) {
 				c.stored = append(c.stored, e)
 				c.all[e.ID]++
 			}

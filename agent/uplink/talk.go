@@ -32,6 +32,7 @@ type talk struct {
 	epoch    string // of the store's log, as last seen
 	cursor   int64  // newest event the cloud has, as last heard
 	batch    *batch // in flight, or nil
+	ahead    *batch // made ready to follow it, or nil
 	refusals int    // answers in a row that did not move the cursor on
 	timer    *time.Timer
 	heardAt  time.Time // last acknowledgement, or when the connection came up
@@ -42,6 +43,7 @@ type talk struct {
 // batch is what is in flight: one at a time (stop-and-wait; batches grow by
 // themselves while one waits).
 type batch struct {
+	epoch       string
 	first, last int64
 	payload     []byte
 	sentAt      time.Time

@@ -81,6 +81,20 @@ func TestNextBatchFollowsTheAnswerAtOnce(t *testing.T) {
 	})
 }
 
+// TestWhatIsReadyIsNotSentWhereItDoesNotFit: behind a long batch the next is made
+// ready, and the answer may ask for another.
+func TestWhatIsReadyIsNotSentWhereItDoesNotFit(t *testing.T) {
+	const events = 3 * wire.MaxEvents
+	s := startSite(t, func(s *site) {
+		s.store.add(events)
+		s.cloud.most = wire.MaxEvents - 100
+	})
+	wantAll(t, s.cloud, events, 1)
+	if got := see(s.cloud, func() int { return s.cloud.gaps }); got != 0 {
+		t.Errorf("%d batches began behind what the cloud had asked for", got)
+	}
+}
+
 func TestUnansweredBatchIsSentAgainWithGrowingPauses(t *testing.T) {
 	s := startSite(t, func(s *site) {
 		s.store.add(10)

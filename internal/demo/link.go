@@ -92,7 +92,7 @@ func (k *Link) pump(from io.Reader, to io.Writer) {
 	defer close(way)
 	go func() {
 		for p := range way {
-			time.Sleep(time.Until(p.at))
+			time.Sleep(time.Until(p.at)) // the length of the line
 			if _, err := to.Write(p.b); err != nil {
 				for range way { // until the reader notices
 				}

@@ -214,7 +214,7 @@ const (
 	MaxMessage  = 1 << 20   // octets on the wire
 	MaxInflated = 8 << 20   // octets after zstd
 	MaxEvents   = 500       // in one batch
-	BatchBytes  = 128 << 10 // of event bodies, before compression
+	BatchBytes  = 256 << 10 // of event bodies, before compression
 	PartBytes   = 128 << 10 // of documents in one snapshot part
 )
 

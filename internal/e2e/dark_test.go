@@ -225,7 +225,7 @@ func BenchmarkIdleSite(b *testing.B) {
 	wait(b, "calm", 20*time.Second, func() bool { return agentBacklog(b, c) == 0 })
 	before := link.Carried()
 	const minutes = 3
-	time.Sleep(minutes * time.Minute)
+	time.Sleep(minutes * time.Minute) // what is measured is a time without anything
 	octets := link.Carried() - before
 	fmt.Printf("   an idle site: %d octets in %d minutes, TLS included; %.1f MB a month (target: 30 MB before TLS)\n", octets, minutes, float64(octets)/minutes*60*24*30/1e6)
 }
