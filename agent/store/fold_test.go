@@ -102,7 +102,7 @@ func TestALogPastItsCapIsFolded(t *testing.T) {
 }
 
 func TestALogBelowItsCapStaysAsItIs(t *testing.T) {
-	s, _ := busy(t, 0, 600)
+	s, _ := busy(t, 0, 520)
 	before := s.events()
 	s.must(s.Sweep(t.Context()))
 	for i, e := range s.events() {
@@ -118,7 +118,7 @@ func TestALogBelowItsCapStaysAsItIs(t *testing.T) {
 // TestFoldingWhileTheCloudComesBack folds and sends at once: no batch may carry
 // an event that the log then has otherwise.
 func TestFoldingWhileTheCloudComesBack(t *testing.T) {
-	s, _ := busy(t, 1, 1500)
+	s, _ := busy(t, 1, 800)
 	before := s.events()
 	epoch := func() string {
 		h, err := s.Standing(t.Context())
