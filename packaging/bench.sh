@@ -22,7 +22,7 @@ fi
 if wants parts; then
 	echo "== parts"
 	go test -run '^$' -bench . -benchmem ./agent/radius ./agent/store ./internal/wire ./internal/radload | grep '^Benchmark' || true
-	echo "== a new address-list, until every entry is read back (target: 5,000 at 1 ms in 10 s; throttled within 1.1 times commands x cost)"
+	echo "== a new address-list, until every entry is read back (target: 5,000 at 1 ms in 10 s; throttled, which takes two minutes, within 1.1 times commands x cost)"
 	go test -run '^$' -bench Lists -benchtime 1x ./agent/router | grep '^Benchmark' || true
 fi
 radius=""

@@ -679,7 +679,7 @@ func BenchmarkLists(b *testing.B) {
 		cost    func(commands int) time.Duration
 	}{
 		{"5000 at 1 ms", 5000, routersim.Knobs{Stall: time.Millisecond, StallAt: v4List}, func(n int) time.Duration { return time.Duration(n) * time.Millisecond }},
-		{"1000 throttled", 1000, routersim.Knobs{CommandCost: true}, func(n int) time.Duration {
+		{"5000 throttled", 5000, routersim.Knobs{CommandCost: true}, func(n int) time.Duration {
 			return 150*time.Millisecond + time.Duration(max(0, n-150))*20*time.Millisecond
 		}},
 	} {

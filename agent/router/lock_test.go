@@ -337,14 +337,12 @@ func TestAPIDownThenBack(t *testing.T) {
 	if p.Outcome != hotspot.OutcomeEnforced || p.Method != "disconnect" || p.Sessions != 1 {
 		t.Errorf("API back: got %+v, want enforced by the earlier Disconnect-Request", p)
 	}
-	if took := time.Since(back); took > 3*time.Second {
+	if took := time.Since(back); took > time.Minute { // by the watcher, not by the hour above
 		t.Errorf("enforced %v after the API came back", took)
 	}
 	c.off(macOf(1))
 	c.untouched(macOf(2), 5)
-	if w := c.e.Waiting(); len(w) != 0 {
-		t.Errorf("still waiting: %+v", w)
-	}
+	eventually(t, "nothing waits", func() bool { return len(c.e.Waiting()) == 0 }) // the proof is kept before that is noted
 }
 
 // When neither Disconnect-Request nor removing the entry does anything, removing
