@@ -132,7 +132,7 @@ func (c *Cafe) writeAgentConfig() error {
 		}
 	}
 	p := c.o.Ports
-	return os.WriteFile(c.path("agent.toml"), []byte(fmt.Sprintf(`# Made by the demo.
+	config := fmt.Sprintf(`# Made by the demo.
 version = 1
 state_dir = %q
 [radius]
@@ -140,7 +140,9 @@ auth = ["127.0.0.1:%d"]
 acct = ["127.0.0.1:%d"]
 [status]
 listen = "127.0.0.1:%d"
-[[nas]]
+`, c.path("agent"), p.RADIUSAuth, p.RADIUSAcct, p.Status)
+	if !c.o.Router.Unknown {
+		config += fmt.Sprintf(`[[nas]]
 id = "router"
 name = "MikroTik"
 address = "127.0.0.1"
@@ -151,15 +153,24 @@ coa = "127.0.0.1:%d"
 url = "api://127.0.0.1:%d"
 user = "iwas"
 password_file = %q
-`, c.path("agent"), p.RADIUSAuth, p.RADIUSAcct, p.Status, c.path("router", "radius-secret"), p.CoA, p.RouterAPI, c.path("router", "router-password"))), 0o600)
+`, c.path("router", "radius-secret"), p.CoA, p.RouterAPI, c.path("router", "router-password"))
+	}
+	return os.WriteFile(c.path("agent.toml"), []byte(config), 0o600)
 }
 
 func (c *Cafe) startRouter(ctx context.Context) error {
 	p := c.o.Ports
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-	proc, err := c.start("router", "routersim", "-identity", "CAFE1", "-api", at(p.RouterAPI), "-rest", at(p.RouterREST), "-coa", at(p.CoA),
-		"-control", at(p.RouterControl), "-user", "iwas", "-password-file", c.path("router", "router-password"),
-		"-radius-secret-file", c.path("router", "radius-secret"), "-radius-auth", at(p.RADIUSAuth), "-radius-acct", at(p.RADIUSAcct))
+	args := []string{"-identity", "CAFE1", "-rest", at(p.RouterREST), "-coa", at(p.CoA), "-control", at(p.RouterControl), "-password-file", c.path("router", "router-password")}
+	if r := c.o.Router; r.Unknown {
+		args = append(args, "-api", "127.0.0.1:0", "-api-ssl", at(p.RouterAPI), "-user", "admin", fmt.Sprintf("-fresh=%v", r.Fresh))
+	} else {
+		args = append(args, "-api", at(p.RouterAPI), "-user", "iwas", "-radius-secret-file", c.path("router", "radius-secret"))
+	}
+	if v := c.o.Router.Version; v != "" {
+		args = append(args, "-version", v)
+	}
+	proc, err := c.start("router", "routersim", append(args, "-radius-auth", at(p.RADIUSAuth), "-radius-acct", at(p.RADIUSAcct))...)
 	if err != nil {
 		return err
 	}
