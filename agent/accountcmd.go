@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"iwas/agent/aaa"
+	"iwas/agent/statuspage"
 	"iwas/agent/store"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -216,6 +217,30 @@ var outcomes = map[string]string{
 	string(hotspot.ChangePending):      "not yet; we keep trying",
 }
 
+// printDevice says where a device stands at the HotSpot, and whether it would come
+// back by itself.
+func printDevice(w io.Writer, d *statuspage.Device) {
+	if d == nil {
+		return
+	}
+	at := map[bool]string{false: "at the login page", true: "let through"}[d.Authorized]
+	switch {
+	case !d.Seen:
+		at = "not seen"
+	case d.Bypassed:
+		at = "bypassed, by an ip-binding"
+	}
+	if d.Seen {
+		at += fmt.Sprintf(", idle %s", time.Duration(d.IdleS)*time.Second)
+	}
+	fmt.Fprintf(w, "    HotSpot  %s (read %s ago)\n", at, time.Since(d.ReadAt).Round(time.Second))
+	if d.Cookie != "" {
+		fmt.Fprintf(w, "    cookie   %s of %s until %s\n", d.Cookie, d.CookieUser, d.CookieUntil.Local().Format(time.DateTime))
+	} else {
+		fmt.Fprintln(w, "    cookie   none")
+	}
+}
+
 func printAccount(w io.Writer, a accountAnswer) {
 	speed := func(s string) string { return cmp.Or(s, "no limit") }
 	fmt.Fprintf(w, "%s (%s)\n", a.Name, a.Kind)
@@ -255,6 +280,7 @@ func printAccount(w io.Writer, a accountAnswer) {
 			fmt.Fprintf(w, " — %s (%s)", outcomes[s.Outcome], strings.TrimSpace(s.Detail+" "+s.Code))
 		}
 		fmt.Fprintln(w)
+		printDevice(w, s.Device)
 	}
 	if a.Unsent > 0 {
 		fmt.Fprintf(w, "  %d changes made here wait for the cloud; they count here already.\n", a.Unsent)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"iwas/agent/statuspage"
 	"iwas/agent/store"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -26,6 +27,8 @@ type control struct {
 	limit time.Duration // how long an answer waits for the router; 0 is 5 s
 	// settles says that a router can be asked whether it has a grant.
 	settles bool
+	// device is what the HotSpot knows of a session's device; nil: nobody asks it.
+	device func(hotspot.Session) *statuspage.Device
 }
 
 // patience is how long an answer waits for the router.
@@ -147,6 +150,8 @@ type sessionAnswer struct {
 	Outcome string `json:"outcome,omitempty"` // of the last change
 	Code    string `json:"code,omitempty"`
 	Detail  string `json:"detail,omitempty"`
+
+	Device *statuspage.Device `json:"device,omitempty"` // nil: the router's hosts and cookies are not read
 }
 
 // problemAnswer is why nothing was done.
@@ -191,6 +196,17 @@ func reply[In, Out any](w http.ResponseWriter, r *http.Request, do func(context.
 	_ = json.NewEncoder(w).Encode(v) // the caller went away
 }
 
+// described adds what the routers know to what the store does.
+func (c *control) described(v store.AccountView) accountAnswer {
+	out := toAnswer(v)
+	for i := range out.Sessions {
+		if c.device != nil {
+			out.Sessions[i].Device = c.device(v.Sessions[i])
+		}
+	}
+	return out
+}
+
 // show reads the account; wait is for the reconciler to be done with it.
 func (c *control) show(ctx context.Context, name string, wait bool) (accountAnswer, error) {
 	ticks, cancel := c.db.Changed()
@@ -200,7 +216,7 @@ func (c *control) show(ctx context.Context, name string, wait bool) (accountAnsw
 	for {
 		v, err := c.db.AccountNamed(ctx, name)
 		if err != nil || !wait || !v.Waiting {
-			return toAnswer(v), err
+			return c.described(v), err
 		}
 		select {
 		case <-ticks:

@@ -23,6 +23,7 @@ func healthOf(v router.Vitals) *statuspage.Health {
 		Pools:    statuspage.Pools{Reading: reading(v.Pools.Reading), List: []statuspage.Pool{}},
 		Leases:   statuspage.Leases{Reading: reading(v.Leases.Reading), Bound: v.Leases.Bound, Total: v.Leases.Total},
 		Queues:   reading(v.Queues.Reading),
+		Devices:  reading(v.Devices.Reading),
 		Log:      statuspage.Log{Reading: reading(v.Log.Reading), Lines: []statuspage.LogLine{}},
 		History:  []statuspage.HealthSample{},
 		Restarts: v.System.Restarts,
@@ -128,6 +129,41 @@ func queueOf(routers []router.Health, s hotspot.Session) (q *statuspage.Queue, a
 		}
 	}
 	return q, at
+}
+
+// deviceOf is what the HotSpot knows of a session's device; nil where that is not
+// read. Of several cookies the one that lasts longest is told, whoever's it is: it
+// lets the same phone in.
+func deviceOf(routers []router.Health, s hotspot.Session) *statuspage.Device {
+	for _, h := range routers {
+		v := h.Vitals.Devices
+		if h.NAS != s.NAS || v.Err != "" || v.Absent || v.At.IsZero() {
+			continue
+		}
+		found := v.List[s.MAC]
+		d := &statuspage.Device{ReadAt: v.At, Seen: found.Seen, Authorized: found.Authorized, Bypassed: found.Bypassed}
+		if found.Seen {
+			d.IdleS = int64(found.Idle / time.Second)
+			if found.Address.IsValid() {
+				d.Address = found.Address.String()
+			}
+		}
+		for _, c := range found.Cookies {
+			if c.Until.After(d.CookieUntil) {
+				d.Cookie, d.CookieUser, d.CookieUntil = statuspage.BrowserCookie, c.User, c.Until
+				if c.ByMAC {
+					d.Cookie = statuspage.MACCookie
+				}
+			}
+		}
+		return d
+	}
+	return nil
+}
+
+// device is what the HotSpot knows of a session's device.
+func (s *site) device(x hotspot.Session) *statuspage.Device {
+	return deviceOf(s.enforcer.Health(), x)
 }
 
 // toldFresh is how old a reading may be for the owner to be told of it.

@@ -85,6 +85,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 			one.Rate = &rate
 		}
 		one.Queue, one.QueueAt = queueOf(routers, x)
+		one.Device = deviceOf(routers, x)
 		out.Sessions = append(out.Sessions, one)
 	}
 	rejects, err := s.db.Rejects(ctx, rejectsRead)

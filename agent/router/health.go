@@ -21,6 +21,7 @@ type Vitals struct {
 	Pools   Pools
 	Leases  Leases
 	Queues  Queues
+	Devices Devices
 	Log     Log
 	History []Sample // of the last hour, the oldest first
 }
@@ -95,6 +96,8 @@ var chores = []chore{
 	{func(v *Vitals) *Reading { return &v.Sensors.Reading }, vitalsEvery, []ask{{"/system/health", "", ""}}, takeSensors},
 	{func(v *Vitals) *Reading { return &v.Leases.Reading }, vitalsEvery, []ask{{"/ip/dhcp-server/lease", "status,disabled", ""}}, takeLeases},
 	{func(v *Vitals) *Reading { return &v.Queues.Reading }, vitalsEvery, []ask{{"/queue/simple", "name,target,dynamic,max-limit,rate", ""}}, takeQueues},
+	{func(v *Vitals) *Reading { return &v.Devices.Reading }, vitalsEvery, []ask{{"/ip/hotspot/host", "mac-address,address,to-address,authorized,bypassed,idle-time", ""},
+		{"/ip/hotspot/cookie", "user,mac-address,mac-cookie,expires-in", ""}}, takeDevices},
 	{func(v *Vitals) *Reading { return &v.Log.Reading }, logEvery, []ask{{"/log", ".id,time,topics,message", ""}}, takeLog},
 	{func(v *Vitals) *Reading { return &v.Board.Reading }, 10 * time.Minute, []ask{{"/system/routerboard", "", ""}}, takeBoard},
 }

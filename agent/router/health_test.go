@@ -119,6 +119,40 @@ func TestRatesAreOfTheTimeBetweenTwoReadings(t *testing.T) {
 	})
 }
 
+// Hosts and cookies are two tables, read whole: who is let through, since when they
+// are silent, and who would come back by themselves.
+func TestDevicesAreReadOverBothDoors(t *testing.T) {
+	bothDoors(t, func(t *testing.T, c *cafe) {
+		c.sim.SetKnobs(routersim.Knobs{Still: true})
+		c.arrive(1, 0)
+		if _, err := c.sim.Arrive(macOf(2), ""); err != nil { // and does not log in
+			t.Fatal(err)
+		}
+		if err := c.sim.Quiet(macOf(1), 90*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		n := c.still()
+		defer n.watcher.close()
+		at := time.Now()
+		devices := slices.IndexFunc(chores, func(x chore) bool { return x.asks[0].menu == "/ip/hotspot/host" })
+		if late, err := n.vitals.one(t.Context(), n, chores[devices], func() time.Time { return at }); late || err != nil {
+			t.Fatal(late, err)
+		}
+		v := n.vitals.known().Devices
+		in := v.List[mac(macOf(1))]
+		if !in.Seen || !in.Authorized || in.Bypassed || in.Idle < 90*time.Second || in.Idle > 10*time.Minute || in.Address.String() != c.guest(macOf(1)).IP {
+			t.Errorf("got %+v, want it let through, silent for 90 s", in)
+		}
+		byMAC := slices.IndexFunc(in.Cookies, func(k Cookie) bool { return k.ByMAC })
+		if len(in.Cookies) != 2 || byMAC < 0 || in.Cookies[byMAC].User != nameOf(1) || in.Cookies[byMAC].Until.Sub(at).Round(time.Hour) != 72*time.Hour {
+			t.Errorf("got cookies %+v, want one of the router and one of the browser, for three days", in.Cookies)
+		}
+		if out := v.List[mac(macOf(2))]; !out.Seen || out.Authorized || len(out.Cookies) != 0 {
+			t.Errorf("got %+v, want it at the login page", out)
+		}
+	})
+}
+
 func TestARestartIsSeenAndItsCountersAreNoTraffic(t *testing.T) {
 	c := open(t, nil)
 	c.arrive(1, 0)
@@ -176,7 +210,7 @@ func menus() map[string][]routeros.Row {
 		"/system/resource": {rule("version=7.23.7 (long-term)", "board-name=hAP ax2", "uptime=1w2d", "cpu-load=3", "free-memory=734003200", "total-memory=1073741824")},
 		"/ip/route":        {rule("dst-address=0.0.0.0/0", "gateway=192.0.2.1", "immediate-gw=192.0.2.1%ether1", "active=true")},
 		"/ip/pool":         {rule("name=p", "ranges=10.20.0.10-10.20.0.19")}, "/ip/pool/used": {}, "/ip/dhcp-server": {}, "/interface": {},
-		"/system/health": {}, "/ip/dhcp-server/lease": {}, "/queue/simple": {}, "/log": {}, "/system/routerboard": {rule("routerboard=false")},
+		"/system/health": {}, "/ip/dhcp-server/lease": {}, "/queue/simple": {}, "/ip/hotspot/host": {}, "/ip/hotspot/cookie": {}, "/log": {}, "/system/routerboard": {rule("routerboard=false")},
 	}
 }
 

@@ -328,6 +328,55 @@ func takeQueues(v *Vitals, _ time.Time, answers [][]routeros.Row) error {
 	return nil
 }
 
+// Devices are those the HotSpot sees, and those whose cookies it keeps, by MAC.
+type Devices struct {
+	Reading
+	List map[hotspot.MAC]Device
+}
+
+// Device is what the HotSpot knows of one.
+type Device struct {
+	Seen                 bool // has a row of /ip/hotspot/host
+	Authorized, Bypassed bool
+	Address              netip.Addr    // after translation
+	Idle                 time.Duration // since it was last heard, when this was read
+	Cookies              []Cookie
+}
+
+// Cookie lets a device in again without anybody typing, if RADIUS agrees.
+type Cookie struct {
+	User  string
+	ByMAC bool // the router's own; else one that a browser shows
+	Until time.Time
+}
+
+func takeDevices(v *Vitals, now time.Time, answers [][]routeros.Row) error {
+	list := map[hotspot.MAC]Device{}
+	for _, r := range answers[0] {
+		h := parseHost(r)
+		d := Device{Seen: true, Authorized: h.authorized, Bypassed: h.bypassed, Address: h.to}
+		if !d.Address.IsValid() {
+			d.Address = h.address
+		}
+		d.Idle, _ = routeros.ParseDuration(r["idle-time"])       // absent or odd: not idle
+		if had := list[h.mac]; !had.Authorized || d.Authorized { // one MAC may have several addresses (facts.md §3)
+			list[h.mac] = d
+		}
+	}
+	for _, r := range answers[1] {
+		c := parseCookie(r)
+		left, err := routeros.ParseDuration(r["expires-in"])
+		if err != nil {
+			continue // it says nothing of its end
+		}
+		d := list[c.mac]
+		d.Cookies = append(d.Cookies, Cookie{User: c.user, ByMAC: flag(r["mac-cookie"]), Until: now.Add(left)})
+		list[c.mac] = d
+	}
+	v.Devices.List = list
+	return nil
+}
+
 // Board is /system/routerboard.
 type Board struct {
 	Reading

@@ -24,7 +24,8 @@ type Health struct {
 	Traffic  Traffic        `json:"traffic"`
 	Pools    Pools          `json:"pools"`
 	Leases   Leases         `json:"leases"`
-	Queues   Reading        `json:"queues"` // themselves are at the sessions
+	Queues   Reading        `json:"queues"`  // themselves are at the sessions
+	Devices  Reading        `json:"devices"` // hosts and cookies; themselves are at the sessions
 	Log      Log            `json:"log"`
 	History  []HealthSample `json:"history"` // of the last hour, the oldest first
 	Restarts int            `json:"restarts"`
@@ -167,7 +168,7 @@ type HealthSample struct {
 
 // readings lists how each menu was read.
 func (h *Health) readings() []Reading {
-	return []Reading{h.System.Reading, h.WAN.Reading, h.Pools.Reading, h.Traffic.Reading, h.Sensors.Reading, h.Leases.Reading, h.Queues, h.Log.Reading, h.Board.Reading}
+	return []Reading{h.System.Reading, h.WAN.Reading, h.Pools.Reading, h.Traffic.Reading, h.Sensors.Reading, h.Leases.Reading, h.Queues, h.Devices, h.Log.Reading, h.Board.Reading}
 }
 
 // Codes of the catalogue that follow from a router's health.

@@ -25,7 +25,7 @@ func healthyRouter() *Health {
 			[]Interface{{Name: "ether1", Running: true, Rx: 81_230_000_000, Tx: 9_120_000_000, RxRate: 23_400_000, TxRate: 4_100_000}, {Name: "vlan20-guest", Guests: true, Running: true, Rx: 8_420_000_000, Tx: 77_310_000_000}}},
 		Pools:  Pools{read("/ip/pool", 12*time.Second), []Pool{{"pool-guest", 245, 61, true}, {"pool-pc", 40, 12, false}}},
 		Leases: Leases{read("/ip/dhcp-server/lease", 12*time.Second), 58, 63},
-		Queues: read("/queue/simple", 12*time.Second),
+		Queues: read("/queue/simple", 12*time.Second), Devices: read("/ip/hotspot/host", 12*time.Second),
 		Log: Log{read("/log", 40*time.Second), []LogLine{
 			{"2026-11-28 10:02:11", "hotspot,account,info", "->: mara (10.20.0.17): logged in"},
 			{"2026-11-28 09:58:40", "system,error,critical", "login failure for user admin from 10.20.0.44 via ssh"}}},
@@ -136,6 +136,33 @@ func TestTheRoutersQueueStandsBesideWhatWasGiven(t *testing.T) {
 		"given is not known":  {nil, &Queue{LimitUp: 1_000_000, LimitDown: 1_000_000}, time.Minute, speeds{"", "router: 1 Mbit/s up, 1 Mbit/s down, now 0 bit/s up, 0 bit/s down", false}},
 	} {
 		if got := speedOf(Session{State: hotspot.Live, StartedAt: t0, Rate: c.given, Queue: c.queue, QueueAt: t0.Add(c.read)}); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func TestTheDeviceStandsBesideItsSession(t *testing.T) {
+	until := t0.Add(time.Hour)
+	for name, c := range map[string]struct {
+		device *Device
+		state  hotspot.SessionState
+		read   time.Duration // after the session began
+		want   place
+	}{
+		"let through":          {&Device{Seen: true, Authorized: true, Address: "10.0.0.5", Cookie: MACCookie, CookieUser: "mara", CookieUntil: until}, hotspot.Live, time.Minute, place{"let through by the HotSpot", false, "MAC cookie: comes back by itself, until", until, ""}},
+		"idle, translated":     {&Device{Seen: true, Authorized: true, IdleS: 95, Address: "10.0.0.9"}, hotspot.Live, time.Minute, place{Text: "let through by the HotSpot, idle 1m35s, has 10.0.0.9"}},
+		"another's cookie":     {&Device{Seen: true, Authorized: true, Cookie: BrowserCookie, CookieUser: "tess", CookieUntil: until}, hotspot.Live, time.Minute, place{"let through by the HotSpot", false, "cookie: the browser comes back, until", until, "tess"}},
+		"put off":              {&Device{Seen: true}, hotspot.Live, time.Minute, place{Text: "at the login page", Differs: true}},
+		"not confirmed either": {&Device{Seen: true}, hotspot.Suspect, time.Minute, place{Text: "at the login page"}},
+		"bypassed":             {&Device{Seen: true, Bypassed: true}, hotspot.Live, time.Minute, place{Text: "bypasses the HotSpot"}},
+		"gone":                 {&Device{}, hotspot.Live, time.Minute, place{Text: "not seen by the HotSpot", Differs: true}},
+		"not read since then":  {&Device{Seen: true}, hotspot.Live, -time.Second, place{}},
+		"not read":             {nil, hotspot.Live, 0, place{}},
+	} {
+		if c.device != nil {
+			c.device.ReadAt = t0.Add(c.read)
+		}
+		if got := placeOf(Session{Username: "mara", IP: "10.0.0.5", State: c.state, StartedAt: t0, Device: c.device}); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
 	}

@@ -24,6 +24,8 @@ func busy() Snapshot {
 			s.Sessions = append(s.Sessions, Session{Username: x.name, MAC: fmt.Sprintf("DE:AD:%02X:··:··:··", i), IP: fmt.Sprintf("10.20.0.%d", 17+i), NAS: "cafe1", State: x.state,
 				StartedAt: s.At.Add(-time.Duration(i*37+3) * time.Minute), HeardAt: s.At.Add(-time.Duration(i*11+4) * time.Second),
 				Upload: hotspot.Octets(i * 18_423_000), Download: hotspot.Octets(i * 742_000_000), Rate: &given, QueueAt: s.At.Add(-12 * time.Second),
+				Device: []*Device{{ReadAt: s.At.Add(-12 * time.Second), Seen: true, Authorized: true, Cookie: MACCookie, CookieUser: x.name, CookieUntil: s.At.Add(70 * time.Hour)}, {ReadAt: s.At.Add(-12 * time.Second), Seen: true, IdleS: 95, Cookie: BrowserCookie, CookieUser: "mara", CookieUntil: s.At.Add(70 * time.Hour)},
+					{ReadAt: s.At.Add(-12 * time.Second)}, {ReadAt: s.At.Add(-12 * time.Second), Seen: true, Bypassed: true, Address: "10.20.3.9"}, nil}[i],
 				Queue: &Queue{LimitUp: 2_000_000, LimitDown: hotspot.Rate(10_000_000 - i%2*5_000_000), Down: hotspot.Rate(i * 1_310_000)}})
 		}
 		s.Routers[0].Health = healthyRouter()
@@ -86,7 +88,7 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	for i := range s.Routers {
 		s.Routers[i].SeenAt = s.Routers[i].SeenAt.Add(by)
 		if h := s.Routers[i].Health; h != nil {
-			for _, at := range []*time.Time{&h.System.At, &h.System.RestartedAt, &h.Sensors.At, &h.Board.At, &h.WAN.At, &h.Traffic.At, &h.Pools.At, &h.Leases.At, &h.Queues.At, &h.Log.At} {
+			for _, at := range []*time.Time{&h.System.At, &h.System.RestartedAt, &h.Sensors.At, &h.Board.At, &h.WAN.At, &h.Traffic.At, &h.Pools.At, &h.Leases.At, &h.Queues.At, &h.Devices.At, &h.Log.At} {
 				*at = at.Add(by)
 			}
 			for i := range h.History {
@@ -99,6 +101,14 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	}
 	for i := range s.Sessions {
 		s.Sessions[i].QueueAt = s.Sessions[i].QueueAt.Add(by)
+		if d := s.Sessions[i].Device; d != nil {
+			moved := *d
+			moved.ReadAt = d.ReadAt.Add(by)
+			if d.Cookie != "" {
+				moved.CookieUntil = d.CookieUntil.Add(by)
+			}
+			s.Sessions[i].Device = &moved
+		}
 		s.Sessions[i].StartedAt, s.Sessions[i].HeardAt = s.Sessions[i].StartedAt.Add(by), s.Sessions[i].HeardAt.Add(by)
 	}
 	for i := range s.Foreign {

@@ -21,6 +21,7 @@ var funcs = template.FuncMap{
 	"state": stateBadge,
 	"times": times,
 	"speed": speedOf,
+	"place": placeOf,
 	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 

@@ -156,7 +156,32 @@ type Session struct {
 	Queue *Queue  `json:"queue,omitempty"` // the router's own; nil: the router shows none, or is not read
 	// QueueAt is when the router's queues were read; zero: never.
 	QueueAt time.Time `json:"queue_at,omitzero"`
+
+	Device *Device `json:"device,omitempty"` // nil: the router's hosts and cookies are not read
 }
+
+// Device is what the HotSpot knew of a session's device at ReadAt.
+type Device struct {
+	ReadAt      time.Time  `json:"read_at"`
+	Seen        bool       `json:"seen"` // it has a row of /ip/hotspot/host
+	Authorized  bool       `json:"authorized"`
+	Bypassed    bool       `json:"bypassed"`          // an ip-binding lets it through
+	Address     string     `json:"address,omitempty"` // after translation
+	IdleS       int64      `json:"idle_s"`            // since it was last heard
+	Cookie      CookieKind `json:"cookie,omitempty"`  // "": none
+	CookieUser  string     `json:"cookie_user,omitempty"`
+	CookieUntil time.Time  `json:"cookie_until,omitzero"`
+}
+
+// CookieKind is how a device is let in again without anybody typing. RADIUS is asked
+// all the same.
+type CookieKind string
+
+// Kinds of cookies.
+const (
+	MACCookie     CookieKind = "mac-cookie" // by the router, as soon as it sees the device
+	BrowserCookie CookieKind = "cookie"     // once the browser comes to the login page
+)
 
 // Queue is the router's dynamic queue of one guest, in bits a second.
 type Queue struct {

@@ -94,7 +94,7 @@ func (s *Sim) Arrive(mac, ip string) (Guest, error) {
 			s.mu.Unlock()
 			return Guest{}, err
 		}
-		h = &host{id: s.id(), mac: mac, ip: addr, since: time.Now()}
+		h = &host{id: s.id(), mac: mac, ip: addr, since: time.Now(), heard: time.Now()}
 		s.hosts[mac] = h
 		s.renew(h, h.since)
 	}
@@ -260,6 +260,7 @@ func (s *Sim) connect(h *host, dst netip.AddrPort, proto string) {
 		delete(s.conns, h.opened[0])
 		h.opened = h.opened[1:]
 	}
+	h.heard = time.Now()
 	id := s.id()
 	s.conns[id] = &conn{id: id, mac: h.mac, src: netip.AddrPortFrom(h.ip, uint16(20000+s.rng.IntN(40000))), dst: dst, proto: proto, since: time.Now(), fast: h.session != nil && s.fasttracked(h, dst, proto)}
 	h.opened = append(h.opened, id)
@@ -285,7 +286,8 @@ func (s *Sim) Use(mac string, upload, download uint64, connections int) (bool, e
 	}
 	h.session.upload += upload
 	h.session.download += download
-	h.session.flow(upload, download, time.Now())
+	h.heard = time.Now()
+	h.session.flow(upload, download, h.heard)
 	for range connections {
 		s.connect(h, internet(s.rng), "tcp")
 	}
@@ -301,6 +303,20 @@ func (s *Sim) Age(mac string, d time.Duration) error {
 	h, err := s.host(mac)
 	if err == nil && h.session != nil {
 		h.session.started = h.session.started.Add(-d)
+	}
+	return err
+}
+
+// Quiet makes a device look as if it had been heard last d earlier than it was.
+func (s *Sim) Quiet(mac string, d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.host(mac)
+	if err == nil {
+		h.heard = h.heard.Add(-d)
+		if h.session != nil {
+			h.session.lastUse = h.session.lastUse.Add(-d)
+		}
 	}
 	return err
 }

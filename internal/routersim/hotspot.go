@@ -26,6 +26,7 @@ type host struct {
 	mac     string // capitals with colons
 	ip      netip.Addr
 	since   time.Time
+	heard   time.Time     // its last packet
 	session *session      // nil: not authorized
 	error   string        // what the login page says
 	wanted  *Login        // the phone logs in again with this when it is put off
@@ -182,7 +183,7 @@ func (s *Sim) authenticate(h *host, l Login) error {
 	}
 	h.session, h.error, h.denied = x, "", 0
 	x.started = time.Now()
-	x.lastInterim, x.lastUse = x.started, x.started
+	x.lastInterim, x.lastUse, h.heard = x.started, x.started, x.started
 	s.afterLogin(h, x, l)
 	return nil
 }

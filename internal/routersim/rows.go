@@ -13,7 +13,7 @@ func (s *Sim) listHosts() []view {
 	var out []view
 	for _, h := range s.sortedHosts() {
 		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.server().get("name"),
-			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": "0s", "keepalive-timeout": "2m", "host-dead-time": "0s",
+			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": formatDuration(time.Since(h.heard).Truncate(time.Second)), "keepalive-timeout": "2m", "host-dead-time": "0s",
 			"bridge-port": "wifi1", "found-by": "UDP :68 -> :67", "bytes-in": "0", "bytes-out": "0", "packets-in": "0", "packets-out": "0",
 			"authorized": "false", "bypassed": "false", "static": "false", "dynamic": "true", "DHCP": "true"}
 		if h.session != nil {
