@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +46,15 @@ func (w *wanted) set(entries ...hotspot.ListEntry) {
 	w.entries = entries
 }
 
+// fail has the store not be read.
+func (w *wanted) fail(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err = nil; on {
+		w.err = errors.New("disk I/O error")
+	}
+}
+
 func granted(list, address string, left time.Duration) hotspot.ListEntry {
 	p, err := hotspot.ParseListAddress(address)
 	if err != nil {
@@ -62,6 +70,7 @@ type door struct {
 	w     *wanted
 	url   string
 	roots *x509.CertPool
+	pem   []byte // of the authority
 	log   *lines
 }
 
@@ -86,7 +95,7 @@ func openDoor(t *testing.T, change func(*Server)) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{t: t, w: &wanted{}, roots: x509.NewCertPool(), log: &lines{}}
+	d := &door{t: t, w: &wanted{}, roots: x509.NewCertPool(), pem: a.PEM, log: &lines{}}
 	d.roots.AppendCertsFromPEM(a.PEM)
 	bound := make(chan string, 1)
 	d.s = &Server{Listen: "127.0.0.1:0", TLS: a.TLS([]string{"127.0.0.1"}, time.Now), Key: key, Source: d.w, Interval: time.Minute, Bound: func(addr string) { bound <- addr }, Log: slog.New(d.log),
@@ -260,86 +269,20 @@ func TestAListThatIsUnchangedIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// importer runs what a router would of our scripts, on the simulated one, and
-// knows nothing but the form that they have.
+// importer has the simulated router import our scripts.
 type importer struct {
 	t   *testing.T
 	sim *routersim.Sim
 }
 
-var (
-	addLine    = regexp.MustCompile(`^:do \{:do \{(/ip(?:v6)?/firewall/address-list)/add ([^{}]*)\} on-error=\{(/ip(?:v6)?/firewall/address-list)/set \[find ([^\]]*)\] ([^{}]*)\}\} on-error=\{\}$`)
-	removeLine = regexp.MustCompile(`^:do \{(/ip(?:v6)?/firewall/address-list)/remove \[find ([^\]]*)\]\} on-error=\{\}$`)
-	word       = regexp.MustCompile(`([a-z-]+)(=|!=|~)("[^"]*"|[^ ]+)`)
-)
-
-// find returns the ids of the rows for which each condition holds.
-func (m *importer) find(menu, conditions string) string {
-	m.t.Helper()
-	rows, _, err := m.sim.Command("iwas", menu, "print", nil, nil)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	var ids []string
-	for _, r := range rows {
-		all := true
-		for _, c := range word.FindAllStringSubmatch(conditions, -1) {
-			v := strings.Trim(c[3], `"`)
-			switch c[2] {
-			case "=":
-				all = all && r[c[1]] == v
-			case "!=":
-				all = all && r[c[1]] != v
-			case "~":
-				all = all && regexp.MustCompile(v).MatchString(r[c[1]])
-			}
-		}
-		if all {
-			ids = append(ids, r[".id"])
-		}
-	}
-	return strings.Join(ids, ",")
-}
-
-func args(text string) map[string]string {
-	out := map[string]string{}
-	for _, w := range word.FindAllStringSubmatch(text, -1) {
-		out[w[1]] = strings.Trim(w[3], `"`)
-	}
-	return out
-}
-
 func (m *importer) run(script string) {
 	m.t.Helper()
-	for line := range strings.Lines(script) {
-		line = strings.TrimSuffix(line, "\n")
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		if a := addLine.FindStringSubmatch(line); a != nil {
-			menu := strings.TrimPrefix(a[1], "/")
-			if _, _, err := m.sim.Command("iwas", menu, "add", args(a[2]), nil); err == nil {
-				continue
-			}
-			if id := m.find(menu, a[4]); id != "" {
-				set := args(a[5])
-				set[".id"] = id
-				if _, _, err := m.sim.Command("iwas", menu, "set", set, nil); err != nil {
-					m.t.Errorf("%s: %v", line, err)
-				}
-			}
-			continue
-		}
-		r := removeLine.FindStringSubmatch(line)
-		if r == nil {
-			m.t.Fatalf("%q is no line that a router imports", line)
-		}
-		menu := strings.TrimPrefix(r[1], "/")
-		if id := m.find(menu, r[2]); id != "" {
-			if _, _, err := m.sim.Command("iwas", menu, "remove", map[string]string{".id": id}, nil); err != nil {
-				m.t.Errorf("%s: %v", line, err)
-			}
-		}
+	_, _, _ = m.sim.Command("iwas", "file", "remove", map[string]string{".id": "lists.rsc"}, nil) // none at first
+	if _, _, err := m.sim.Command("iwas", "file", "add", map[string]string{"name": "lists.rsc", "contents": script}, nil); err != nil {
+		m.t.Fatal(err)
+	}
+	if _, _, err := m.sim.Command("iwas", "", "import", map[string]string{"file-name": "lists.rsc"}, nil); err != nil {
+		m.t.Errorf("%v\n%s", err, script)
 	}
 }
 
@@ -475,7 +418,7 @@ func TestTheScriptForTheScheduler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"interval=1m30s", "policy=read,write,test", `https://10.10.0.2:8443/edl/staff.rsc`, `edl/guests.rsc`, "check-certificate=yes-without-crl",
+	for _, want := range []string{"interval=1m30s", "policy=ftp,read,write,test", `https://10.10.0.2:8443/edl/staff.rsc`, `edl/guests.rsc`, "check-certificate=yes-without-crl",
 		`Authorization: Bearer ` + key, "/certificate/import file-name=iwas-ca.crt"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in %s", want, text)
@@ -511,5 +454,88 @@ func TestADoorThatCannotOpenSaysSo(t *testing.T) {
 	s := &Server{Listen: l.Addr().String(), Key: key}
 	if err := s.Serve(t.Context()); err == nil || s.Stats().Problem == "" {
 		t.Errorf("got %v and %+v, want the reason", err, s.Stats())
+	}
+}
+
+// A router that was given the commands fetches by itself, by its scheduler and with the
+// authority it imported; what it cannot fetch it keeps.
+func TestARouterFetchesByItself(t *testing.T) {
+	for _, version := range []string{"7.16.2 (stable)", "7.24 (stable)"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			d := openDoor(t, func(s *Server) { s.Interval = time.Second }) // marks rise with it
+			d.w.set(granted("staff", "203.0.113.7", time.Hour), granted("staff", "2001:db8::7", time.Hour))
+			sim, err := routersim.Start(t.Context(), routersim.Config{Password: "pw", Version: version})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(sim.Close)
+			sim.SetKnobs(routersim.Knobs{Still: true, FetchNeedsFTP: true}) // as some versions do
+			do := func(menu, verb string, args map[string]string) []map[string]string {
+				t.Helper()
+				rows, _, err := sim.Command("iwas", menu, verb, args, nil)
+				if err != nil {
+					t.Fatalf("%s/%s: %v", menu, verb, err)
+				}
+				var out []map[string]string
+				for _, r := range rows {
+					out = append(out, r)
+				}
+				return out
+			}
+			text, err := Script{URL: d.url, Key: key, Lists: []string{"staff"}, Interval: time.Minute}.Commands("iwas-ca.crt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			do("file", "add", map[string]string{"name": "iwas-ca.crt", "contents": string(d.pem)})
+			if out, err := sim.Paste("iwas", text); err != nil {
+				t.Fatal(out, err)
+			}
+			do("system/scheduler", "set", map[string]string{".id": "iwas-lists", "interval": "1s"}) // a minute is long here
+			m := &importer{t, sim}
+			until := func(what string, ok func() bool) {
+				t.Helper()
+				for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatalf("in vain: %s; entries %q, log %v", what, m.state(), do("log", "print", nil))
+					}
+				}
+			}
+			has := func(want ...string) func() bool { return func() bool { return slices.Equal(m.state(), want) } }
+			until("both entries", has("staff 2001:db8::7/128 IWAS", "staff 203.0.113.7 IWAS"))
+			d.w.set(granted("staff", "203.0.113.8", time.Hour))
+			until("the new list", has("staff 203.0.113.8 IWAS"))
+			until("the file goes", func() bool {
+				return !slices.ContainsFunc(do("file", "print", nil), func(r map[string]string) bool { return r["name"] == "iwas-staff.rsc" })
+			})
+
+			warned := func() (n int) {
+				for _, r := range do("log", "print", nil) {
+					if strings.Contains(r["message"], "staff was not fetched") {
+						n++
+					}
+				}
+				return n
+			}
+			for what, shut := range map[string]func(on bool){
+				"the store of this box fails": func(on bool) { d.w.fail(on) },
+				"device-mode forbids it": func(on bool) {
+					sim.Give("system/device-mode", "", "fetch", map[bool]string{true: "false", false: "true"}[on])
+				},
+				"the authority is not trusted": func(on bool) {
+					do("certificate", "set", map[string]string{".id": "iwas-ca.crt_0", "trusted": map[bool]string{true: "no", false: "yes"}[on]})
+				},
+			} {
+				before := warned()
+				shut(true)
+				until(what+": it is said", func() bool { return warned() > before })
+				if !has("staff 203.0.113.8 IWAS")() {
+					t.Errorf("%s: the list is %q, want it as it was", what, m.state())
+				}
+				shut(false)
+			}
+			d.w.set(granted("staff", "203.0.113.9", time.Hour))
+			until("it fetches again", has("staff 203.0.113.9 IWAS"))
+		})
 	}
 }

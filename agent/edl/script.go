@@ -19,8 +19,9 @@ type Script struct {
 }
 
 // Policy is what the scheduler must be allowed: the router's device-mode must
-// allow scheduler and fetch too (facts.md §9).
-const Policy = "read,write,test"
+// allow scheduler and fetch too (facts.md §9). Some versions ask for ftp to fetch, and
+// all to remove the file.
+const Policy = "ftp,read,write,test"
 
 // OnEvent is the text that a scheduler of the router runs every interval. Each
 // list is fetched and imported by itself; a fetch that fails leaves the entries

@@ -139,7 +139,7 @@ func (s *Sim) certified(r *row, made tls.Certificate) error {
 	}
 	sum := sha256.Sum256(c.Raw)
 	r.cert = &made
-	for k, v := range map[string]string{"fingerprint": hex.EncodeToString(sum[:]), "serial-number": strings.ToUpper(c.SerialNumber.Text(16)), "private-key": "true",
+	for k, v := range map[string]string{"fingerprint": hex.EncodeToString(sum[:]), "serial-number": strings.ToUpper(c.SerialNumber.Text(16)), "private-key": strconv.FormatBool(made.PrivateKey != nil),
 		"invalid-before": s.stamp(c.NotBefore), "invalid-after": s.stamp(c.NotAfter), "akid": "", "skid": hex.EncodeToString(sum[:20]), "crl": "false", "smart-card-key": "false",
 		"expires-after": formatDuration(time.Until(c.NotAfter).Truncate(time.Second)), "issuer": "CN=" + c.Issuer.CommonName} {
 		r.props[k] = v

@@ -379,8 +379,11 @@ func same(a, b value) bool {
 
 // run1 runs one command, and knows those that run others.
 func (s *Sim) run1(who actor, path, verb string, args map[string]string, depth int) ([]view, string, error) {
-	if path == "system/script" && verb == "run" || path == "" && verb == "import" {
+	switch {
+	case path == "system/script" && verb == "run", path == "" && verb == "import":
 		return nil, "", s.runOther(who, path, args, depth)
+	case path == "tool" && verb == "fetch":
+		return nil, "", s.fetch(who, args)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

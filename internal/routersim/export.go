@@ -8,7 +8,7 @@ import (
 
 // unexported are menus that an export leaves out: what the router is, what it does
 // just now, keys, files and users; and /interface, whose rows other menus have.
-var unexported = []string{"", "interface", "system", "system/backup", "system/device-mode", "system/routerboard", "system/license", "system/health", "system/resource",
+var unexported = []string{"", "interface", "system", "system/backup", "tool", "system/device-mode", "system/routerboard", "system/license", "system/health", "system/resource",
 	"log", "certificate", "file", "user", "user/active", "ip/firewall/connection"}
 
 // exported is what /export prints: every row as the command that makes it, without

@@ -319,13 +319,13 @@ func (s *Sim) isCommand(path, word string) bool {
 	if _, ok := m.verbs[word]; ok {
 		return true
 	}
-	return path != "" && path != "system" && path != "system/backup" && slices.Contains([]string{"print", "find", "get", "export"}, word)
+	return path != "" && path != "system" && path != "system/backup" && path != "tool" && slices.Contains([]string{"print", "find", "get", "export"}, word)
 }
 
 // byPosition names the arguments that need no name.
 var byPosition = map[string][]string{"set": {"numbers"}, "remove": {"numbers"}, "enable": {"numbers"}, "disable": {"numbers"}, "unset": {"numbers", "value-name"},
 	"comment": {"numbers"}, "move": {"numbers", "destination"}, "reset-counters": {"numbers"}, "make-static": {"numbers"}, "sign": {"number"}, "run": {"number"},
-	"get": {"numbers", "value-name"}, "info": {"message"}, "warning": {"message"}, "error": {"message"}, "debug": {"message"}, "import": {"file-name"}, "reboot": {}}
+	"get": {"numbers", "value-name"}, "info": {"message"}, "warning": {"message"}, "error": {"message"}, "debug": {"message"}, "import": {"file-name"}, "fetch": {"url"}, "reboot": {}}
 
 func (p *parser) arguments(st statement) statement {
 	m := p.s.menus[st.path]

@@ -107,6 +107,7 @@ func (s *Sim) makeSystem() {
 	s.computed("", nil, nil)
 	s.computed("system/backup", nil, nil)
 	s.computed("system", nil, nil)
+	s.computed("tool", nil, nil)
 }
 
 func (s *Sim) makeNetwork() {

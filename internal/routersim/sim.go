@@ -80,6 +80,7 @@ type Knobs struct {
 	LeakSessions    bool          `json:"leak_sessions"`    // REST logins leave rows in /user/active (facts.md §2)
 	WriteIgnored    string        `json:"write_ignored"`    // writes to this menu are answered and not done
 	RefuseDone      string        `json:"refuse_done"`      // writes to this menu are done and then refused, as a 400 may be (facts.md §2)
+	FetchNeedsFTP   bool          `json:"fetch_needs_ftp"`  // /tool/fetch asks for policy ftp beside test, as some versions do (facts.md §7)
 	HotSpotOff      bool          `json:"hotspot_off"`      // a HotSpot server that is added without disabled= is disabled (facts.md §7)
 	MixUp           string        `json:"mix_up"`           // reads of this menu give another's rows, as REST may after a start (facts.md §2)
 	ClockAhead      time.Duration `json:"clock_ahead"`      // of the router's clock, before the right one
