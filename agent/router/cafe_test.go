@@ -58,6 +58,24 @@ type cafe struct {
 // open starts the cafe; change may alter the Enforcer before it runs.
 func open(t testing.TB, change func(*cafe)) *cafe {
 	t.Helper()
+	return openOn(t, "", change)
+}
+
+// everyRouter runs a test over both doors, on both versions.
+func everyRouter(t *testing.T, change func(*cafe), do func(t *testing.T, c *cafe)) {
+	for _, version := range []string{"7.16.2 (stable)", "7.24 (stable)"} {
+		for name, rest := range map[string]bool{"api": false, "rest": true} {
+			t.Run(name+" "+version, func(t *testing.T) {
+				t.Parallel()
+				do(t, openOn(t, version, func(c *cafe) { c.rest = rest; change(c) }))
+			})
+		}
+	}
+}
+
+// openOn is open with a version of RouterOS.
+func openOn(t testing.TB, version string, change func(*cafe)) *cafe {
+	t.Helper()
 	c := &cafe{t: t, wake: make(chan struct{}, 1), refuse: map[string]bool{}, shut: map[hotspot.MAC]bool{}, sessions: map[hotspot.SessionID]hotspot.Session{},
 		targets: map[hotspot.AccountID]hotspot.Target{}, proven: make(chan hotspot.Proof, 1000)}
 	server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -68,7 +86,7 @@ func open(t testing.TB, change func(*cafe)) *cafe {
 	go c.radius(server)
 	at := server.LocalAddr().(*net.UDPAddr).AddrPort()
 	ctx, cancel := context.WithCancel(context.Background())
-	c.sim, err = routersim.Start(ctx, routersim.Config{Password: "pw", RESTListen: "127.0.0.1:0", RADIUS: routersim.RADIUSConfig{Auth: at, Acct: at, Secret: secretText}})
+	c.sim, err = routersim.Start(ctx, routersim.Config{Version: version, Password: "pw", RESTListen: "127.0.0.1:0", RADIUS: routersim.RADIUSConfig{Auth: at, Acct: at, Secret: secretText}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type conn struct {
 
 // Login is how a guest logs in.
 type Login struct {
-	Method   string `json:"method"` // http-chap, http-pap, mac, cookie
+	Method   string `json:"method"` // http-chap, http-pap, mac, cookie, trial
 	Username string `json:"username"`
 	Password string `json:"password"`
 }
@@ -174,7 +174,7 @@ func (s *Sim) Login(mac string, l Login) error {
 // page is what the login page checks and fills in before RADIUS is asked.
 func (s *Sim) page(h *host, l Login) (Login, error) {
 	switch l.Method {
-	case "http-chap", "http-pap", "mac", "cookie":
+	case "http-chap", "http-pap", "mac", "cookie", "trial":
 	default:
 		return l, fmt.Errorf("configuration error (%s is not a login method)", l.Method)
 	}
@@ -188,6 +188,8 @@ func (s *Sim) page(h *host, l Login) (Login, error) {
 		return l, fmt.Errorf("configuration error (%s is not in login-by)", l.Method)
 	}
 	switch l.Method {
+	case "trial":
+		l.Username, l.Password = "", ""
 	case "cookie":
 		i := slices.IndexFunc(s.cookies, func(k *cookie) bool { return k.mac == h.mac && !k.byMAC })
 		if i < 0 {

@@ -82,6 +82,7 @@ func (s *Sim) LetIn(mac, user string) error {
 	x := s.newSession(Login{Method: "http-chap", Username: user})
 	x.started, x.local = time.Now(), true
 	x.lastInterim, x.lastUse = x.started, x.started
+	close(x.sent) // nobody is told
 	h.session = x
 	return nil
 }

@@ -48,7 +48,9 @@ type cookie struct {
 
 // session is one login.
 type session struct {
-	local       bool // let in by the router itself: RADIUS knows nothing of it
+	local       bool   // let in by the router itself: RADIUS knows nothing of it
+	account     *row   // of /ip/hotspot/user; nil: none
+	trial       *trial // nil: it is none
 	id          int
 	acctID      string
 	port        uint32 // NAS-Port: the number acctID writes
@@ -157,6 +159,11 @@ func (s *Sim) authenticate(h *host, l Login) error {
 	x := s.newSession(l)
 	e, ok := s.radiusEntry()
 	ok = ok && s.hotspotProfile().get("use-radius") == "yes"
+	known, err := s.locally(h, x, l)
+	if known {
+		defer s.mu.Unlock()
+		return s.enter(h, x, l, err)
+	}
 	var request []byte
 	if ok {
 		request = s.accessRequest(e, h, x, l)
@@ -164,7 +171,7 @@ func (s *Sim) authenticate(h *host, l Login) error {
 	ctx := s.boot
 	s.mu.Unlock()
 	var answer *message
-	err := errors.New("invalid username or password") // nobody to ask, and no local users
+	err = errors.New("invalid username or password") // nobody to ask, and no user of that name
 	if ok {
 		answer, err = s.exchange(ctx, &ask{conn: s.auth, to: e.auth, e: e, request: request, access: true})
 	}
@@ -176,6 +183,11 @@ func (s *Sim) authenticate(h *host, l Login) error {
 	if err == nil {
 		err = s.admit(h, x, answer)
 	}
+	return s.enter(h, x, l, err)
+}
+
+// enter opens the session, or says on the page why not. The caller holds the lock.
+func (s *Sim) enter(h *host, x *session, l Login, err error) error {
 	if err != nil {
 		h.error, h.denied = err.Error(), h.denied+1
 		s.noteLocked("hotspot,account,info,debug", fmt.Sprintf("->: %s (%s): login failed: %s", l.Username, h.ip, err))
@@ -199,22 +211,7 @@ func (s *Sim) admit(h *host, x *session, answer *message) error {
 	}
 	s.counters.Accepts++
 	x.obey(answer)
-	limit := x.portLimit // overrides shared-users of the profile
-	if limit == 0 {
-		if _, err := fmt.Sscanf(s.userProfile().get("shared-users"), "%d", &limit); err != nil {
-			limit = len(s.hosts) + 1 // "unlimited"
-		}
-	}
-	n := 0
-	for _, other := range s.hosts {
-		if other.session != nil && other.session.user == x.user && other != h {
-			n++
-		}
-	}
-	if n >= limit {
-		return errors.New("no more sessions are allowed for user " + x.user)
-	}
-	return nil
+	return s.room(h, x, s.userProfile())
 }
 
 func (s *Sim) newSession(l Login) *session {
@@ -235,7 +232,7 @@ func (s *Sim) afterLogin(h *host, x *session, l Login) {
 		s.cookies = append(s.cookies, &cookie{id: s.id(), user: l.Username, password: l.Password, mac: h.mac, byMAC: byMAC, expires: time.Now().Add(d)})
 	}
 	page := l.Method == "http-chap" || l.Method == "http-pap"
-	if s.loginBy("mac-cookie") && l.Method != "mac" && l.Method != "mac-cookie" && s.userProfile().get("add-mac-cookie") == "true" {
+	if s.loginBy("mac-cookie") && l.Method != "mac" && l.Method != "mac-cookie" && l.Method != "trial" && s.userProfile().get("add-mac-cookie") == "true" {
 		s.dropCookies(func(k *cookie) bool { return k.mac == h.mac && k.byMAC }) // one a MAC
 		keep(true, s.userProfile().get("mac-cookie-timeout"))
 	}
@@ -249,6 +246,10 @@ func (s *Sim) afterLogin(h *host, x *session, l Login) {
 		s.menus["ip/firewall/address-list"].rows = append(s.menus["ip/firewall/address-list"].rows, r)
 	}
 	s.noteLocked("hotspot,account,info,debug", fmt.Sprintf("->: %s (%s): logged in", x.user, h.ip))
+	if x.local {
+		close(x.sent) // nobody is told
+		return
+	}
 	ctx := s.boot
 	if s.run(func() { s.sendRecords(ctx, x) }) {
 		s.account(h, x, acctStart, 0)
@@ -263,6 +264,7 @@ func (s *Sim) endSession(h *host, cause uint32) {
 		return
 	}
 	h.session = nil
+	x.settle(time.Since(x.started))
 	s.past.upload, s.past.download = s.past.upload+x.upload, s.past.download+x.download
 	m := s.menus["ip/firewall/address-list"]
 	m.rows = slices.DeleteFunc(m.rows, func(r *row) bool { return slices.Contains(x.entries, r) })

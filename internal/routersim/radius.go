@@ -107,7 +107,7 @@ func (s *Sim) accessRequest(e entry, h *host, x *session, l Login) []byte {
 // happens, so that retransmissions carry its figures.
 func (s *Sim) account(h *host, x *session, status, cause uint32) {
 	e, ok := s.radiusEntry()
-	if !ok || s.hotspotProfile().get("radius-accounting") != "true" {
+	if !ok || x.local || s.hotspotProfile().get("radius-accounting") != "true" {
 		return
 	}
 	v := accounting{device: s.device(e), who: s.who(h, x), id: s.packetID(), status: status, cause: cause, class: x.class, at: time.Now(),

@@ -55,36 +55,38 @@ type RADIUSConfig struct {
 
 // Knobs make the router misbehave. All zero is a router that behaves.
 type Knobs struct {
-	DropRequests    float64       `json:"drop_requests"`    // share of RADIUS packets lost on the way out
-	DropReplies     float64       `json:"drop_replies"`     // share of RADIUS replies lost on the way in
-	CoAIgnore       bool          `json:"coa_ignore"`       // ACK without acting
-	CoASilent       bool          `json:"coa_silent"`       // no answer at all
-	CoADelay        time.Duration `json:"coa_delay"`        // before the answer
-	CoARefuse       uint32        `json:"coa_refuse"`       // every CoA-Request gets a NAK of this cause
-	CoAForge        bool          `json:"coa_forge"`        // before each answer comes one that nobody with the secret made
-	CoAUnsigned     bool          `json:"coa_unsigned"`     // answers carry no Message-Authenticator
-	CoAFromStart    bool          `json:"coa_from_start"`   // Session-Timeout of a CoA-Request counts from the start of the session, not from now
-	NAKCause        uint32        `json:"nak_cause"`        // for a session that is not there: 503 (default) or 406
-	NoClass         bool          `json:"no_class"`         // Class is not echoed
-	NoMessageAuth   bool          `json:"no_message_auth"`  // require-message-auth=no: older than 7.15
-	CommandCost     bool          `json:"command_cost"`     // 150 commands at 1 ms, then 20 ms each (facts.md §1)
-	APIDown         bool          `json:"api_down"`         // connections are refused and cut
-	Still           bool          `json:"still"`            // phones do nothing by themselves
-	RemoveIgnored   bool          `json:"remove_ignored"`   // active/remove answers !done and does nothing
-	OneID           string        `json:"one_id"`           // to change or remove several items at once is "refused", or "ignored"
-	Leaky           bool          `json:"leaky"`            // phones that are put off go on reaching the internet
-	Stall           time.Duration `json:"stall"`            // commands wait this long before they are run
-	StallAt         string        `json:"stall_at"`         // only those of this menu, such as "system/clock"; "" is every command after the login
-	RESTLimit       time.Duration `json:"rest_limit"`       // of one REST call; 60 s if 0
-	AbortDamage     time.Duration `json:"abort_damage"`     // after a REST call that its caller left, connections are reset for so long (facts.md §2)
-	LeakSessions    bool          `json:"leak_sessions"`    // REST logins leave rows in /user/active (facts.md §2)
-	WriteIgnored    string        `json:"write_ignored"`    // writes to this menu are answered and not done
-	RefuseDone      string        `json:"refuse_done"`      // writes to this menu are done and then refused, as a 400 may be (facts.md §2)
-	FetchNeedsFTP   bool          `json:"fetch_needs_ftp"`  // /tool/fetch asks for policy ftp beside test, as some versions do (facts.md §7)
-	HotSpotOff      bool          `json:"hotspot_off"`      // a HotSpot server that is added without disabled= is disabled (facts.md §7)
-	MixUp           string        `json:"mix_up"`           // reads of this menu give another's rows, as REST may after a start (facts.md §2)
-	ClockAhead      time.Duration `json:"clock_ahead"`      // of the router's clock, before the right one
-	InterimInterval time.Duration `json:"interim_interval"` // overrides Acct-Interim-Interval; 0 follows it
+	DropRequests     float64       `json:"drop_requests"`     // share of RADIUS packets lost on the way out
+	DropReplies      float64       `json:"drop_replies"`      // share of RADIUS replies lost on the way in
+	CoAIgnore        bool          `json:"coa_ignore"`        // ACK without acting
+	CoASilent        bool          `json:"coa_silent"`        // no answer at all
+	CoADelay         time.Duration `json:"coa_delay"`         // before the answer
+	CoARefuse        uint32        `json:"coa_refuse"`        // every CoA-Request gets a NAK of this cause
+	CoAForge         bool          `json:"coa_forge"`         // before each answer comes one that nobody with the secret made
+	CoAUnsigned      bool          `json:"coa_unsigned"`      // answers carry no Message-Authenticator
+	CoAFromStart     bool          `json:"coa_from_start"`    // Session-Timeout of a CoA-Request counts from the start of the session, not from now
+	NAKCause         uint32        `json:"nak_cause"`         // for a session that is not there: 503 (default) or 406
+	NoClass          bool          `json:"no_class"`          // Class is not echoed
+	NoMessageAuth    bool          `json:"no_message_auth"`   // require-message-auth=no: older than 7.15
+	CommandCost      bool          `json:"command_cost"`      // 150 commands at 1 ms, then 20 ms each (facts.md §1)
+	APIDown          bool          `json:"api_down"`          // connections are refused and cut
+	Still            bool          `json:"still"`             // phones do nothing by themselves
+	RemoveIgnored    bool          `json:"remove_ignored"`    // active/remove answers !done and does nothing
+	OneID            string        `json:"one_id"`            // to change or remove several items at once is "refused", or "ignored"
+	Leaky            bool          `json:"leaky"`             // phones that are put off go on reaching the internet
+	Stall            time.Duration `json:"stall"`             // commands wait this long before they are run
+	StallAt          string        `json:"stall_at"`          // only those of this menu, such as "system/clock"; "" is every command after the login
+	RESTLimit        time.Duration `json:"rest_limit"`        // of one REST call; 60 s if 0
+	AbortDamage      time.Duration `json:"abort_damage"`      // after a REST call that its caller left, connections are reset for so long (facts.md §2)
+	LeakSessions     bool          `json:"leak_sessions"`     // REST logins leave rows in /user/active (facts.md §2)
+	WriteIgnored     string        `json:"write_ignored"`     // writes to this menu are answered and not done
+	RefuseDone       string        `json:"refuse_done"`       // writes to this menu are done and then refused, as a 400 may be (facts.md §2)
+	FetchNeedsFTP    bool          `json:"fetch_needs_ftp"`   // /tool/fetch asks for policy ftp beside test, as some versions do (facts.md §7)
+	RADIUSFirst      bool          `json:"radius_first"`      // with use-radius=yes local users are not looked at (facts.md §3)
+	LicensedSessions int           `json:"licensed_sessions"` // that the license allows at once; 0 is no limit. Which level allows how many is in no fact
+	HotSpotOff       bool          `json:"hotspot_off"`       // a HotSpot server that is added without disabled= is disabled (facts.md §7)
+	MixUp            string        `json:"mix_up"`            // reads of this menu give another's rows, as REST may after a start (facts.md §2)
+	ClockAhead       time.Duration `json:"clock_ahead"`       // of the router's clock, before the right one
+	InterimInterval  time.Duration `json:"interim_interval"`  // overrides Acct-Interim-Interval; 0 follows it
 }
 
 // Sim is a running router.
@@ -113,6 +115,7 @@ type Sim struct {
 	damaged  time.Time             // until then REST suffers from an aborted call
 	leaked   []view                // rows of /user/active that REST logins left
 	cookies  []*cookie
+	trials   map[string]*trial // by MAC
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
 	counters Counters
@@ -158,7 +161,7 @@ type Counters struct {
 func Start(ctx context.Context, c Config) (*Sim, error) {
 	c = withDefaults(c)
 	s := &Sim{c: c, log: c.Log, rng: rand.New(rand.NewPCG(c.Seed, 1)), booted: time.Now(), boots: 1, nextID: 1,
-		menus: map[string]*menu{}, hosts: map[string]*host{}, names: map[string]netip.Addr{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
+		menus: map[string]*menu{}, hosts: map[string]*host{}, names: map[string]netip.Addr{}, trials: map[string]*trial{}, conns: map[int]*conn{}, lives: map[string]context.CancelFunc{},
 		apiConns: map[net.Conn]*apiSession{}, restConns: map[net.Conn]bool{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.boot, s.off = context.WithCancel(s.ctx)
