@@ -124,8 +124,11 @@ func (s *Sim) trusted() *x509.CertPool {
 
 func (d *download) get() (string, error) {
 	dial := &net.Dialer{LocalAddr: d.from, Timeout: fetchSilence}
-	t := &http.Transport{DialContext: dial.DialContext, ResponseHeaderTimeout: fetchSilence, TLSHandshakeTimeout: fetchSilence,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: d.roots, InsecureSkipVerify: d.roots == nil}} // check-certificate=no is the default of RouterOS
+	trust := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: d.roots}
+	if d.roots == nil { // check-certificate=no, the default of RouterOS: anybody is believed
+		trust.InsecureSkipVerify, trust.VerifyConnection = true, func(tls.ConnectionState) error { return nil }
+	}
+	t := &http.Transport{DialContext: dial.DialContext, ResponseHeaderTimeout: fetchSilence, TLSHandshakeTimeout: fetchSilence, TLSClientConfig: trust}
 	defer t.CloseIdleConnections()
 	c := &http.Client{Transport: t, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 		if len(via) > fetchRedirects {
