@@ -49,6 +49,7 @@ type site struct {
 	identity uplink.Identity
 	page     *statuspage.Server
 	checks   *checks
+	recorder *recorder
 	lists    *edl.Server               // nil: no router fetches its lists
 	listsErr error                     // why it does not serve
 	setups   *provision.Watcher        // of routers with a set-up
@@ -85,6 +86,8 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	s.setups = &provision.Watcher{Changed: func() { s.page.Notify() }, Log: log.With("part", "set-up")}
 	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Check: s.checks.Start, Log: log.With("part", "status"),
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
+	s.recorder = newRecorder(s)
+	s.page.Minutes = s.recorder.Between
 	return s, nil
 }
 
@@ -103,6 +106,7 @@ func (s *site) run(ctx context.Context) (err error) {
 	page := supervisor("page", log)
 	page.Add(task{"status page", s.page.Serve})
 	page.Add(task{"checks", s.checks.Serve})
+	page.Add(task{"history", s.recorder.Serve})
 	back := supervisor("back", log)
 	front := supervisor("front", log)
 	if s.db != nil {

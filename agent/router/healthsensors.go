@@ -121,3 +121,15 @@ func (s Sensors) Hottest() (Sensor, bool) {
 	}
 	return out, found
 }
+
+// Supply is the voltage the board is fed with; of several the one so called.
+func (s Sensors) Supply() (Sensor, bool) {
+	at := slices.IndexFunc(s.List, func(x Sensor) bool { return x.Unit == "V" && x.Name == "voltage" })
+	if at < 0 {
+		at = slices.IndexFunc(s.List, func(x Sensor) bool { return x.Unit == "V" })
+	}
+	if at < 0 {
+		return Sensor{}, false
+	}
+	return s.List[at], true
+}

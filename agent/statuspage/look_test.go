@@ -71,7 +71,7 @@ func broken() Snapshot {
 func site(t *testing.T, make func() Snapshot) (origin string, stop func() error) {
 	t.Helper()
 	shift := time.Since(t0)
-	s := &Server{Snapshot: func(context.Context) Snapshot { return moved(make(), shift) }}
+	s := &Server{Snapshot: func(context.Context) Snapshot { return moved(make(), shift) }, Minutes: day}
 	s.init()
 	s.Board.Now = func() time.Time { return time.Now().Add(-time.Hour) }
 	addr, stop := serve(t, s)
@@ -137,6 +137,7 @@ func TestThePageIsLegible(t *testing.T) {
 		{"busy", busy, "/", "Guests can log in", webuitest.Views},
 		{"broken", broken, "/", "Guests cannot log in: RADIUS comes from an address that is no router of ours", webuitest.Views},
 		{"new", func() Snapshot { return Snapshot{At: t0, Version: "v0.1.0", Started: t0, Store: Store{Open: true}} }, "/", "Starting: guests cannot log in yet", some},
+		{"day", busy, "/?span=24h", "Guests can log in", webuitest.Views},
 		{"help", busy, "/help/RTR-109", "", some},
 		{"codes", busy, "/help/", "", some},
 	} {

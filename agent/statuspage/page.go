@@ -72,17 +72,19 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, pag
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
-	b := newBoard(st.Snapshot, st.open)
-	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live", Refresh: 10, Clock: b.Clock, Body: b})
+	b, long := newBoard(st.Snapshot, st.open), spanOf(r)
+	b.Charts = b.charts(long, s.Minutes)
+	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live?span=" + long.key, Refresh: 10, Clock: b.Clock, Body: b})
 }
 
 // parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "facts"}
+var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "charts", "facts"}
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
 		st := s.glance(ctx)
 		b := newBoard(st.Snapshot, st.open)
+		b.Charts = b.charts(spanOf(r), s.Minutes)
 		out := make([]webui.Part, 0, len(parts))
 		for _, id := range parts {
 			html, err := s.pages.Fragment(id, b)

@@ -34,8 +34,11 @@ type Server struct {
 	Snapshot func(ctx context.Context) Snapshot
 	Check    func(nas hotspot.NASID) error // has a router checked, and returns at once; nil: no button
 	Board    *condition.Board              // what is wrong now; nil is one of its own
-	Log      *slog.Logger
-	Bound    func(addr string) // called with the address once it listens; may be nil
+	// Minutes is what is kept of the minutes from one time to another, the oldest
+	// first; nil: no charts.
+	Minutes func(from, to time.Time) []MinuteAt
+	Log     *slog.Logger
+	Bound   func(addr string) // called with the address once it listens; may be nil
 
 	once  sync.Once
 	hub   webui.Hub

@@ -29,6 +29,7 @@ type board struct {
 	Hidden  int // sessions not shown
 	Checks  []checkView
 	Healths []healthView
+	Charts  *chartsView // nil: no history is kept
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }

@@ -15,6 +15,7 @@ import (
 type Span struct {
 	At              time.Time // its begin
 	Low, Mean, High float64
+	Last            float64 // the newest
 }
 
 // Line is one figure over time, the oldest span first.
@@ -58,12 +59,12 @@ func Fold(points []Point, from, to time.Time, step time.Duration) (out []Span) {
 		}
 		at := from.Add(p.At.Sub(from) / step * step)
 		if len(out) == 0 || at.After(out[len(out)-1].At) {
-			out, n = append(out, Span{at, p.Value, p.Value, p.Value}), 1
+			out, n = append(out, Span{at, p.Value, p.Value, p.Value, p.Value}), 1
 			continue
 		}
 		s := &out[len(out)-1]
 		n++
-		s.Low, s.High, s.Mean = min(s.Low, p.Value), max(s.High, p.Value), s.Mean+(p.Value-s.Mean)/n
+		s.Low, s.High, s.Mean, s.Last = min(s.Low, p.Value), max(s.High, p.Value), s.Mean+(p.Value-s.Mean)/n, p.Value
 	}
 	return out
 }
@@ -128,7 +129,7 @@ func (c Chart) told(l Line) string {
 	}
 	now := "not known now"
 	if last := spans[len(spans)-1]; c.To.Sub(last.At) <= 2*c.Step {
-		now = "now " + c.Words(last.Mean)
+		now = "now " + c.Words(last.Last)
 	}
 	return fmt.Sprintf("%s, lowest %s, highest %s", now, c.Words(low), c.Words(high))
 }

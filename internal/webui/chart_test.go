@@ -112,7 +112,7 @@ func TestAChartSaysWhatItShows(t *testing.T) {
 
 func TestFoldingKeepsTheExtremes(t *testing.T) {
 	got := Fold(minutes(-1, 0, 1, 2, 7, 60), six, six.Add(time.Hour), 5*time.Minute)
-	want := []Span{{six, 0, 1, 2}, {six.Add(5 * time.Minute), 7, 7, 7}}
+	want := []Span{{six, 0, 1, 2, 2}, {six.Add(5 * time.Minute), 7, 7, 7, 7}}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
