@@ -229,6 +229,8 @@ func figuresOf(h router.Health, now time.Time) wire.RouterHealth {
 	})
 	hottest, hot := v.Sensors.Hottest()
 	of(v.Sensors.Reading, hot, func() { r.Celsius = &hottest.Value })
+	supply, fed := v.Sensors.Supply()
+	of(v.Sensors.Reading, fed, func() { r.Volts = &supply.Value })
 	of(v.WAN.Reading, true, func() { up := v.WAN.Up; r.WANUp = &up })
 	down, up, counted := v.Traffic.WAN()
 	of(v.Traffic.Reading, counted, func() { d, u := uint64(down), uint64(up); r.Down, r.Up = &d, &u })

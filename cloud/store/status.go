@@ -46,6 +46,10 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 		if err := t.statusRow(site, agent); err != nil {
 			return err
 		}
+		before, err := t.before(site)
+		if err != nil {
+			return err
+		}
 		if err := t.exec(`UPDATE site_status SET agent = $2, presence = 'online', reason = '',
 				conn = CASE WHEN boot = $3 THEN conn ELSE 0 END, boot = $3, heard_at = $4, version = $5, lineage = $6, applied = $7, hash = $8,
 				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14 WHERE site = $1`,
@@ -54,6 +58,9 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 			return err
 		}
 		if err := t.exec(`UPDATE agent SET version = $2 WHERE id = $1 AND version <> $2`, string(agent), text200(h.Version)); err != nil {
+			return err
+		}
+		if err := t.keepHistory(site, h.Sessions, newsOf(before, routers, duration(offset), at), at); err != nil {
 			return err
 		}
 		return t.holds(site, h)

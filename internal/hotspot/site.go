@@ -81,6 +81,7 @@ type RouterHealth struct {
 	Uptime             *time.Duration
 	CPU, Memory        *int     // percent in use
 	Celsius            *float64 // of the hottest sensor
+	Volts              *float64 // of the supply
 	WANUp              *bool    // a default route is active
 	Down, Up           *Rate    // to and from the guests
 	PoolUsed, PoolSize *int     // addresses of the guests' fullest pool

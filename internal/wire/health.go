@@ -18,6 +18,7 @@ type RouterHealth struct {
 	CPU      *int          `json:"cpu_percent,omitempty"`
 	Memory   *int          `json:"memory_used_percent,omitempty"`
 	Celsius  *float64      `json:"celsius,omitempty"` // of the hottest sensor
+	Volts    *float64      `json:"volts,omitempty"`   // of the supply
 	WANUp    *bool         `json:"wan_up,omitempty"`  // a default route is active
 	Down     *uint64       `json:"down_bps,omitempty"`
 	Up       *uint64       `json:"up_bps,omitempty"`
@@ -39,6 +40,9 @@ func (r RouterHealth) Hotspot() hotspot.RouterHealth {
 	}
 	if r.Celsius != nil && math.Abs(*r.Celsius) < 1000 {
 		h.Celsius = r.Celsius
+	}
+	if r.Volts != nil && math.Abs(*r.Volts) < 1000 {
+		h.Volts = r.Volts
 	}
 	if r.Down != nil && r.Up != nil {
 		down, up := hotspot.Rate(*r.Down), hotspot.Rate(*r.Up)

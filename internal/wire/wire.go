@@ -24,6 +24,7 @@ import (
 //   - 1: 2026-11-28: LockKept.MAC
 //   - 1: 2026-11-28: document grant, which older agents keep without force; grant.made, grant.removed and grant.settled; LimitsBody.ListsByAPI
 //   - 1: 2026-11-28: Hello.Routers, absent from older agents
+//   - 1: 2026-11-28: RouterHealth.Volts, absent from older agents
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
