@@ -80,7 +80,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 			log.Warn("a part failed and will be restarted", "event", e.String())
 		}
 	}})
-	for _, t := range []task{{"broker", c.broker.Serve}, {"link", c.link.Serve}, {"post", c.post}, {"ingest", c.ingest.Serve}, {"fleet", c.fleet.Serve}} {
+	for _, t := range []task{{"broker", c.broker.Serve}, {"link", c.link.Serve}, {"post", c.post}, {"ingest", c.ingest.Serve}, {"fleet", c.fleet.Serve}, {"sweeper", c.sweep}} {
 		sup.Add(t)
 	}
 	// The doors open last and name a taken port at once.
@@ -172,6 +172,25 @@ func (c *cloud) post(ctx context.Context) error {
 			case wire.UpPresence:
 				c.fleet.HandlePresence(ctx, agent, m.Payload)
 			}
+		}
+	}
+}
+
+// sweepEvery is how often what is past keeping is dropped.
+const sweepEvery = time.Hour
+
+// sweep drops it. Replicas may do so at the same time.
+func (c *cloud) sweep(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		if _, err := c.db.DropOldHistory(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
 		}
 	}
 }

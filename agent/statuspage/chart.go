@@ -125,14 +125,6 @@ func (p plot) chart(title string, words func(float64) string, high float64, line
 	return webui.Chart{Title: title, Clock: p.b.Clock, From: p.from, To: p.to, Step: p.span.step, Lines: lines, High: high, Words: words}
 }
 
-// count words a mean of whole things.
-func count(v float64) string {
-	if v == float64(int64(v)) {
-		return strconv.FormatInt(int64(v), 10)
-	}
-	return strconv.FormatFloat(v, 'f', 1, 64)
-}
-
 func number[T int | int64 | uint64 | float64 | hotspot.Rate](v *T) (float64, bool) {
 	if v == nil {
 		return 0, false
@@ -141,7 +133,7 @@ func number[T int | int64 | uint64 | float64 | hotspot.Rate](v *T) (float64, boo
 }
 
 func (p plot) guests() []webui.Chart {
-	logins := p.chart("Logins per minute", count, 4,
+	logins := p.chart("Logins per minute", webui.Count, 4,
 		p.line("Accepted", func(m MinuteAt) (float64, bool) { return float64(m.Accepts), true }),
 		p.line("Refused", func(m MinuteAt) (float64, bool) { return float64(m.Rejects), true }),
 		p.line("Met with silence", func(m MinuteAt) (float64, bool) { return float64(m.Dropped), true }))
@@ -151,11 +143,11 @@ func (p plot) guests() []webui.Chart {
 		}
 	}
 	out := []webui.Chart{logins,
-		p.chart("Sessions online", count, 4, p.line("Sessions", func(m MinuteAt) (float64, bool) { return number(m.Sessions) })),
+		p.chart("Sessions online", webui.Count, 4, p.line("Sessions", func(m MinuteAt) (float64, bool) { return number(m.Sessions) })),
 		p.chart("Answer time of RADIUS", func(v float64) string { return webui.Took(time.Duration(v) * time.Microsecond) }, 1000,
 			p.line("95 % within", func(m MinuteAt) (float64, bool) { return number(m.P95Micros) }))}
 	if p.b.Cloud.Enrolled {
-		out = append(out, p.chart("Facts that wait for the cloud", count, 4, p.line("Waiting", func(m MinuteAt) (float64, bool) { return number(m.Outbox) })))
+		out = append(out, p.chart("Facts that wait for the cloud", webui.Count, 4, p.line("Waiting", func(m MinuteAt) (float64, bool) { return number(m.Outbox) })))
 	}
 	return out
 }
@@ -172,7 +164,7 @@ func (p plot) router(nas hotspot.NASID) []webui.Chart {
 	}
 	words := func(v float64) string { return flow(hotspot.Rate(v)) }
 	out := []webui.Chart{
-		p.chart("Internet reachable", reachable, 1, p.line("Default route", of(func(r RouterMinute) (float64, bool) {
+		p.chart("Internet reachable", webui.UpDown, 1, p.line("Default route", of(func(r RouterMinute) (float64, bool) {
 			if r.WANUp == nil {
 				return 0, false
 			}
@@ -181,8 +173,8 @@ func (p plot) router(nas hotspot.NASID) []webui.Chart {
 		p.chart("Traffic to and from the internet", words, 1_000_000,
 			p.line("To the guests", of(func(r RouterMinute) (float64, bool) { return number(r.Down) })),
 			p.line("From them", of(func(r RouterMinute) (float64, bool) { return number(r.Up) }))),
-		p.chart("Processor", percent, 100, p.line("Busy", of(func(r RouterMinute) (float64, bool) { return number(r.CPU) }))),
-		p.chart("Memory", percent, 100, p.line("In use", of(func(r RouterMinute) (float64, bool) { return number(r.Memory) }))),
+		p.chart("Processor", webui.Percent, 100, p.line("Busy", of(func(r RouterMinute) (float64, bool) { return number(r.CPU) }))),
+		p.chart("Memory", webui.Percent, 100, p.line("In use", of(func(r RouterMinute) (float64, bool) { return number(r.Memory) }))),
 	}
 	unit := func(u string) func(float64) string {
 		return func(v float64) string { return Sensor{Unit: u, Value: v}.words() }
@@ -199,17 +191,6 @@ func (p plot) router(nas hotspot.NASID) []webui.Chart {
 		out[i].Marks = p.restarts(nas)
 	}
 	return out
-}
-
-// reachable words a share of the time.
-func reachable(v float64) string {
-	switch v {
-	case 0:
-		return "down"
-	case 1:
-		return "up"
-	}
-	return "up " + percent(100*v) + " of the time"
 }
 
 // restarts are the moments at which a router began anew, each once.

@@ -50,6 +50,7 @@ type Store interface {
 	Sessions(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, openOnly bool, limit int) ([]hotspot.Session, error)
 	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
 	Granter
+	Historian
 }
 
 // Granter knows and changes what is in the address-lists of a site's routers.

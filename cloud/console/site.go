@@ -84,6 +84,7 @@ type siteBody struct {
 	After             string
 	Sell, Boxes, Hide bool
 	Lists             bool // the person may see address-lists
+	History           historyView
 }
 
 // RouterSeen is when the router last answered, by our clock.
@@ -111,7 +112,8 @@ func (s *Server) siteBody(ctx context.Context, r *http.Request, op hotspot.Opera
 	for _, g := range guests {
 		b.Guests = append(b.Guests, viewGuest(g, st, b.Clock, b.Hide))
 	}
-	return b, nil
+	b.History, err = s.history(ctx, b, spanOf(r), op.Organization)
+	return b, err
 }
 
 // clip cuts what a person typed to a length in bytes that a question may have.
@@ -129,7 +131,7 @@ func (s *Server) site(w http.ResponseWriter, r *http.Request, op hotspot.Operato
 		return err
 	}
 	p := shell(op, body.Status.Site.Name, "")
-	p.Live = r.URL.Path + "/live?" + url.Values{"q": {body.Query}, "after": {body.After}}.Encode()
+	p.Live = r.URL.Path + "/live?" + url.Values{"q": {body.Query}, "after": {body.After}, "span": {spanOf(r).key}}.Encode()
 	p.Clock, p.Body = body.Clock, body
 	s.render(w, r, http.StatusOK, "site", p)
 	return nil
@@ -141,7 +143,7 @@ func (s *Server) siteLive(w http.ResponseWriter, r *http.Request, _ hotspot.Oper
 		if err != nil {
 			return nil, err
 		}
-		parts, err := s.fragments(body, "site-figures", "site-routers", "site-guests")
+		parts, err := s.fragments(body, "site-figures", "site-routers", "site-guests", "site-history")
 		if err != nil {
 			return nil, err
 		}

@@ -338,3 +338,26 @@ func (c Chart) cell(l Line, from, to time.Time) string {
 	}
 	return mean + " (" + least + " to " + most + ")"
 }
+
+// Count words a mean of whole things: "3", "3.5".
+func Count(v float64) string {
+	if v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
+}
+
+// Percent words a share that is measured as one: "12 %".
+func Percent(v float64) string { return fmt.Sprintf("%.0f %%", v) }
+
+// UpDown words a share of the time, where 1 is up: "up", "down", "up 40 % of the
+// time".
+func UpDown(v float64) string {
+	switch v {
+	case 0:
+		return "down"
+	case 1:
+		return "up"
+	}
+	return "up " + Percent(100*v) + " of the time"
+}
