@@ -72,6 +72,7 @@ var doors = []door{
 	{"github.com/jackc/pgx", []string{"cloud/store", "internal/sqlmigrate"}, true, false, "databases enter through the two stores"},
 	{"github.com/pressly/goose", []string{"agent/store", "cloud/store", "internal/sqlmigrate"}, false, false, "databases enter through the two stores"},
 	{"github.com/danielgtaylor/huma", []string{"cloud/console"}, false, false, "the HTTP API is cloud/console"},
+	{"github.com/prometheus", []string{"internal/metrics", "internal/metrics/metricstest"}, false, false, "metrics enter through internal/metrics"},
 	{"github.com/chromedp", []string{"internal/webui/webuitest"}, true, false, "browsers are for tests"},
 	{"github.com/spf13/cobra", nil, false, true, "flags and commands belong to the mains"},
 	{"github.com/kardianos/service", nil, false, true, "being a service belongs to the mains"},

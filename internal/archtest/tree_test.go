@@ -95,6 +95,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"SQL in the console", "cloud/console/a.go", pkg("console", `import _ "modernc.org/sqlite"`), "foreign"},
 		{"PostgreSQL in the agent", "agent/store/a.go", pkg("store", `import _ "github.com/jackc/pgx/v5"`), "foreign"},
 		{"a browser in a program", "cloud/console/a.go", pkg("console", `import _ "github.com/chromedp/chromedp"`), "foreign"},
+		{"metrics in radius", "agent/radius/a.go", pkg("radius", `import _ "github.com/prometheus/client_golang/prometheus"`), "foreign"},
 		{"commands in a package", "agent/aaa/a.go", pkg("aaa", `import _ "github.com/spf13/cobra"`), "foreign"},
 		{"commands in a main", "agent/a.go", "// Command a.\npackage main\nimport _ \"github.com/spf13/cobra\"", ""},
 		{"a service in a package", "agent/aaa/a.go", pkg("aaa", `import _ "github.com/kardianos/service"`), "foreign"},

@@ -11,6 +11,24 @@ var box = []Condition{
 		Next:  "Stop the other program, or set another port under [status] listen.",
 	},
 	{
+		Code: "SYS-110", Severity: Low,
+		Title: "Metrics were asked for without the token",
+		Cause: "Programs on the same machine read /metrics freely; from elsewhere, or through a proxy, the token of the configuration is needed.",
+		Next:  "Have the collector send the token, or read the metrics on the machine itself.",
+	},
+	{
+		Code: "SYS-111", Severity: Medium,
+		Title: "The token of the metrics cannot be used",
+		Cause: "The file named in the configuration is missing, cannot be read by the service, or holds fewer than 16 characters.",
+		Next:  "Make a token in that file, and let the service read it.",
+	},
+	{
+		Code: "SYS-112", Severity: Medium,
+		Title: "A part of the program failed in a way that has no code of its own",
+		Cause: "A defect, or a fault of the system that was not foreseen; the line of the log says what was tried and what came back.",
+		Next:  "Read the line; if the cause is not plain from it, send it to support.",
+	},
+	{
 		Code: "CLK-101", Severity: Medium, Delay: time.Minute,
 		Title: "The clock is wrong",
 		Cause: "The date of this box differs by more than two seconds from the cloud's, most often because it has no battery and found no time server.",
