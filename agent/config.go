@@ -50,6 +50,9 @@ type radiusConfig struct {
 
 type statusConfig struct {
 	Listen string `toml:"listen"` // loopback host:port of the status page
+	// MetricsTokenFile holds the token that lets others than programs of this box
+	// read /metrics; "" is nobody.
+	MetricsTokenFile string `toml:"metrics_token_file"`
 }
 
 type nasConfig struct {
@@ -183,7 +186,7 @@ func (c *config) controlPath() string {
 
 // paths returns every file name in the configuration.
 func (c *config) paths() []*string {
-	p := []*string{&c.StateDir, &c.Control, &c.EDL.Certificate, &c.EDL.CertificateKey, &c.EDL.KeyFile}
+	p := []*string{&c.StateDir, &c.Control, &c.Status.MetricsTokenFile, &c.EDL.Certificate, &c.EDL.CertificateKey, &c.EDL.KeyFile}
 	for i := range c.NAS {
 		p = append(p, &c.NAS[i].SecretFile, &c.NAS[i].PreviousSecretFile, &c.NAS[i].Router.PasswordFile)
 	}

@@ -26,6 +26,7 @@ import (
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
@@ -50,6 +51,7 @@ type site struct {
 	page     *statuspage.Server
 	checks   *checks
 	recorder *recorder
+	meter    *meter
 	lists    *edl.Server               // nil: no router fetches its lists
 	listsErr error                     // why it does not serve
 	setups   *provision.Watcher        // of routers with a set-up
@@ -71,7 +73,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fault.New(fault.Unavailable, "make the state directory", err)
 	}
-	s := &site{cfg: cfg, log: log, boot: hotspot.NewID(time.Now()), started: time.Now(),
+	s := &site{cfg: cfg, log: log, meter: newMeter(), boot: hotspot.NewID(time.Now()), started: time.Now(),
 		radius: &radius.Server{Auth: cfg.RADIUS.Auth, Acct: cfg.RADIUS.Acct, Log: log.With("part", "radius")}}
 	var err error
 	if s.nases, err = cfg.nases(); err != nil {
@@ -88,6 +90,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	s.recorder = newRecorder(s)
 	s.page.Minutes = s.recorder.Between
+	s.page.Metrics = metrics.Guard(metrics.New("iwas_agent", s.tellMetrics), cfg.Status.MetricsTokenFile)
 	return s, nil
 }
 
@@ -221,7 +224,7 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	}
 	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Known: known, Learned: s.db.LearnNAS,
 		DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
-	s.enforcer = &router.Enforcer{Store: s.db, Disconnector: client, Locks: s.db, Changes: s.db, Changer: client, Lists: s.db, Wake: wake, ListWake: lists, Poll: s.poll, Log: s.log.With("part", "router")}
+	s.enforcer = &router.Enforcer{Store: meteredStore{s.db, s.meter}, Disconnector: meteredClient{client, s.meter}, Locks: s.db, Changes: s.db, Changer: client, Lists: s.db, Wake: wake, ListWake: lists, Poll: s.poll, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {
@@ -237,7 +240,8 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 				}
 				with := opts
 				with.PinnedSHA256 = pin
-				return routeros.Dial(ctx, with)
+				conn, err := routeros.Dial(ctx, with)
+				return s.meter.dialed(r.NAS, conn, err)
 			}
 		}
 		s.enforcer.Routers = append(s.enforcer.Routers, r)

@@ -16,6 +16,7 @@ import (
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/metrics"
 )
 
 const (
@@ -34,6 +35,11 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 		}
 	}
 	out.Findings = s.setups.Findings()
+	if file := s.cfg.Status.MetricsTokenFile; file != "" {
+		if _, err := metrics.ReadToken(file); err != nil {
+			out.Findings = append(out.Findings, condition.Finding{Code: metrics.CodeTokenFile, Text: err.Error()})
+		}
+	}
 	if s.db == nil {
 		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
 		return out
@@ -63,6 +69,9 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		return
 	}
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
+	if err, _ := s.db.WriteTrouble(); err != nil {
+		out.Store.Unwritable, out.Store.UnwritableNext = err.Error(), "Free room on the disk of "+s.cfg.StateDir+", or look why it takes no write: dmesg | tail"
+	}
 	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits, Full: c.LogFull, Folded: c.Folded}
 	out.Cloud.Revision, out.Cloud.NotInForce = c.Revision, c.NotInForce
 	out.Site, out.TimeZone = cmp.Or(c.Site, out.Site), c.TimeZone

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"iwas/internal/hotspot"
+	"iwas/internal/metrics"
 )
 
 // Stats is what the server has seen since it started.
@@ -22,9 +23,10 @@ type Stats struct {
 	NASes      []NASStats // in the order of the configuration
 	Sockets    []SocketStats
 	LastAnswer time.Time
-	P50, P95   time.Duration // of the last answers, from arrival to reply
-	Remembered int           // replies held for repeats
-	BindErr    error         // why the sockets could not be bound at the last try; nil once they are
+	P50, P95   time.Duration                 // of the last answers, from arrival to reply
+	Remembered int                           // replies held for repeats
+	Took       map[string]*metrics.Histogram // by kind of request, from arrival to reply; repeats left out
+	BindErr    error                         // why the sockets could not be bound at the last try; nil once they are
 }
 
 // Count is one counter.
@@ -102,6 +104,18 @@ var meanings = map[dropped]string{
 	dropUnavailable:   "the database did not answer; the router asks again",
 	dropUnencodable:   "the answer does not fit into a packet: shorten the plan's address lists",
 	dropPanic:         "a defect of this program: please send the log",
+}
+
+// DropReasons lists why a packet may be met with silence, as Count.Reason.
+func DropReasons() []string {
+	out := []string{string(dropInFlight), string(dropForgotten)}
+	for why := range meanings {
+		if why != dropSuspectSecret {
+			out = append(out, string(why))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // dropSuspectSecret is not a drop: the password of a request without
@@ -212,6 +226,7 @@ type stats struct {
 	log     *slog.Logger
 	unknown tally // of sources that are no NAS of ours
 	latency [latencyBound]atomic.Int64
+	took    map[string]*metrics.Histogram // by kind; the map itself never changes
 	answers atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
@@ -222,7 +237,7 @@ type stats struct {
 }
 
 func newStats(log *slog.Logger) *stats {
-	return &stats{log: log, voices: map[dropped]*voice{}}
+	return &stats{log: log, voices: map[dropped]*voice{}, took: map[string]*metrics.Histogram{"access": {}, "accounting": {}, "status": {}}}
 }
 
 // answered counts an answer that left; took is 0 for a repeated one.
@@ -231,6 +246,9 @@ func (s *stats) answered(n *nas, kind, result string, took time.Duration, now ti
 	n.lastAnswer.Store(now.UnixNano())
 	if took > 0 {
 		s.latency[(s.answers.Add(1)-1)%latencyBound].Store(int64(took))
+		if h := s.took[kind]; h != nil {
+			h.Observe(took)
+		}
 	}
 }
 
@@ -299,7 +317,7 @@ func (s *stats) bound(err error) {
 func (s *Server) Stats() Stats {
 	s.init()
 	st, now := s.stats, s.Now()
-	out := Stats{Remembered: s.cache.len(), Counts: st.unknown.list("")}
+	out := Stats{Took: st.took, Remembered: s.cache.len(), Counts: st.unknown.list("")}
 	if t := s.nases.Load(); t != nil {
 		for _, n := range t.all {
 			out.Counts = append(out.Counts, n.counts.list(n.ID)...)

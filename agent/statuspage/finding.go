@@ -30,6 +30,7 @@ const (
 	codeFellBack    = "RAD-107"
 	codeOldSecret   = "RAD-108"
 	codeDiskLow     = "DB-102"
+	codeUnwritable  = "DB-103"
 	codeStore       = "DB-108"
 	codeOutbox      = "OUT-101"
 	codeOutboxFull  = "OUT-102"
@@ -53,6 +54,9 @@ func Found(s Snapshot) []condition.Finding {
 	}
 	if !s.Store.Open {
 		add(cmp.Or(s.Store.Code, codeStore), "", s.Store.Problem)
+	}
+	if s.Store.Unwritable != "" {
+		add(codeUnwritable, "", s.Store.Unwritable)
 	}
 	if s.Store.DiskFree > 0 && s.Store.DiskFree < diskLow {
 		add(codeDiskLow, "", webui.Bytes(hotspot.Octets(s.Store.DiskFree))+" are free on the disk of the database")

@@ -37,6 +37,7 @@ type Server struct {
 	// Minutes is what is kept of the minutes from one time to another, the oldest
 	// first; nil: no charts.
 	Minutes func(from, to time.Time) []MinuteAt
+	Metrics http.Handler // /metrics, with its guard; nil: there is none
 	Log     *slog.Logger
 	Bound   func(addr string) // called with the address once it listens; may be nil
 
@@ -100,6 +101,19 @@ func (s *Server) glance(ctx context.Context) state {
 	return s.look(ctx)
 }
 
+// Looked is what a look found, for programs.
+type Looked struct {
+	Ready bool
+	Open  []condition.Open
+}
+
+// Look is what the page shows now, or showed just now.
+func (s *Server) Look(ctx context.Context) Looked {
+	st := s.glance(ctx)
+	ready, _, _ := st.Ready()
+	return Looked{ready, st.open}
+}
+
 // Conditions returns what is wrong now, as the owner is told: what the page shows.
 func (s *Server) Conditions(ctx context.Context) []hotspot.Condition {
 	s.glance(ctx)
@@ -131,6 +145,9 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("GET /status.json", s.json)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
+	if s.Metrics != nil {
+		mux.Handle("GET /metrics", s.Metrics)
+	}
 	mux.HandleFunc("POST /theme", webui.Theme)
 	mux.HandleFunc("POST /check", s.check)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

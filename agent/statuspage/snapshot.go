@@ -123,10 +123,14 @@ type Offender struct {
 
 // Store is the database.
 type Store struct {
-	Open     bool   `json:"open"`
-	Problem  string `json:"problem,omitempty"`
-	Code     string `json:"code,omitempty"`
-	Next     string `json:"next,omitempty"`
+	Open    bool   `json:"open"`
+	Problem string `json:"problem,omitempty"`
+	Code    string `json:"code,omitempty"`
+	Next    string `json:"next,omitempty"`
+	// Unwritable is why the newest write failed; "" is that it did not.
+	Unwritable     string `json:"unwritable,omitempty"`
+	UnwritableNext string `json:"unwritable_next,omitempty"`
+
 	Bytes    int64  `json:"bytes"`           // with its write-ahead log
 	DiskFree uint64 `json:"disk_free_bytes"` // 0: not known
 	Accounts int    `json:"accounts"`
@@ -254,6 +258,8 @@ func (s Snapshot) ready() (ok bool, code, why, next string) {
 	switch {
 	case !s.Store.Open:
 		return false, cmp.Or(s.Store.Code, codeStore), "the database will not open: " + s.Store.Problem, s.Store.Next
+	case s.Store.Unwritable != "":
+		return false, codeUnwritable, "the database cannot be written: " + s.Store.Unwritable, s.Store.UnwritableNext
 	case s.RADIUS.Problem != "":
 		return false, cmp.Or(s.RADIUS.Code, codePort), "RADIUS is not answering: " + s.RADIUS.Problem, s.RADIUS.Next
 	case !s.RADIUS.Bound:

@@ -119,6 +119,8 @@ func (t *tx) apply(a hotspot.Accounting, s session, isNew bool) error {
 		}
 		return nil
 	}
+	t.carriedUp += uint64(s.Upload - before.Upload)
+	t.carriedDown += uint64(s.Download - before.Download)
 	body := wire.FromSession(s.Session)
 	var row *passRow
 	if s.Pass != "" {

@@ -83,6 +83,9 @@ type DB struct {
 	opened    time.Time     // Accepts of before are not remembered
 	ranBefore time.Duration // running_time at the start
 	apiLists  atomic.Bool   // some pass has its address-lists kept over the API
+	trouble   atomic.Pointer[trouble]
+
+	carriedUp, carriedDown atomic.Uint64 // octets that accounting brought since the start
 
 	mu       sync.Mutex // guards what follows
 	watchers map[chan struct{}]struct{}

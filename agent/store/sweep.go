@@ -63,6 +63,9 @@ func (db *DB) Sweep(ctx context.Context) error {
 		if err := t.sweepGrants(); err != nil {
 			return err
 		}
+		if err := t.proveWritable(); err != nil {
+			return err
+		}
 		if v := &t.db.w.router; v.sweptAt.IsZero() || t.now.Sub(v.sweptAt).Abs() >= housekeeping {
 			v.sweptAt = t.now
 			if err := t.settle(); err != nil { // what was closed just now

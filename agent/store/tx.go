@@ -42,6 +42,8 @@ type tx struct {
 	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
 
+	carriedUp, carriedDown uint64 // octets that its records brought
+
 	// What is not yet in SQL, or not yet at the desk. The rest is in writerState.late.
 	events  []numberedEvent
 	order   []*change

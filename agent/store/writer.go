@@ -42,6 +42,7 @@ type writerState struct {
 	txs                uint64 // transactions begun
 	// committedAt is when the newest commit ended, by the monotonic clock.
 	committedAt time.Time
+	wroteAt     time.Time       // when one last reached the disk, by the same clock
 	events      []numberedEvent // these four are kept for their room
 	order       []*change
 	used        []*useChange
@@ -121,6 +122,7 @@ func (db *DB) commit(batch []*op) {
 	spoilt, err := db.attempt(batch)
 	switch {
 	case err != nil:
+		db.noteFailed(err)
 		for _, o := range batch {
 			if o.err == nil {
 				o.err = err
@@ -173,6 +175,7 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 		}
 		wrote, refused := t.writes, len(t.refused)
 		if o.err = t.run(o.run); o.err != nil {
+			db.noteFailed(o.err)
 			if t.writes != wrote {
 				return true, nil
 			}
@@ -216,6 +219,11 @@ func (t *tx) finish() error {
 		return sqlFault("commit", err)
 	}
 	t.db.w.committedAt, t.db.w.stale = time.Now(), false
+	if t.dirty {
+		t.db.noteWrote()
+	}
+	t.db.carriedUp.Add(t.carriedUp)
+	t.db.carriedDown.Add(t.carriedDown)
 	if t.caught {
 		t.db.lag.reset(&t.db.w.late)
 	}

@@ -106,6 +106,8 @@ type Status struct {
 	Code    string // of the condition catalogue
 	Detail  string // the error behind Problem, for the log and support
 
+	Connects    uint64             // connections made
+	Failures    uint64             // attempts that came to none
 	Dropped     uint64             // messages dropped because a queue was full
 	Refused     uint64             // messages that could not be read
 	LastCommand wire.CommandResult // ID is "" when there was none
@@ -192,6 +194,7 @@ func (u *Uplink) Status() Status {
 	}
 	s.Connected, s.Since = u.link.Connected(), u.link.Since()
 	s.Dropped += u.link.Dropped()
+	s.Connects, s.Failures = u.link.Connects()
 	if err := u.link.Err(); err != nil {
 		s.blame(err)
 	}

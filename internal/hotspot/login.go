@@ -99,6 +99,12 @@ const (
 	ReasonTooManyTries   Reason = "too_many_tries" // wrong passwords or codes; passes by itself
 )
 
+// Reasons lists why a login may be refused.
+func Reasons() []Reason {
+	return []Reason{ReasonUnknown, ReasonBadPassword, ReasonNoCredential, ReasonTwoCredentials, ReasonMalformed, ReasonMACMismatch, ReasonLocked, ReasonDeviceLocked,
+		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries}
+}
+
 // Verdict is the answer to one Access-Request. A refusal is a verdict, not an
 // error.
 type Verdict struct {

@@ -49,6 +49,7 @@ func (l *Link) connection(ctx context.Context) (up bool, err error) {
 
 	s.since = time.Now()
 	l.session.Store(s)
+	l.made.Add(1)
 	defer l.session.Store(nil)
 	l.o.Log.Info("mqtt: connected", "broker", l.where(), "conn", s.conn)
 	if l.o.OnUp != nil {

@@ -79,6 +79,8 @@ type Link struct {
 	messages chan Message
 	dropped  atomic.Uint64
 	attempts atomic.Int64
+	made     atomic.Uint64           // connections
+	failed   atomic.Uint64           // attempts that came to none
 	session  atomic.Pointer[session] // of the open connection, else nil
 	last     atomic.Pointer[outage]
 }
@@ -130,6 +132,10 @@ func New(o Options) (*Link, error) {
 // the one before it, so the front of the queue stays usable and the sender
 // repeats from where it ends. The channel is never closed.
 func (l *Link) Messages() <-chan Message { return l.messages }
+
+// Connects returns how many connections were made since the start, and how many
+// attempts came to none.
+func (l *Link) Connects() (made, failed uint64) { return l.made.Load(), l.failed.Load() }
 
 // Dropped returns how many incoming messages were dropped at the bound.
 func (l *Link) Dropped() uint64 { return l.dropped.Load() }
@@ -206,6 +212,9 @@ func (l *Link) Serve(ctx context.Context) error {
 		}
 		if up && time.Since(started) >= stableAfter {
 			failures = 0
+		}
+		if !up {
+			l.failed.Add(1)
 		}
 		l.last.Store(&outage{since: time.Now(), err: err})
 		pause := pauseAfter(failures)
