@@ -32,6 +32,9 @@ type consoleConfig struct {
 	PublicURL string   `toml:"public_url"`      // as people reach it
 	Hosts     []string `toml:"hosts"`           // names answered to besides the host of public_url
 	Proxies   []string `toml:"trusted_proxies"` // addresses and networks whose X-Forwarded-For is believed
+	// MetricsTokenFile holds the token that lets others than programs of this
+	// machine read /metrics; "" is nobody.
+	MetricsTokenFile string `toml:"metrics_token_file"`
 }
 
 type agentsConfig struct {
@@ -78,7 +81,7 @@ func loadConfig(path string, mayMiss bool) (config, error) {
 
 // complete makes file names absolute and reads the database URL.
 func (c config) complete(dir string) (config, error) {
-	for _, p := range []*string{&c.StateDir, &c.DatabaseFile} {
+	for _, p := range []*string{&c.StateDir, &c.DatabaseFile, &c.Console.MetricsTokenFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

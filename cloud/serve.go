@@ -24,6 +24,7 @@ import (
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
 	"iwas/internal/secret"
 	"iwas/internal/webui"
@@ -61,13 +62,14 @@ type cloud struct {
 	fleet   *fleet.Fleet
 	ingest  *ingest.Handler
 	console *console.Server
+	meter   *meter
 	door    tls.Certificate // of the agents' HTTPS door
 }
 
 // serve runs the program until ctx ends.
 func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(talk, nil))
-	c := &cloud{cfg: cfg, log: log}
+	c := &cloud{cfg: cfg, log: log, meter: &meter{}}
 	if c.db, err = openStore(ctx, cfg, log.With("part", "store")); err != nil {
 		return err
 	}
@@ -142,7 +144,7 @@ func (c *cloud) wire(ctx context.Context) error {
 	}
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
 		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
-	c.fleet, err = fleet.New(ctx, fleet.Options{Store: c.db, Publish: c.link.Publish, Kick: func(a hotspot.AgentID) { c.broker.Kick(a) },
+	c.fleet, err = fleet.New(ctx, fleet.Options{Store: meteredStore{c.db, c.meter}, Delivered: c.meter.delivered.Observe, Publish: c.link.Publish, Kick: func(a hotspot.AgentID) { c.broker.Kick(a) },
 		Notify: notify, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, Alone: true, Log: c.log.With("part", "fleet")})
 	if err != nil {
 		return err
@@ -198,7 +200,9 @@ func (c *cloud) sweep(ctx context.Context) error {
 // doors binds the console and the agents' HTTPS door.
 func (c *cloud) doors(ctx context.Context) ([]task, error) {
 	pages := http.NewServeMux()
-	pages.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	pages.HandleFunc("GET /livez", alive)
+	pages.HandleFunc("GET /healthz", alive)
+	pages.Handle("GET /metrics", metrics.Guard(metrics.New("iwas_cloud", c.tellMetrics), c.cfg.Console.MetricsTokenFile))
 	pages.HandleFunc("GET /readyz", c.ready)
 	pages.Handle("/", c.console.Handler())
 	var out []task
@@ -222,14 +226,6 @@ func (c *cloud) doors(ctx context.Context) ([]task, error) {
 		out = append(out, task{d.name, func(ctx context.Context) error { return serveHTTP(ctx, l, d.handler) }})
 	}
 	return out, nil
-}
-
-func (c *cloud) ready(w http.ResponseWriter, r *http.Request) {
-	if !c.link.Connected() {
-		http.Error(w, "not ready: the broker does not answer yet", http.StatusServiceUnavailable)
-		return
-	}
-	fmt.Fprintln(w, "ready")
 }
 
 // serveHTTP answers until ctx ends. The listener is spent then: a restart of

@@ -105,10 +105,13 @@ type Options struct {
 	// itself.
 	Kick func(agent hotspot.AgentID)
 	// Notify says that there is news of a site; nil is nobody cares.
-	Notify  func(site hotspot.SiteID)
-	CA      *CA
-	SealKey secret.PublicKey // the cloud's, for secrets inside events
-	MQTTURL string           // as agents reach the broker: tls://host:port
+	Notify func(site hotspot.SiteID)
+	// Delivered hears how long a change took from its first sending to the site's
+	// word that it holds it; nil is nobody cares.
+	Delivered func(time.Duration)
+	CA        *CA
+	SealKey   secret.PublicKey // the cloud's, for secrets inside events
+	MQTTURL   string           // as agents reach the broker: tls://host:port
 	// Alone says that the broker lives in this process: at the start nobody can
 	// be connected.
 	Alone bool

@@ -141,6 +141,9 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 	tries := 0
 	switch {
 	case r.held == there && h.Hash == hash:
+		if r.sent.waiting && f.o.Delivered != nil {
+			f.o.Delivered(time.Since(r.sent.first))
+		}
 		r.sent = sent{}
 		return nil
 	case !r.sent.waiting:

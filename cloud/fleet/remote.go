@@ -49,6 +49,7 @@ type sent struct {
 	waiting bool
 	from    position // held when it was sent
 	to      position
+	first   time.Time // when anything of it was sent first
 	at      time.Time
 	tries   int // how often it was sent again from there
 	parts   int
@@ -182,7 +183,11 @@ func (f *Fleet) publish(r *remote, states []wire.State, tries int) {
 	if r.sent.waiting && r.sent.tries == tries {
 		began = r.sent.at // what is behind it waits for the first, and no longer
 	}
-	r.sent = sent{waiting: true, from: r.held, to: position{last.Lineage, last.To}, at: began, tries: tries, parts: len(states) - 1}
+	first := began
+	if r.sent.waiting {
+		first = r.sent.first
+	}
+	r.sent = sent{waiting: true, first: first, from: r.held, to: position{last.Lineage, last.To}, at: began, tries: tries, parts: len(states) - 1}
 	if !locks {
 		return
 	}
