@@ -86,7 +86,7 @@ func (j *judge) decide(ctx context.Context, r hotspot.Request) (hotspot.Verdict,
 		if err := j.store.CloseGhosts(ctx, gone); err != nil {
 			return v, err
 		}
-		j.log.Info("ghosts were in the way of a login", "account", v.Account, "nas", r.NAS, "ghosts", len(gone))
+		j.log.Info("ghosts were in the way of a login", "user_ref", v.Account, "nas", r.NAS, "ghosts", len(gone))
 		if v, err = j.store.Authorize(ctx, r); err != nil || !crowded(v) {
 			return v, err
 		}
@@ -105,7 +105,7 @@ func (j *judge) decide(ctx context.Context, r hotspot.Request) (hotspot.Verdict,
 	}
 	if len(ended) < len(wanted) {
 		v.Detail += "; the old device could not be ended in time to move the pass"
-		j.log.Warn("a pass could not be moved to a new device", "account", v.Account, "nas", r.NAS, "ended", len(ended), "of", len(wanted))
+		j.log.Warn("a pass could not be moved to a new device", "user_ref", v.Account, "nas", r.NAS, "ended", len(ended), "of", len(wanted))
 		return v, nil
 	}
 	return j.store.Authorize(ctx, r)

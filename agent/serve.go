@@ -26,6 +26,7 @@ import (
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/logs"
 	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
 	"iwas/internal/routeros"
@@ -61,7 +62,9 @@ type site struct {
 // serve runs the program until ctx ends. A store that will not open does not end
 // it: the status page still serves and says so.
 func serve(ctx context.Context, cfg config, talk io.Writer) error {
-	s, err := newSite(cfg, newLog(talk))
+	log, flush := newLog(talk)
+	defer flush()
+	s, err := newSite(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,8 @@ func runFloors(ctx context.Context, floors []*suture.Supervisor) error {
 	return err
 }
 
-func newLog(w io.Writer) *slog.Logger {
+// newLog returns the program's log, and what tells of the lines it held back.
+func newLog(w io.Writer) (log *slog.Logger, flush func()) {
 	opts := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if os.Getenv("JOURNAL_STREAM") != "" { // systemd: the journal keeps the time
 		opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
@@ -166,7 +170,7 @@ func newLog(w io.Writer) *slog.Logger {
 			return a
 		}
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return logs.New(w, opts)
 }
 
 // task is a supervised loop with a name for the log.

@@ -171,7 +171,9 @@ func TestRollbackAfterARepair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &provision.Watcher{Every: 50 * time.Millisecond, Log: newLog(os.Stderr)}
+	log, flush := newLog(os.Stderr)
+	t.Cleanup(flush)
+	w := &provision.Watcher{Every: 50 * time.Millisecond, Log: log}
 	w.SetRouters([]*provision.Applier{a})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

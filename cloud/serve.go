@@ -24,6 +24,7 @@ import (
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/logs"
 	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
 	"iwas/internal/secret"
@@ -68,7 +69,8 @@ type cloud struct {
 
 // serve runs the program until ctx ends.
 func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
-	log := slog.New(slog.NewTextHandler(talk, nil))
+	log, flush := logs.New(talk, nil)
+	defer flush()
 	c := &cloud{cfg: cfg, log: log, meter: &meter{}}
 	if c.db, err = openStore(ctx, cfg, log.With("part", "store")); err != nil {
 		return err

@@ -297,7 +297,7 @@ func (s *Server) survive(j *job) {
 	}
 	s.drop(j, dropPanic)
 	if held, ok := s.stats.loud("log of "+dropPanic, j.at); ok {
-		s.Log.Error("a request could not be worked on", "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "not_logged_before", held)
+		s.Log.Error("a request could not be worked on", "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "repeated", held)
 	}
 }
 
@@ -364,7 +364,7 @@ func (s *Server) undecided(j *job, err error) {
 	}
 	s.drop(j, why)
 	if held, ok := s.stats.loud("log of "+why, j.at); ok {
-		s.Log.Error("a request got no answer; the NAS will ask again", "nas", j.nas.ID, "kind", kindOf(j.packet), "err", err, "next", fault.Hint(err), "not_logged_before", held)
+		s.Log.Error("a request got no answer; the NAS will ask again", "nas", j.nas.ID, "kind", kindOf(j.packet), "err", err, "next", fault.Hint(err), "repeated", held)
 	}
 }
 
@@ -424,7 +424,7 @@ func (s *Server) send(j *job, e *cacheEntry, reply []byte) (now time.Time) {
 	}()
 	if err != nil {
 		if held, ok := s.stats.loud("log of sending", j.at); ok {
-			s.Log.Warn("a reply could not be sent", "to", j.from.String(), "err", err, "not_logged_before", held)
+			s.Log.Warn("a reply could not be sent", "to", j.from.String(), "err", err, "repeated", held)
 		}
 	}
 	return now

@@ -265,7 +265,7 @@ func (s *stats) drop(n *nas, kind string, why dropped, from netip.AddrPort, now 
 	}
 	s.offend(n, why, from, now)
 	if held, ok := s.loud(why, now); ok {
-		s.log.Warn("a RADIUS packet was met with silence", "reason", string(why), "source", from.String(), "nas", id, "kind", kind, "not_logged_before", held)
+		s.log.Warn("a RADIUS packet was met with silence", "reason", string(why), "source", from.String(), "nas", id, "kind", kind, "repeated", held)
 	}
 }
 
@@ -276,7 +276,7 @@ func (s *stats) suspect(n *nas, from netip.AddrPort, now time.Time) {
 	s.offend(n, dropSuspectSecret, from, now)
 	if held, ok := s.loud(dropSuspectSecret, now); ok {
 		s.log.Warn("a password arrived unreadable and was rejected: the shared secret of /radius on the router is most likely another one than configured here",
-			"reason", string(dropSuspectSecret), "source", from.String(), "nas", n.ID, "kind", "access", "not_logged_before", held)
+			"reason", string(dropSuspectSecret), "source", from.String(), "nas", n.ID, "kind", "access", "repeated", held)
 	}
 }
 

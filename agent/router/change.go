@@ -104,7 +104,7 @@ func (e *Enforcer) changeOne(ctx context.Context, ch hotspot.Change) {
 		if err := e.Changes.Adjusted(ctx, done); err != nil {
 			e.Log.Error("keep the change of a session", "session", ch.Session.ID, "err", err)
 		}
-		e.Log.Info("changed", "account", ch.Session.Account, "outcome", a.outcome, "rate", ch.Want.Rate, "code", a.code, "took", time.Since(a.begun), "detail", done.Detail)
+		e.Log.Info("changed", "user_ref", ch.Session.Account, "outcome", a.outcome, "rate", ch.Want.Rate, "code", a.code, "dur_ms", time.Since(a.begun).Milliseconds(), "detail", done.Detail)
 	}
 	c := &e.changer
 	c.mu.Lock()

@@ -234,7 +234,7 @@ func (e *Enforcer) passLists(ctx context.Context, n *nas) error {
 		err = l.settled(wanted)
 	}
 	if run.added+run.removed+run.set > 0 && !errors.Is(err, errStale) {
-		e.Log.Info("address-lists", "nas", n.NAS, "added", run.added, "removed", run.removed, "refreshed", run.set, "took", time.Since(run.begun), "err", err)
+		e.Log.Info("address-lists", "nas", n.NAS, "added", run.added, "removed", run.removed, "refreshed", run.set, "dur_ms", time.Since(run.begun).Milliseconds(), "err", err)
 	}
 	l.report(wanted, w.Entries)
 	return errors.Join(err, e.settle(ctx))

@@ -229,11 +229,11 @@ func (e *Enforcer) enforce(ctx, wanted context.Context, t hotspot.Target, earlie
 		return end // stopping, or nobody wants it any more: nothing was concluded
 	}
 	if err := e.Store.Prove(ctx, proof); err != nil {
-		e.Log.Error("keep the proof", "account", t.Account, "err", err)
+		e.Log.Error("keep the proof", "user_ref", t.Account, "err", err)
 		return ending{done: done, code: fault.Code(err), text: err.Error()}
 	}
-	e.Log.Info("put off", "account", t.Account, "reason", t.Reason, "outcome", proof.Outcome, "method", proof.Method,
-		"code", proof.Code, "sessions", proof.Sessions, "took", time.Since(begun), "problem", end.text)
+	e.Log.Info("put off", "user_ref", t.Account, "reason", t.Reason, "outcome", proof.Outcome, "method", proof.Method,
+		"code", proof.Code, "sessions", proof.Sessions, "dur_ms", time.Since(begun).Milliseconds(), "problem", end.text)
 	if proof.Outcome.Final() {
 		end.code, end.text = "", ""
 	}

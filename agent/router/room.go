@@ -193,7 +193,7 @@ func (a *attempt) makeRoom(ctx context.Context, off chan<- []hotspot.SessionID) 
 			ids = idsOf(a.sessions)
 		}
 		off <- ids
-		a.e.Log.Info("made room for a device", "account", a.t.Account, "nas", a.n.NAS, "ended", len(ids), "detail", detail, "err", err)
+		a.e.Log.Info("made room for a device", "user_ref", a.t.Account, "nas", a.n.NAS, "ended", len(ids), "detail", detail, "err", err)
 		return
 	}
 	a.patience = roomPatience
@@ -208,7 +208,7 @@ func (a *attempt) makeRoom(ctx context.Context, off chan<- []hotspot.SessionID) 
 	if len(ids) > 0 {
 		a.step(hotspot.StepConnections, func() (string, error) { return a.dropConnections(ctx) })
 	}
-	a.e.Log.Info("made room for a device", "account", a.t.Account, "nas", a.n.NAS, "ended", len(ids), "of", len(a.sessions), "problem", a.problem())
+	a.e.Log.Info("made room for a device", "user_ref", a.t.Account, "nas", a.n.NAS, "ended", len(ids), "of", len(a.sessions), "problem", a.problem())
 }
 
 func idsOf(sessions []hotspot.Session) []hotspot.SessionID {

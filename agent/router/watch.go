@@ -210,7 +210,7 @@ func (e *Enforcer) told(n *nas, err error, failing bool) {
 	n.health.mu.Unlock()
 	switch {
 	case err != nil && changed:
-		e.Log.Warn("router cannot be read", "nas", n.NAS, "err", err, "code", fault.Code(err), "hint", fault.Hint(err))
+		e.Log.Warn("router cannot be read", "nas", n.NAS, "err", err, "code", fault.Code(err), "next", fault.Hint(err))
 	case err == nil && changed:
 		e.Log.Info("router answers", "nas", n.NAS)
 	}

@@ -245,5 +245,5 @@ func (b *Broker) logRefusal(what string, p *peer, topic string) {
 	if len(topic) > 120 {
 		topic = topic[:120] + "…"
 	}
-	b.o.Log.Warn("broker: refused", "what", what, "agent", p.agent, "topic", topic, "remote", p.RemoteAddr().String(), "not_logged", hidden)
+	b.o.Log.Warn("broker: refused", "what", what, "agent", p.agent, "topic", topic, "remote", p.RemoteAddr().String(), "repeated", hidden)
 }

@@ -115,7 +115,7 @@ func (d *door) logRefusal(conn net.Conn, err error) {
 		return
 	}
 	if hidden, ok := d.broker.refused.allow(addressOf(conn.RemoteAddr()), time.Now()); ok {
-		d.broker.o.Log.Warn("broker: refused", "what", "TLS", "remote", conn.RemoteAddr().String(), "err", err, "not_logged", hidden)
+		d.broker.o.Log.Warn("broker: refused", "what", "TLS", "remote", conn.RemoteAddr().String(), "err", err, "repeated", hidden)
 	}
 }
 

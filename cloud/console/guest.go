@@ -178,7 +178,7 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, op hotspot.Opera
 // notChanged shows the guest's page with what did not happen.
 func (s *Server) notChanged(w http.ResponseWriter, r *http.Request, op hotspot.Operator, failed string, err error) error {
 	if statusOf(err) >= 500 {
-		s.Log.Error("console: a change of a guest failed", "account", r.PathValue("account"), "err", err)
+		s.Log.Error("console: a change of a guest failed", "user_ref", r.PathValue("account"), "err", err)
 	}
 	return s.showGuest(w, r, op, statusOf(err), alertOf(failed, err))
 }

@@ -45,7 +45,7 @@ func (db *DB) migrate(ctx context.Context) error {
 			WithCode("DB-106", "Nothing was half done. Check rights and free space; if a newer iwas-cloud has used this database, run that version.")
 	}
 	for _, m := range done {
-		db.o.Log.Info("store: schema migrated", "file", m.Source.Path, "took", m.Duration)
+		db.o.Log.Info("store: schema migrated", "file", m.Source.Path, "dur_ms", m.Duration.Milliseconds())
 	}
 	return nil
 }

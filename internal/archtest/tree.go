@@ -115,7 +115,7 @@ func Check(fsys fs.FS) ([]Breach, error) {
 		say := func(pos token.Pos, rule, format string, args ...any) {
 			out = append(out, Breach{f.path, f.at(pos), rule, fmt.Sprintf(format, args...)})
 		}
-		for _, rule := range []func(*file, sayer){checkName, checkImports, checkForeign, checkCalls, checkSleeps, checkTLS, checkCodes, checkWords} {
+		for _, rule := range []func(*file, sayer){checkName, checkImports, checkForeign, checkCalls, checkSleeps, checkTLS, checkLogKeys, checkCodes, checkWords} {
 			rule(f, say)
 		}
 	}

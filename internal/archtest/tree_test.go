@@ -118,6 +118,9 @@ func TestRulesCanFail(t *testing.T) {
 		{"a skipped test", "internal/a/a_test.go", pkg("a", "import \"testing\"\nfunc f(t *testing.T) { t.Skip() }"), "skip"},
 		{"a skipped test with a text", "internal/a/a_test.go", pkg("a", "import \"testing\"\nfunc f(x *testing.B) { x.Skipf(\"%d\", 1) }"), "skip"},
 
+		{"a key with another name", "agent/a/a.go", pkg("a", "import \"log/slog\"\nfunc f(log *slog.Logger) { log.Info(\"x\", \"nas\", 1, \"took\", 2) }"), "log"},
+		{"a key of a part's log", "agent/a/a.go", pkg("a", "import \"log/slog\"\ntype s struct{ Log *slog.Logger }\nfunc (s s) f() { s.Log.With(\"account\", 1) }"), "log"},
+		{"a key in capitals", "agent/a/a.go", pkg("a", "import \"log/slog\"\nfunc f(log *slog.Logger) { log.Warn(\"x\", \"Class\", 1) }"), "log"},
 		{"sleeping", "internal/a/a_test.go", pkg("a", "import \"time\"\nfunc f() { time.Sleep(1) }"), "sleep"},
 		{"sleeping for ever", "internal/a/a.go", pkg("a", "import \"time\"\nfunc f() { for { time.Sleep(1) } }"), "sleep"},
 		{"polling", "internal/a/a.go", pkg("a", "import \"time\"\nfunc f() { for { if x() { return }\ntime.Sleep(1) } }"), ""},

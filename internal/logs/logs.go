@@ -166,7 +166,8 @@ func (l *lines) hold(key string, inner slog.Handler, r slog.Record) bool {
 	defer l.mu.Unlock()
 	now := time.Now()
 	if e := l.known[key]; e != nil {
-		e.newest, e.held, e.at, e.inner = r.Clone(), e.held+1, now, inner
+		e.add(r)
+		e.at, e.inner = now, inner
 		return true
 	}
 	if len(l.known) >= linesKnown {
@@ -176,6 +177,25 @@ func (l *lines) hold(key string, inner slog.Handler, r slog.Record) bool {
 	e.timer = time.AfterFunc(window, func() { l.over(key, e) })
 	l.known[key] = e
 	return false
+}
+
+// add holds one more line back. One may itself stand for others, which whoever
+// wrote it did not write.
+func (e *line) add(r slog.Record) {
+	e.newest = slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	e.held++
+	r.Attrs(func(a slog.Attr) bool {
+		if v := a.Value.Resolve(); a.Key == Repeated && (v.Kind() == slog.KindInt64 || v.Kind() == slog.KindUint64) {
+			n, _ := v.Any().(uint64)
+			if v.Kind() == slog.KindInt64 {
+				n = uint64(max(0, v.Int64()))
+			}
+			e.held += int(n)
+			return true
+		}
+		e.newest.AddAttrs(a)
+		return true
+	})
 }
 
 // forgetOldest makes room; l.mu is held.

@@ -135,6 +135,20 @@ func TestWhatIsHeldBackIsBoundedAndNotLost(t *testing.T) {
 	})
 }
 
+// TestALineMayStandForOthersAlready: a part that holds lines back before they are
+// made says so under the same key, and the counts add up.
+func TestALineMayStandForOthersAlready(t *testing.T) {
+	p := &paper{}
+	log, flush := New(p, quiet)
+	for _, n := range []uint64{0, 7, 0, 5} {
+		log.Warn("met with silence", "reason", "unknown_nas", Repeated, n)
+	}
+	flush()
+	if got := p.lines(); len(got) != 2 || !strings.HasSuffix(got[1], "reason=unknown_nas repeated=15") {
+		t.Errorf("got %q, want the three held back and the twelve they stand for", got)
+	}
+}
+
 func TestAnErrorHasACode(t *testing.T) {
 	p := &paper{}
 	log, _ := New(p, quiet)
