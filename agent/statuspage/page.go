@@ -161,6 +161,32 @@ func list[T any](l []T) []T {
 	return l
 }
 
+// parts are the rows of a verbose answer: what has to work for a guest to log in,
+// then what has no say in it. A clock that is wrong lets guests in: nothing
+// expires by a date that is not trusted.
+func (s Snapshot) parts() []string {
+	row := func(name string, bad bool, why, well string) string {
+		if bad {
+			return name + " FAIL " + why
+		}
+		return name + " OK " + well
+	}
+	clock := "clock - not compared with the cloud's yet"
+	if s.Cloud.OffsetKnown {
+		off := time.Duration(s.Cloud.OffsetMS) * time.Millisecond
+		clock = row("clock", off.Abs() > clockOff, "the cloud's is "+drift(off)+" this one", "the cloud's is "+drift(off)+" this one")
+	}
+	cloud := "cloud - not enrolled"
+	if s.Cloud.Enrolled {
+		cloud = row("cloud", !s.Cloud.Connected, "away; logins go on", "connected")
+	}
+	return []string{
+		row("store", !s.Store.Open || s.Store.Unwritable != "", cmp.Or(s.Store.Problem, s.Store.Unwritable), "open and writable"),
+		row("radius", !s.RADIUS.Bound || s.RADIUS.Problem != "", cmp.Or(s.RADIUS.Problem, "starting"), "listens"),
+		clock, cloud,
+	}
+}
+
 // ready answers 200 while this box can let guests in, else 503. With ?verbose
 // it lists what is wrong too.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
@@ -168,12 +194,15 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	if ok, why, next := st.Ready(); ok {
-		fmt.Fprintln(w, "ready: RADIUS is bound and the database is open")
+		fmt.Fprintln(w, "ready: RADIUS is bound and the database is open and writable")
 	} else {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintf(w, "guests cannot log in: %s\n%s\n", why, next)
 	}
 	if r.URL.Query().Has("verbose") {
+		for _, row := range st.parts() {
+			fmt.Fprintln(w, row)
+		}
 		for _, o := range st.open {
 			fmt.Fprintf(w, "%s %s %s %s\n", o.Code, o.Severity, cmp.Or(o.Subject, "-"), cmp.Or(o.Text, o.Title))
 		}
