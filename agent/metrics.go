@@ -167,7 +167,7 @@ func (s *site) storeMetrics(ctx context.Context, w metrics.Writer) {
 	if s.db == nil {
 		return
 	}
-	failed, _ := s.db.WriteTrouble()
+	_, failed := s.db.WriteTrouble()
 	w.Bool("iwas_agent_store_writable", "The newest write to the database succeeded.", failed == nil)
 	up, down := s.db.Carried()
 	w.Counter("iwas_agent_session_bytes_total", "What accounting brought; upload is from the guests.", float64(up), "direction", "upload")

@@ -69,7 +69,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		return
 	}
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
-	if err, _ := s.db.WriteTrouble(); err != nil {
+	if _, err := s.db.WriteTrouble(); err != nil {
 		out.Store.Unwritable, out.Store.UnwritableNext = err.Error(), "Free room on the disk of "+s.cfg.StateDir+", or look why it takes no write: dmesg | tail"
 	}
 	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits, Full: c.LogFull, Folded: c.Folded}

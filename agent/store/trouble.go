@@ -19,13 +19,13 @@ type trouble struct {
 // ten minutes of a cafe where nothing happens.
 const writeSeen = 10 * time.Minute
 
-// WriteTrouble says why the newest write failed and since when writes do; nil is
+// WriteTrouble says since when writes fail and why the newest did; nil is
 // that they succeed.
-func (db *DB) WriteTrouble() (err error, since time.Time) {
+func (db *DB) WriteTrouble() (since time.Time, err error) {
 	if t := db.trouble.Load(); t != nil {
-		return t.err, t.since
+		return t.since, t.err
 	}
-	return nil, time.Time{}
+	return time.Time{}, nil
 }
 
 // noteFailed keeps that a write failed for a reason of the disk.

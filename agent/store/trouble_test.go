@@ -26,14 +26,14 @@ func TestADiskThatIsFullIsKnown(t *testing.T) {
 			return err
 		})
 	}
-	if err, _ := db.WriteTrouble(); err != nil {
+	if _, err := db.WriteTrouble(); err != nil {
 		t.Fatalf("before: %v", err)
 	}
 	limit("1") // it cannot shrink: no page may be added
 	if fill() == nil {
 		t.Fatal("a full disk took it")
 	}
-	err, since := db.WriteTrouble()
+	since, err := db.WriteTrouble()
 	if err == nil || since.IsZero() {
 		t.Fatal("a write that failed for want of room is not known")
 	}
@@ -41,7 +41,7 @@ func TestADiskThatIsFullIsKnown(t *testing.T) {
 	if err := db.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err, _ := db.WriteTrouble(); err != nil {
+	if _, err := db.WriteTrouble(); err != nil {
 		t.Errorf("the sweeper wrote, and yet: %v", err)
 	}
 }

@@ -77,10 +77,12 @@ func TestARestartIsInTheHistory(t *testing.T) {
 			}
 			return out
 		}
-		w.pass(time.Minute)
-		w.tells(1, time.Hour, 0, 0)
+		w.pass(5 * time.Minute)
+		w.tells(1, time.Hour, 4*time.Minute, 0) // some figure is older than the uptime
 		w.pass(10 * time.Minute)
-		w.tells(1, time.Hour+9*time.Minute, 4*time.Minute, 0) // read before the oldest was
+		w.tells(1, time.Hour+10*time.Minute, 0, 0)
+		w.pass(10 * time.Minute)
+		w.tells(1, time.Hour+20*time.Minute, 4*time.Minute, 0)
 		if got := restarts(); len(got) != 0 {
 			w.Errorf("got restarts at %v, want none", got)
 		}
@@ -90,9 +92,14 @@ func TestARestartIsInTheHistory(t *testing.T) {
 		if got := restarts(); len(got) != 1 || !got[0].Equal(want) {
 			w.Errorf("got restarts at %v, want one at %v", got, want)
 		}
+		w.pass(2 * time.Minute)
+		w.tells(1, time.Minute, 0, 0) // and again, at once
+		if got := restarts(); len(got) != 2 {
+			w.Errorf("got restarts at %v, want a second one", got)
+		}
 		w.pass(48 * time.Hour)
 		w.tells(1, 3*time.Hour, 0, 0)
-		if got := restarts(); len(got) != 2 || !got[1].Equal(w.now().Add(-3*time.Hour)) {
+		if got := restarts(); len(got) != 3 || !got[2].Equal(w.now().Add(-3*time.Hour)) {
 			w.Errorf("got restarts at %v, want one more, three hours ago", got)
 		}
 	})
