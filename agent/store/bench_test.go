@@ -229,6 +229,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	}
 }
+
 // BenchmarkDrain is what the site does for each event that a cloud takes in
 // after a long time: read, encode, acknowledge.
 func BenchmarkDrain(b *testing.B) {

@@ -51,6 +51,9 @@ func (t *tx) put(d document) error {
 	}
 	t.mark.hash.Add(d.Doc)
 	apply, err := read(d)
+	if err == nil && d.Kind == wire.DocRouter {
+		err = t.checkRouter(d.Doc)
+	}
 	if err == nil && d.why != "" {
 		err = errors.New(d.why)
 	}
@@ -87,6 +90,8 @@ func read(d document) (apply func(*tx) error, err error) {
 		return readLock(d.Doc)
 	case wire.DocGrant:
 		return readGrant(d.Doc)
+	case wire.DocRouter: // brought about by a person's command; see checkRouter
+		return func(t *tx) error { t.tick = true; return nil }, nil
 	}
 	return nil, fmt.Errorf("this program does not know documents of kind %q", d.Kind)
 }

@@ -385,10 +385,10 @@ func (db *DB) SettleGrants(ctx context.Context, settled []hotspot.SettledGrant) 
 	})
 }
 
-// keepRan keeps the running time, where some grant may end by it, if what is kept
+// keepRan keeps the running time, where a grant or a command may end by it, if what is kept
 // is older than that.
 func (t *tx) keepRan(old time.Duration) error {
-	_, err := t.exec("keep the running time", "UPDATE running_time SET ms = ? WHERE id = 1 AND ms < ? AND EXISTS (SELECT 1 FROM list_grant WHERE gone_at = 0)",
+	_, err := t.exec("keep the running time", "UPDATE running_time SET ms = ? WHERE id = 1 AND ms < ? AND (EXISTS (SELECT 1 FROM list_grant WHERE gone_at = 0) OR EXISTS (SELECT 1 FROM command_inbox))",
 		t.db.ran().Milliseconds(), (t.db.ran() - old).Milliseconds())
 	return err
 }

@@ -55,7 +55,10 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 			h.Proofs = append(h.Proofs, p)
 			return nil
 		})
-	return h, err
+	if err != nil {
+		return h, err
+	}
+	return h, db.commandsTold(ctx, &h)
 }
 
 // Events returns the events after a sequence number, in order, at most
@@ -176,9 +179,4 @@ func (db *DB) Started(ctx context.Context, version, boot string) error {
 	return db.do(ctx, func(t *tx) error {
 		return t.event(wire.EventAgentStarted, wire.AgentStarted{Version: version, Boot: boot})
 	})
-}
-
-// Report appends the result of a command to the log.
-func (db *DB) Report(ctx context.Context, r wire.CommandResult) error {
-	return db.do(ctx, func(t *tx) error { return t.event(wire.EventCommandResult, r) })
 }

@@ -127,7 +127,10 @@ func TestBatchesContinueEachOther(t *testing.T) {
 
 func TestEventsSurviveTheirJSON(t *testing.T) {
 	s := cafe(t)
-	s.must(s.Report(t.Context(), wire.CommandResult{ID: "c1", State: "done", Detail: "<b>& \u2028 \"x\" \x01 é"}))
+	if _, _, err := s.ReceiveCommand(t.Context(), wire.Command{ID: "c1", Kind: wire.CommandKick}); err != nil {
+		t.Fatal(err)
+	}
+	s.must(s.FinishCommand(t.Context(), wire.CommandResult{ID: "c1", State: "done", Detail: "<b>& \u2028 \"x\" \x01 é"}))
 	b, err := s.Events(t.Context(), 0, 10, 1<<20)
 	s.must(err)
 	raw, err := wire.Encode(b)

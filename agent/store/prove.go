@@ -12,6 +12,9 @@ import (
 // none, their accounting does. The event is the durable record; a pending outcome is told once.
 func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 	return db.do(ctx, func(t *tx) error {
+		if err := t.kicked(p); err != nil {
+			return err
+		}
 		if p.Reason != hotspot.OffLocked {
 			if !closes(p.Outcome) {
 				return nil // what is open stays a target

@@ -26,6 +26,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/secret"
+	"iwas/internal/wire"
 )
 
 // Options is what a store needs. Path, Key, Decide and Off are required.
@@ -50,6 +51,9 @@ type Options struct {
 	// DateTrusted reports whether Now can be believed; nil: always. While it cannot,
 	// grants end by the time this program has run.
 	DateTrusted func() bool
+
+	// CheckSetup says why a set-up of a router cannot be applied; nil: it is taken as it is.
+	CheckSetup func(wire.RouterSetup) error
 
 	LogCap   int64  // octets that events the cloud does not have may take before they are folded; 0 is DefaultLogCap
 	Language string // of guests until the cloud's site document says it

@@ -60,7 +60,7 @@ func (db *DB) Sweep(ctx context.Context) error {
 		if err := errors.Join(t.closeSilent(), t.learnOwed()); err != nil {
 			return err
 		}
-		if err := t.sweepGrants(); err != nil {
+		if err := errors.Join(t.sweepGrants(), t.sweepCommands()); err != nil {
 			return err
 		}
 		if err := t.proveWritable(); err != nil {

@@ -31,6 +31,9 @@ func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
 	if err := db.overdueTargets(ctx, now, add); err != nil {
 		return nil, err
 	}
+	if err := db.kickTargets(ctx, now, add); err != nil {
+		return nil, err
+	}
 	out := make([]hotspot.Target, 0, len(targets))
 	for _, account := range order {
 		t := targets[account]

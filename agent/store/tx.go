@@ -37,6 +37,7 @@ type tx struct {
 	freed    []hotspot.AccountID // for the better: no cache need be told, the desk must
 	renamed  []string            // login keys that lead elsewhere now
 	devices  bool                // which devices are locked is to be read anew
+	wanted   bool                // who must be off may have changed, besides
 	lists    bool                // what the address-lists should hold may have changed
 	said     time.Time           // the cloud's clock, of the state that is being applied
 	learnt   []hotspot.NASMemory

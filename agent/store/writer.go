@@ -59,7 +59,7 @@ func (db *DB) start(ctx context.Context) error {
 	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}, late: newLate(), pressure: pressure, lateTime: lateTime}
 	first := &op{ctx: ctx, run: func(t *tx) error {
 		t.devices = true
-		return errors.Join(t.loadMark(), t.loadNASes(), t.recover(), t.loadGrants())
+		return errors.Join(t.loadMark(), t.loadNASes(), t.recover(), t.loadGrants(), t.loadCommands())
 	}}
 	db.commit([]*op{first})
 	if first.err != nil {
@@ -235,7 +235,7 @@ func (t *tx) finish() error {
 	}
 	t.db.w.mark, t.db.w.site = t.mark, t.site
 	t.db.nases.remember(t.learnt)
-	look := t.publish() || len(t.refusals) > 0 || len(t.freed) > 0
+	look := t.publish() || t.wanted || len(t.refusals) > 0 || len(t.freed) > 0
 	if t.lists || t.db.apiLists.Load() && (len(t.order) > 0 || len(t.refusals) > 0 || len(t.freed) > 0) {
 		t.db.tick(t.db.listers)
 	}

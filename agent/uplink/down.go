@@ -2,21 +2,12 @@ package uplink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"iwas/internal/mqttlink"
 	"iwas/internal/wire"
 )
-
-// rememberCommands is how many command ids are kept against repeats, in
-// memory; above it the oldest is forgotten.
-const rememberCommands = 1000
-
-// received is a command with the time it came, from which its life counts.
-type received struct {
-	wire.Command
-	at time.Time
-}
 
 // listen sorts what comes down. It never touches the store: a slow disk must
 // not stop acknowledgements.
@@ -59,7 +50,9 @@ func (t *talk) sort(ctx context.Context, m mqttlink.Message) error {
 			return err
 		}
 		t.hear(c.Time, now)
-		enqueue(t, t.commands, received{c, time.Now()})
+		if t.u.Inbox != nil && t.u.Carry != nil {
+			enqueue(t, t.commands, c)
+		}
 	}
 	return nil
 }
@@ -125,55 +118,54 @@ func (t *talk) applyStates(ctx context.Context) {
 	}
 }
 
-// runCommands carries commands out one after the other, each id once.
-func (t *talk) runCommands(ctx context.Context) {
-	done := make(map[string]bool)
-	var order []string // of done, oldest first
+// takeCommands has each command kept before anything comes of it, and begun. One
+// that was answered before is answered again, at once.
+func (t *talk) takeCommands(ctx context.Context) {
 	for {
-		var c received
+		var c wire.Command
 		select {
 		case <-ctx.Done():
 			return
 		case c = <-t.commands:
 		}
-		if c.ID == "" || done[c.ID] {
-			continue // a repeat: the result is on its way as an event
+		answer, begin, err := t.u.Inbox.ReceiveCommand(ctx, c)
+		if err != nil {
+			t.fail(ctx, keepingCommands, "keep a command", err)
+			continue // unanswered, it comes again
 		}
-		done[c.ID] = true
-		if order = append(order, c.ID); len(order) > rememberCommands {
-			delete(done, order[0])
-			order = order[1:]
+		t.ok(keepingCommands)
+		switch {
+		case answer != nil:
+			t.answerAgain(*answer)
+			poke(t.hello)
+		case begin:
+			t.log.Info("uplink: command", "command_id", c.ID, "kind", c.Kind)
+			t.u.Carry(ctx, c)
 		}
-		t.finish(ctx, t.command(ctx, c))
 	}
 }
 
-func (t *talk) command(ctx context.Context, c received) wire.CommandResult {
-	r := wire.CommandResult{ID: c.ID}
-	switch {
-	case c.TTL > 0 && time.Since(c.at) > time.Duration(c.TTL)*time.Millisecond:
-		r.State, r.Detail = "expired", "waited here longer than it was to live"
-	case t.u.Command == nil:
-		r.State, r.Detail = "unknown", "this build does not carry out "+string(c.Kind)
-	default:
-		r = t.u.Command(ctx, c.Command)
-		r.ID = c.ID
+// answersBound is how many answers to repeats wait for the next hello; the cloud
+// asks again for what falls out.
+const answersBound = 16
+
+func (t *talk) answerAgain(r wire.CommandResult) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.repeats) < answersBound && !slices.ContainsFunc(t.repeats, func(o wire.CommandResult) bool { return o.ID == r.ID }) {
+		t.repeats = append(t.repeats, r)
 	}
-	if r.At.IsZero() {
-		r.At = t.u.now().UTC()
-	}
-	return r
 }
 
-func (t *talk) finish(ctx context.Context, r wire.CommandResult) {
-	t.log.Info("uplink: command", "command_id", r.ID, "state", r.State, "detail", r.Detail)
-	t.u.note(func(s *Status) { s.LastCommand = r })
-	if t.u.Report == nil {
-		return
+// repeated returns the answers that a hello carries again, without those in it.
+func (t *talk) repeated(told []wire.CommandResult) (more []wire.CommandResult) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.repeats {
+		if !slices.ContainsFunc(told, func(o wire.CommandResult) bool { return o.ID == r.ID }) {
+			more = append(more, r)
+		}
 	}
-	if err := t.u.Report(ctx, r); err != nil {
-		t.fail(ctx, reportingCommand, "store the result of a command", err)
-		return
-	}
-	t.ok(reportingCommand)
+	t.repeats = nil
+	return more
 }

@@ -25,6 +25,7 @@ type memory struct {
 	acked    int64
 	revision int64
 	proofs   []wire.LockProof
+	commands []wire.CommandResult
 	staged   int
 	forks    int
 	ticks    chan struct{}
@@ -59,7 +60,7 @@ func (m *memory) Standing(context.Context) (wire.Hello, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return wire.Hello{Epoch: m.epoch, LastSeq: int64(len(m.events)), AckedSeq: m.acked, Lineage: "lineage", Revision: m.revision,
-		Proofs: append([]wire.LockProof(nil), m.proofs...)}, nil
+		Proofs: append([]wire.LockProof(nil), m.proofs...), Commands: append([]wire.CommandResult(nil), m.commands...)}, nil
 }
 
 func (m *memory) Events(_ context.Context, after int64, most, _ int) (wire.Batch, error) {
@@ -322,4 +323,11 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 	t.Fatalf("waited 10 s for %s", what)
+}
+
+// said returns the hellos so far.
+func (c *cloud) said() []wire.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]wire.Hello(nil), c.hellos...)
 }

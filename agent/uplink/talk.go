@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,8 +27,11 @@ type talk struct {
 	hello    chan struct{} // capacity one: a hello is wanted
 	acks     chan answer
 	states   chan []byte // as received
-	commands chan received
+	commands chan wire.Command
 	told     atomic.Pointer[string] // key of the conditions in the last hello sent; nil before it
+
+	mu      sync.Mutex           // guards repeats
+	repeats []wire.CommandResult // answers to repeats, for the next hello
 
 	epoch    string // of the store's log, as last seen
 	cursor   int64  // newest event the cloud has, as last heard
@@ -37,7 +41,8 @@ type talk struct {
 	timer    *time.Timer
 	heardAt  time.Time // last acknowledgement, or when the connection came up
 	proofs   map[proofID]bool
-	saidAt   time.Time // last presence
+	answers  map[string]string // of commands in the last hello: id to state
+	saidAt   time.Time         // last presence
 }
 
 // batch is what is in flight: one at a time (stop-and-wait; batches grow by
@@ -71,7 +76,7 @@ func newTalk(u *Uplink) *talk {
 	}
 	t := &talk{u: u, log: log.With("agent", u.Agent),
 		up: make(chan struct{}, 1), hello: make(chan struct{}, 1), acks: make(chan answer, ackQueue),
-		states: make(chan []byte, stateQueue), commands: make(chan received, commandQueue),
+		states: make(chan []byte, stateQueue), commands: make(chan wire.Command, commandQueue),
 		timer: time.NewTimer(time.Hour)}
 	t.timer.Stop()
 	return t
@@ -112,7 +117,7 @@ func (t *talk) talk(ctx context.Context) {
 // connected begins anew on a fresh connection: what was in flight on the old
 // one counts as lost.
 func (t *talk) connected(ctx context.Context) {
-	t.batch, t.refusals, t.proofs = nil, 0, nil
+	t.batch, t.refusals, t.proofs, t.answers = nil, 0, nil, nil
 	t.heardAt = time.Now()
 	t.sayPresence(hotspot.Online, "")
 	t.sayHello(ctx)
@@ -126,15 +131,18 @@ func (t *talk) changed(ctx context.Context) {
 	if !ok || !t.link.Connected() {
 		return
 	}
-	for _, p := range h.Proofs {
-		if !t.proofs[idOf(p)] {
-			t.publishHello(h)
-			break
-		}
+	if t.news(h) {
+		t.publishHello(h)
 	}
 	if t.batch == nil {
 		t.sendEvents(ctx)
 	}
+}
+
+// news reports whether a proof or what became of a command is not told yet.
+func (t *talk) news(h wire.Hello) bool {
+	return slices.ContainsFunc(h.Proofs, func(p wire.LockProof) bool { return !t.proofs[idOf(p)] }) ||
+		slices.ContainsFunc(h.Commands, func(r wire.CommandResult) bool { return t.answers[r.ID] != r.State })
 }
 
 // standing reads where the store is.
@@ -177,6 +185,7 @@ func (t *talk) publishHello(h wire.Hello) {
 	if u.Conditions != nil {
 		h.Conditions = u.Conditions()
 	}
+	h.Commands = append(h.Commands, t.repeated(h.Commands)...)
 	if !t.publish(wire.UpHello, h, false) {
 		return
 	}
@@ -185,6 +194,10 @@ func (t *talk) publishHello(h wire.Hello) {
 	t.proofs = make(map[proofID]bool, len(h.Proofs))
 	for _, p := range h.Proofs {
 		t.proofs[idOf(p)] = true
+	}
+	t.answers = make(map[string]string, len(h.Commands))
+	for _, r := range h.Commands {
+		t.answers[r.ID] = r.State
 	}
 }
 
@@ -284,7 +297,7 @@ const (
 	readingStore part = iota
 	applyingState
 	takingAcks
-	reportingCommand
+	keepingCommands
 	parts
 )
 

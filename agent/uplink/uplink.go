@@ -53,6 +53,13 @@ type Store interface {
 	Changed() (ticks <-chan struct{}, cancel func())
 }
 
+// Inbox keeps commands before anything comes of them.
+type Inbox interface {
+	// ReceiveCommand keeps one, once for each id. answer is that of one answered
+	// before; begin says that it waits to be begun.
+	ReceiveCommand(ctx context.Context, c wire.Command) (answer *wire.CommandResult, begin bool, err error)
+}
+
 // Uplink is one site's connection to its cloud.
 type Uplink struct {
 	Agent   hotspot.AgentID
@@ -70,10 +77,11 @@ type Uplink struct {
 	Routers func() []wire.RouterHealth
 	// ClockTrusted reports whether the date of this box is to be believed; nil is yes.
 	ClockTrusted func() bool
-	// Command carries out one command; it may take its time. nil answers "unknown".
-	Command func(ctx context.Context, c wire.Command) wire.CommandResult
-	// Report stores a command's result as an event; nil only logs it.
-	Report func(ctx context.Context, r wire.CommandResult) error
+	// Inbox keeps commands; Carry begins to carry one out, which is in the inbox then,
+	// and returns at once. ctx ends with the run of Serve. Without either what the
+	// cloud commands is left unanswered.
+	Inbox Inbox
+	Carry func(ctx context.Context, c wire.Command)
 	// StopReason says why the program stops on purpose, for the owner; nil is "stopped".
 	StopReason func() string
 	Log        *slog.Logger     // nil discards
@@ -106,11 +114,10 @@ type Status struct {
 	Code    string // of the condition catalogue
 	Detail  string // the error behind Problem, for the log and support
 
-	Connects    uint64             // connections made
-	Failures    uint64             // attempts that came to none
-	Dropped     uint64             // messages dropped because a queue was full
-	Refused     uint64             // messages that could not be read
-	LastCommand wire.CommandResult // ID is "" when there was none
+	Connects uint64 // connections made
+	Failures uint64 // attempts that came to none
+	Dropped  uint64 // messages dropped because a queue was full
+	Refused  uint64 // messages that could not be read
 }
 
 // Serve runs the uplink until ctx ends, then says "stopped" to the cloud,
@@ -126,7 +133,7 @@ func (u *Uplink) Serve(ctx context.Context) error {
 	running.Go(func() { _ = t.link.Serve(linkCtx) }) // returns nil always
 	running.Go(func() { t.listen(ctx) })
 	running.Go(func() { t.applyStates(ctx) })
-	running.Go(func() { t.runCommands(ctx) })
+	running.Go(func() { t.takeCommands(ctx) })
 	running.Go(func() { t.watchConditions(ctx) })
 	t.talk(ctx)
 	t.farewell()

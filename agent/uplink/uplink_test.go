@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -381,54 +382,92 @@ func TestRefusedCertificateIsNamed(t *testing.T) {
 	}
 }
 
-func TestCommandHasOneEffectPerID(t *testing.T) {
-	var effects atomic.Int32
-	reports := make(chan wire.CommandResult, 10)
-	s := startSite(t, func(s *site) {
-		s.Command = func(_ context.Context, c wire.Command) wire.CommandResult {
-			effects.Add(1)
-			return wire.CommandResult{State: "done"}
-		}
-		s.Report = func(_ context.Context, r wire.CommandResult) error {
-			reports <- r
-			return errors.New("disk full") // shown, and no reason to repeat the effect
-		}
-	})
-	for range 5 {
-		s.cloud.send(wire.DownCommands, wire.Command{V: wire.Version, ID: "c1", Kind: wire.CommandKick, TTL: 60_000, Time: time.Now()})
-	}
-	s.cloud.send(wire.DownCommands, wire.Command{V: wire.Version, ID: "c2", Kind: wire.CommandKick, Time: time.Now()})
-	for _, want := range []string{"c1", "c2"} {
-		select {
-		case r := <-reports:
-			if r.ID != want || r.State != "done" || r.At.IsZero() {
-				t.Errorf("got %+v, want %s done", r, want)
-			}
-		case <-time.After(5 * time.Second):
-			t.Fatalf("no result of %s in 5 s", want)
-		}
-	}
-	if got := effects.Load(); got != 2 {
-		t.Errorf("got %d effects, want 2", got)
-	}
-	eventually(t, "the trouble on the status page", func() bool { return s.Status().Problem != "" })
+// inbox is an Inbox in memory.
+type inbox struct {
+	mu      sync.Mutex
+	fails   int // so often before anything is kept
+	carried []string
+	answers map[string]*wire.CommandResult
 }
 
-func TestCommandWithoutAHandlerIsUnknownAndAnOldOneExpires(t *testing.T) {
-	tk := newTalk(&Uplink{})
-	for _, test := range []struct {
-		name, want string
-		age        time.Duration
-		ttl        int64
-	}{
-		{"fresh", "unknown", 0, 1000},
-		{"no time to live", "unknown", time.Hour, 0},
-		{"waited too long", "expired", 2 * time.Second, 1000},
-	} {
-		r := tk.command(context.Background(), received{wire.Command{ID: "c", TTL: test.ttl}, time.Now().Add(-test.age)})
-		if r.State != test.want || r.ID != "c" {
-			t.Errorf("%s: got %+v, want %s", test.name, r, test.want)
-		}
+func (b *inbox) ReceiveCommand(_ context.Context, c wire.Command) (*wire.CommandResult, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fails > 0 {
+		b.fails--
+		return nil, false, errors.New("disk full")
+	}
+	answer, known := b.answers[c.ID]
+	b.answers[c.ID] = answer
+	return answer, !known, nil
+}
+
+func (b *inbox) carry(_ context.Context, c wire.Command) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.carried = append(b.carried, c.ID)
+}
+
+func (b *inbox) seen() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.carried)
+}
+
+// A command is kept first and begun once; what could not be kept is not begun, and
+// is said. A repeat of one that was answered is answered again, with a hello at once.
+func TestCommandsAreKeptBegunOnceAndAnsweredAgain(t *testing.T) {
+	in := &inbox{fails: 1, answers: map[string]*wire.CommandResult{"old": {ID: "old", State: wire.CommandDone, Detail: "1 session ended"}}}
+	s := startSite(t, func(s *site) { s.Inbox, s.Carry = in, in.carry })
+	send := func(id string) {
+		s.cloud.send(wire.DownCommands, wire.Command{V: wire.Version, ID: id, Kind: wire.CommandKick, TTL: 60_000, Time: time.Now()})
+	}
+	send("c1")
+	eventually(t, "the trouble on the status page", func() bool { return s.Status().Problem != "" })
+	if got := in.seen(); len(got) != 0 {
+		t.Errorf("carried out without being kept: %v", got)
+	}
+	for range 5 {
+		send("c1")
+	}
+	send("c2")
+	eventually(t, "both begun", func() bool { return len(in.seen()) == 2 })
+	eventually(t, "the trouble to be over", func() bool { return s.Status().Problem == "" })
+	send("old")
+	told := func() bool {
+		return slices.ContainsFunc(s.cloud.said(), func(h wire.Hello) bool {
+			return slices.ContainsFunc(h.Commands, func(r wire.CommandResult) bool { return r.ID == "old" && r.Detail == "1 session ended" })
+		})
+	}
+	eventually(t, "the old answer in a hello", told)
+	if got := in.seen(); !slices.Equal(got, []string{"c1", "c2"}) {
+		t.Errorf("carried out %v, want c1 and c2 once each", got)
+	}
+}
+
+// What became of a command is told at once, not with the next hello of the minute,
+// and not again while nothing is new.
+func TestAnAnswerIsToldAtOnce(t *testing.T) {
+	s := startSite(t, nil)
+	eventually(t, "a first hello", func() bool { return len(s.cloud.said()) > 0 })
+	tell := func(state string) {
+		s.store.mu.Lock()
+		s.store.commands = []wire.CommandResult{{ID: "c1", State: state}}
+		s.store.mu.Unlock()
+		poke(s.store.ticks)
+		eventually(t, state+" in a hello", func() bool {
+			all := s.cloud.said()
+			last := all[len(all)-1].Commands
+			return len(last) == 1 && last[0].State == state
+		})
+	}
+	tell(wire.CommandRunning)
+	tell(wire.CommandDone)
+	n := len(s.cloud.said())
+	s.store.add(1)
+	wantAll(t, s.cloud, 1, 1)
+	if again := len(s.cloud.said()); again != n {
+		t.Errorf("%d hellos because of an event, want none", again-n)
 	}
 }
 

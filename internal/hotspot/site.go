@@ -69,6 +69,7 @@ type SiteStatus struct {
 	Backlog      int64 // events the site has and we do not
 	Conditions   []Condition
 	Routers      []RouterHealth
+	NotInForce   []DocRef // documents that the site holds and cannot apply, the first hundred
 	SessionsOpen int
 	LocksOpen    int // accounts locked and not yet proven off: the locks that wait or are on their way
 }
@@ -86,7 +87,21 @@ type RouterHealth struct {
 	Down, Up           *Rate    // to and from the guests
 	PoolUsed, PoolSize *int     // addresses of the guests' fullest pool
 	Foreign            *int     // guests on its list whom the site did not let in
+	Setup              *SetupStanding
 }
+
+// SetupStanding is which set-up a router has, and how its newest application
+// stands, as its site last told.
+type SetupStanding struct {
+	From  string // "box": its configuration, which goes first; "cloud"; "" is none
+	Mode  string
+	State string        // of the newest application; "" is none yet
+	Left  time.Duration // to confirm, when it was told
+	Login string        // user of the login for applying that is stored on the box; "" is none
+}
+
+// DocRef names a document of a site's wanted state.
+type DocRef struct{ Kind, ID string }
 
 // Condition is an open health condition as reported.
 type Condition struct {

@@ -361,17 +361,3 @@ type LockDoc struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
 }
-
-// KickBody is the body of a kick command.
-type KickBody struct {
-	Account hotspot.AccountID `json:"account"`
-}
-
-// CommandResult is the body of command.result.
-type CommandResult struct {
-	ID     string    `json:"id"`
-	State  string    `json:"state"` // done, failed, expired, unknown
-	Code   string    `json:"code,omitempty"`
-	Detail string    `json:"detail,omitempty"`
-	At     time.Time `json:"at"`
-}

@@ -70,6 +70,16 @@ func golden() map[string]any {
 		{ID: "e19", Kind: EventGrantRemoved, At: goldenTime, Body: body(GrantRemoved{ID: "g1", By: "nadia"})},
 		{ID: "e20", Kind: EventGrantSettled, At: goldenTime, Body: body(GrantSettled{State: hotspot.GrantInList, IDs: []hotspot.GrantID{"g1", "g2"}})},
 	}
+	commands := []Event{
+		{ID: "e21", Kind: EventCommandResult, At: goldenTime, Body: body(CommandResult{ID: "c5", State: CommandDone, Detail: "2 steps", At: goldenTime, Body: body(PlanResult{NAS: "cafe1", Mode: "radius-only",
+			RouterOS: "7.24 (stable)", From: SetupOfCloud, Key: "7f3a", Total: 2, Steps: []PlanStep{{Words: "ask this box about guests", Do: "/radius/add service=hotspot", Undo: "/radius/remove", Warning: "w"}},
+			Cut: 1, Stops: []PlanStop{{Code: "RTR-140", Text: "in the way", Next: "remove it"}}, Notes: []string{"left as it is"}})})},
+		{ID: "e22", Kind: EventCommandResult, At: goldenTime, Body: body(CommandResult{ID: "c4", State: CommandDone, At: goldenTime, Body: body(ApplyResult{NAS: "cafe1", State: "waiting", Steps: 2, LeftS: 120})})},
+	}
+	setup := RouterSetup{Mode: "whole-cafe", BoxAddress: "192.168.99.2", BoxPort: "ether5", BoxVLAN: 99, RADIUSTimeout: "2s", CoAPort: 3799, Interim: "received", WAN: "ether1", Trunk: "ether2",
+		PCPorts: []string{"ether3"}, Bridge: "bridge1", Guests: &NetworkSetup{VLAN: 20, Subnet: "10.20.0.0/22", Pool: "10.20.0.10-10.20.3.254", Lease: "1h"}, PCs: &NetworkSetup{VLAN: 10},
+		Management: &NetworkSetup{VLAN: 99, Ports: []string{"ether5"}}, HotSpot: &HotSpotSetup{Server: "s", Profile: "p", DNSName: "login.example", LoginBy: []string{"http-chap"}}, Portal: "wifi.icafe.com",
+		BindARP: ptr(true), IPv6: "filter", Lists: []AddressListRule{{List: "banned", Match: "src", Action: "drop"}}, Harden: ptr(false), Repair: "never"}
 	docs := []Doc{
 		{Kind: DocSite, ID: "site1", Rev: 1, Body: body(SiteDoc{Name: "Harbour", Organization: "Blue Cup", TimeZone: "Africa/Cairo", Currency: "EGP", Language: "ar"})},
 		{Kind: DocPlan, ID: "plan1", Rev: 2, Body: body(PlanDoc{Name: "One hour", PriceMinor: 1500, Currency: "EGP", Limits: limits})},
@@ -100,8 +110,17 @@ func golden() map[string]any {
 				{NAS: "cafe1", Name: "Counter", At: goldenTime.Add(-12 * time.Second), UptimeS: ptr[int64](273_600), CPU: ptr(7), Memory: ptr(32), Celsius: ptr(61.5), WANUp: ptr(true),
 					Down: ptr[uint64](23_400_000), Up: ptr[uint64](4_100_000), PoolUsed: ptr(61), PoolSize: ptr(245), Foreign: ptr(0)},
 				{NAS: "attic"}}},
-		"presence":    &Presence{V: 1, State: hotspot.Stopped, Boot: "boot1", Conn: 7, Reason: "update", At: goldenTime},
-		"state-delta": &State{V: 1, Lineage: "lin1", From: 41, To: 42, Docs: docs, Gone: []DocRef{{Kind: DocLock, ID: "acc2"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
+		"hello-commands": &Hello{V: 1, Version: "1.2.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 122, AckedSeq: 120, Lineage: "lin1", Revision: 46, Hash: strings.Repeat("0a", 32),
+			NotInForce: []DocRef{{Kind: DocRouter, ID: "attic"}}, At: goldenTime, ClockTrusted: true,
+			Commands: []CommandResult{{ID: "c2", State: CommandRunning, At: goldenTime},
+				{ID: "c3", State: CommandRejected, Code: "RTR-161", Detail: "no login is stored", At: goldenTime, Next: "iwas-agent router login store cafe1"}},
+			Routers: []RouterHealth{{NAS: "cafe1", Setup: &SetupStanding{From: SetupOfCloud, Mode: "radius-only", State: "waiting", LeftS: 97, Login: "admin"}}, {NAS: "attic", Setup: &SetupStanding{}}}},
+		"events-commands": &Batch{V: 1, Epoch: "7hk2", First: 121, Chain: "c0ffee", At: goldenTime, Events: commands},
+		"state-router": &State{V: 1, Lineage: "lin1", From: 45, To: 46, Docs: []Doc{{Kind: DocRouter, ID: "cafe1", Rev: 46, Body: body(RouterDoc{RouterSetup: setup, By: "nadia", At: goldenTime})}},
+			Gone: []DocRef{{Kind: DocRouter, ID: "attic"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
+		"command-router": &Command{V: 1, ID: "c4", Kind: CommandRouterApply, IssuedAt: goldenTime, TTL: 60_000, Body: body(RouterCommand{NAS: "cafe1", Plan: "7f3a"}), Time: goldenTime},
+		"presence":       &Presence{V: 1, State: hotspot.Stopped, Boot: "boot1", Conn: 7, Reason: "update", At: goldenTime},
+		"state-delta":    &State{V: 1, Lineage: "lin1", From: 41, To: 42, Docs: docs, Gone: []DocRef{{Kind: DocLock, ID: "acc2"}}, Hash: strings.Repeat("0a", 32), Time: goldenTime},
 		"state-limits": &State{V: 1, Lineage: "lin1", From: 42, To: 43, Docs: []Doc{
 			{Kind: DocPlan, ID: "plan2", Rev: 43, Body: body(PlanDoc{Name: "Evenings", PriceMinor: 900, Currency: "EGP", Limits: evenings})},
 			{Kind: DocPass, ID: "pass2", Rev: 43, Body: body(PassDoc{Account: "acc1", Plan: "plan2", PlanName: "Evenings", Limits: evenings, SoldAt: goldenTime})},
@@ -164,7 +183,7 @@ func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
 // field in a body fails here.
 func TestGoldenBodiesAreUnderstood(t *testing.T) {
 	var events []Event
-	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json"} {
+	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json", "events-commands.json"} {
 		b, err := os.ReadFile(filepath.Join("testdata", "v1", name))
 		if err != nil {
 			t.Fatal(err)

@@ -25,6 +25,8 @@ type RouterHealth struct {
 	PoolUsed *int          `json:"pool_used,omitempty"` // of the guests' fullest pool
 	PoolSize *int          `json:"pool_size,omitempty"`
 	Foreign  *int          `json:"foreign,omitempty"` // on the router's list, and not let in by this site
+
+	Setup *SetupStanding `json:"setup,omitempty"` // absent: an agent from before set-ups came from the cloud
 }
 
 // MaxRouters is how many a hello tells of; the cloud keeps no more.
@@ -34,6 +36,9 @@ const MaxRouters = 32
 func (r RouterHealth) Hotspot() hotspot.RouterHealth {
 	h := hotspot.RouterHealth{NAS: r.NAS, Name: r.Name, At: r.At, CPU: within(r.CPU, 0, 100), Memory: within(r.Memory, 0, 100), WANUp: r.WANUp,
 		PoolUsed: within(r.PoolUsed, 0, math.MaxInt32), PoolSize: within(r.PoolSize, 1, math.MaxInt32), Foreign: within(r.Foreign, 0, math.MaxInt32)}
+	if r.Setup != nil {
+		h.Setup = &hotspot.SetupStanding{From: r.Setup.From, Mode: r.Setup.Mode, State: r.Setup.State, Left: time.Duration(min(max(r.Setup.LeftS, 0), 3600)) * time.Second, Login: r.Setup.Login}
+	}
 	if r.UptimeS != nil && *r.UptimeS >= 0 && *r.UptimeS <= longest {
 		d := time.Duration(*r.UptimeS) * time.Second
 		h.Uptime = &d

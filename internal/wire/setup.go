@@ -1,8 +1,17 @@
 package wire
 
+import "time"
+
+// RouterDoc is the body of a router document. A set-up in the box's own
+// configuration goes before it.
+type RouterDoc struct {
+	RouterSetup
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
 // RouterSetup is how a router should be set up, as a site wants it. The agent
-// reads it from its configuration; as the body of a document it may come from the
-// cloud later. Every absent field is the default named beside it, so that
+// reads it from its configuration, or from a document. Every absent field is the default named beside it, so that
 // radius-only needs nothing but the mode. It holds no secret.
 type RouterSetup struct {
 	// Mode is "whole-cafe" (a fresh router: networks, firewall, HotSpot) or

@@ -25,6 +25,7 @@ import (
 //   - 1: 2026-11-28: document grant, which older agents keep without force; grant.made, grant.removed and grant.settled; LimitsBody.ListsByAPI
 //   - 1: 2026-11-28: Hello.Routers, absent from older agents
 //   - 1: 2026-11-28: RouterHealth.Volts, absent from older agents
+//   - 1: 2026-11-28: document router, which older agents keep without force; commands router.*, CommandResult.Next and Body, Hello.Commands, RouterHealth.Setup
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
@@ -131,6 +132,11 @@ type Hello struct {
 	Proofs       []LockProof `json:"proofs,omitempty"` // not yet acknowledged; their events repeat them without effect
 
 	Routers []RouterHealth `json:"routers,omitempty"` // those with an API; at most MaxRouters
+
+	// Commands are what became of commands, as far as not acknowledged: those being
+	// carried out (state running), and results whose event repeats them without
+	// effect. One that is long comes by its event alone.
+	Commands []CommandResult `json:"commands,omitempty"`
 }
 
 // Condition is an open health condition.
@@ -161,6 +167,7 @@ const (
 	DocPass    DocKind = "pass"
 	DocLock    DocKind = "lock"
 	DocGrant   DocKind = "grant"
+	DocRouter  DocKind = "router" // set-up of a router; its id is that of the NAS
 )
 
 // DocRef names a document.
@@ -193,23 +200,6 @@ type State struct {
 	Time     time.Time `json:"time"`           // the cloud's clock
 }
 
-// Command is an imperative act with an id and a time to live.
-type Command struct {
-	V        int             `json:"v"`
-	ID       string          `json:"id"`
-	Kind     CommandKind     `json:"kind"`
-	IssuedAt time.Time       `json:"issued_at"`
-	TTL      int64           `json:"ttl_ms"` // from receipt, so that no clock is compared
-	Body     json.RawMessage `json:"body,omitempty"`
-	Time     time.Time       `json:"time"`
-}
-
-// CommandKind names what a command asks for.
-type CommandKind string
-
-// CommandKick ends an account's sessions once, without locking it.
-const CommandKick CommandKind = "kick"
-
 // Limits of messages, checked before decoding.
 const (
 	MaxMessage  = 1 << 20   // octets on the wire
@@ -217,6 +207,7 @@ const (
 	MaxEvents   = 500       // in one batch
 	BatchBytes  = 256 << 10 // of event bodies, before compression
 	PartBytes   = 128 << 10 // of documents in one snapshot part
+	ResultBytes = 48 << 10  // of the body of one command's result; what is longer is cut, and says so
 )
 
 // ErrVersion is returned for a message of a contract version this build does
