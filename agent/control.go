@@ -100,6 +100,7 @@ func (c *control) handler() http.Handler {
 		})
 	})
 	c.grants(mux)
+	setupDoor(mux, c.db)
 	return mux
 }
 

@@ -187,7 +187,7 @@ func (s *site) routersTold() []wire.RouterHealth {
 		r := figuresOf(h, time.Now())
 		for _, n := range s.cfg.NAS {
 			if hotspot.NASID(n.ID) == h.NAS {
-				r.Name = n.Name
+				r.Name, r.Setup = n.Name, s.setupStanding(ctx, n)
 			}
 		}
 		if err == nil && h.Reachable {

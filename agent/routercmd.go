@@ -22,7 +22,7 @@ import (
 func routerCommand(o *options) *cobra.Command {
 	return group("router", "Add, trust, show, check and set up the routers of this site",
 		routerScriptCommand(o), routerAddCommand(o), routerTrustCommand(o), routerShowCommand(o), routerCheckCommand(o), routerPlanCommand(o), routerApplyCommand(o),
-		routerConfirmCommand(o), routerRollbackCommand(o), routerDriftCommand(o), routerCommandsCommand(o))
+		routerConfirmCommand(o), routerRollbackCommand(o), routerDriftCommand(o), loginCommand(o), routerCommandsCommand(o))
 }
 
 // yesFlags are how a person's yes is given.
@@ -141,6 +141,7 @@ func routerShowCommand(o *options) *cobra.Command {
 				URL       string    `json:"url"`
 				SHA256    string    `json:"sha256"`
 				TrustedAt time.Time `json:"trusted_at,omitzero"`
+				Login     string    `json:"stored_login,omitempty"` // by which the cloud may have a set-up applied
 			}
 			all := []shown{}
 			for _, n := range cfg.NAS {
@@ -148,6 +149,11 @@ func routerShowCommand(o *options) *cobra.Command {
 				if t, err := cfg.trusted(n.ID); err == nil && s.SHA256 == "" && t.URL == n.Router.URL {
 					s.SHA256, s.TrustedAt = t.SHA256, t.TrustedAt
 				}
+				l, _, err := cfg.loginStored(n.ID)
+				if err != nil {
+					return err
+				}
+				s.Login = l.User
 				all = append(all, s)
 			}
 			if o.json {
@@ -158,6 +164,9 @@ func routerShowCommand(o *options) *cobra.Command {
 				fmt.Fprintf(out, "%s  %s\n  RADIUS from  %s\n  API          %s\n", s.ID, s.Name, s.Address, orText(s.URL, "none; locks end without proof (RTR-110)"))
 				if strings.HasPrefix(s.URL, "api-ssl:") || strings.HasPrefix(s.URL, "https:") {
 					fmt.Fprintf(out, "  certificate  %s\n", orText(s.SHA256, "not trusted yet: iwas-agent router trust "+s.ID))
+				}
+				if s.Login != "" {
+					fmt.Fprintf(out, "  set-ups      the cloud may apply them, as %s (iwas-agent router login forget %s ends that)\n", s.Login, s.ID)
 				}
 			}
 			if len(all) == 0 {

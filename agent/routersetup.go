@@ -20,6 +20,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/routeros"
 	"iwas/internal/secret"
+	"iwas/internal/wire"
 )
 
 // setupFile is where the record of the newest set-up of a router is kept. It holds
@@ -40,12 +41,22 @@ func (c config) dialRouter(n nasConfig, user string, password secret.Value, pace
 	}
 }
 
-// applierOf is who sets a router up, as the service user.
-func (c config) applierOf(n nasConfig, pace *routeros.Pace) (*provision.Applier, error) {
-	if n.Setup == nil {
-		return nil, fault.New(fault.NotFound, "router "+n.ID+" has no set-up configured", nil).
-			WithCode("RTR-108", `Write [nas.setup] with mode = "radius-only" or "whole-cafe" below its section.`)
+// setupOf is what is wanted of a router: by the configuration of this box, which goes
+// first, or by the cloud, whose document the running service has.
+func (c config) setupOf(ctx context.Context, n nasConfig) (wire.RouterSetup, error) {
+	if n.Setup != nil {
+		return *n.Setup, nil
 	}
+	var doc wire.RouterDoc
+	if err := callControl(ctx, c.controlPath(), "router/setup", setupAsk{n.ID}, &doc); err == nil {
+		return doc.RouterSetup, nil
+	}
+	return wire.RouterSetup{}, fault.New(fault.NotFound, "router "+n.ID+" has no set-up configured", nil).
+		WithCode(provision.CodeNoSetup, `Write [nas.setup] with mode = "radius-only" or "whole-cafe" below its section, or say it in the console; the service must run for that.`)
+}
+
+// applierOf is who sets a router up, as the service user.
+func (c config) applierOf(n nasConfig, setup wire.RouterSetup, pace *routeros.Pace) (*provision.Applier, error) {
 	nas, err := n.nas()
 	if err != nil {
 		return nil, err
@@ -63,7 +74,7 @@ func (c config) applierOf(n nasConfig, pace *routeros.Pace) (*provision.Applier,
 		box.Router = a.Unmap()
 	}
 	as := c.dialRouter(n, n.Router.User, password, pace)
-	return &provision.Applier{Router: n.ID, Setup: *n.Setup, Box: box, Keep: provision.Keeper(c.setupFile(n.ID)), Dial: as, Return: as,
+	return &provision.Applier{Router: n.ID, Setup: setup, Box: box, Keep: provision.Keeper(c.setupFile(n.ID)), Dial: as, Return: as,
 		Reach: func(ctx context.Context) (netip.Addr, error) { return routeros.Reach(ctx, n.Router.URL) }}, nil
 }
 
@@ -80,7 +91,11 @@ func setupCommand(o *options, use, short, long string, do func(*cobra.Command, c
 			if err != nil {
 				return err
 			}
-			a, err := cfg.applierOf(n, new(routeros.Pace))
+			setup, err := cfg.setupOf(cmd.Context(), n)
+			if err != nil && needsSetup(use) {
+				return err
+			}
+			a, err := cfg.applierOf(n, setup, new(routeros.Pace))
 			if err != nil {
 				return err
 			}
@@ -88,6 +103,9 @@ func setupCommand(o *options, use, short, long string, do func(*cobra.Command, c
 		},
 	}
 }
+
+// needsSetup tells the commands that compare from those that only end what was begun.
+func needsSetup(use string) bool { return use != "confirm" && use != "rollback" }
 
 func routerPlanCommand(o *options) *cobra.Command {
 	var detailed bool

@@ -56,6 +56,8 @@ type site struct {
 	lists    *edl.Server               // nil: no router fetches its lists
 	listsErr error                     // why it does not serve
 	setups   *provision.Watcher        // of routers with a set-up
+	lookNow  chan struct{}             // capacity one: compare set-ups now
+	remote   *remote                   // what the cloud commands
 	paces    map[string]*routeros.Pace // by router: what asks it over REST waits for each other
 }
 
@@ -88,7 +90,9 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	}
 	s.checks = (&checks{cfg: cfg, client: &radius.Client{NASes: s.nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Log: log.With("part", "radius")},
 		pace: func(id string) *routeros.Pace { return s.paces[id] }, heard: s.heard, bell: func() { s.page.Notify() }}).init()
-	s.setups = &provision.Watcher{Changed: func() { s.page.Notify() }, Log: log.With("part", "set-up")}
+	s.lookNow = make(chan struct{}, 1)
+	s.setups = &provision.Watcher{Changed: func() { s.page.Notify() }, Wake: s.lookNow, Routers: s.watched, Log: log.With("part", "set-up")}
+	s.remote = s.newRemote()
 	s.page = &statuspage.Server{Listen: cfg.Status.Listen, Snapshot: s.snapshot, Check: s.checks.Start, Log: log.With("part", "status"),
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	s.recorder = newRecorder(s)
@@ -127,8 +131,8 @@ func (s *site) run(ctx context.Context) (err error) {
 			return err
 		}
 		s.wireEDL(back)
-		if slices.ContainsFunc(cfg.NAS, func(n nasConfig) bool { return n.Setup != nil }) {
-			back.Add(task{"set-ups", s.watchSetups})
+		if slices.ContainsFunc(cfg.NAS, func(n nasConfig) bool { return n.Router.URL != "" }) {
+			back.Add(task{"set-ups", s.setups.Serve})
 		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
@@ -204,7 +208,7 @@ func (s *site) openStore(ctx context.Context) error {
 	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
-		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, DateTrusted: s.dateTrusted,
+		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, CheckSetup: provision.Validate, DateTrusted: s.dateTrusted,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.radius.Forget(accounts, devices, serial)
 		},
@@ -273,7 +277,8 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	s.identity = id
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
-		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Command: s.command, Report: s.db.Report, Log: s.log.With("part", "uplink")}
+		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Log: s.log.With("part", "uplink")}
+	sup.Add(task{"commands", s.remote.lanes.Serve})
 	sup.Add(task{"uplink", s.uplink.Serve})
 	return nil
 }
@@ -307,26 +312,38 @@ func (s *site) conditions() []wire.Condition {
 	return out
 }
 
-// command carries out what the cloud asks for once.
-func (s *site) command(_ context.Context, c wire.Command) wire.CommandResult {
-	return wire.CommandResult{ID: c.ID, State: "failed", Detail: fmt.Sprintf("this program does not know commands of kind %q; update iwas-agent", c.Kind), At: time.Now().UTC()}
-}
-
-// watchSetups compares routers with their set-ups.
-func (s *site) watchSetups(ctx context.Context) error {
+// watched are the routers whose set-up is compared: those this box wants something
+// of, and those of which somebody applied and kept what the cloud wants. What it
+// wants and nobody applied is no difference to mend.
+func (s *site) watched(ctx context.Context) ([]*provision.Applier, error) {
 	var all []*provision.Applier
 	for _, n := range s.cfg.NAS {
-		if n.Setup == nil {
+		if n.Router.URL == "" {
 			continue
 		}
-		a, err := s.cfg.applierOf(n, s.paces[n.ID])
+		setup, from, err := s.wantedSetup(ctx, n)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		rec, applied, err := provision.Keeper(s.cfg.setupFile(n.ID)).Load()
+		if err != nil {
+			s.log.Warn("what was applied cannot be read", "nas", n.ID, "err", err)
+		}
+		if setup == nil && !applied {
+			continue
+		}
+		ours := setup != nil && (from == wire.SetupOfBox || applied && rec.State == provision.Confirmed && rec.Setup == provision.SetupKey(*setup))
+		if setup == nil {
+			setup = &wire.RouterSetup{}
+		}
+		a, err := s.cfg.applierOf(n, *setup, s.paces[n.ID])
+		if err != nil {
+			return nil, err
+		}
+		a.OnlySettle = !ours
 		all = append(all, a)
 	}
-	s.setups.SetRouters(all)
-	return s.setups.Serve(ctx)
+	return all, nil
 }
 
 func (s *site) sweep(ctx context.Context) error {

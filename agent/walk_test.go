@@ -167,7 +167,7 @@ func TestRollbackAfterARepair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := cfg.applierOf(cfg.NAS[0], new(routeros.Pace))
+	a, err := cfg.applierOf(cfg.NAS[0], *cfg.NAS[0].Setup, new(routeros.Pace))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,11 +49,16 @@ type Applier struct {
 	Reach func(context.Context) (netip.Addr, error)
 	// WithoutNet applies though the router will not take it back by itself.
 	WithoutNet bool
+	// Expect is the key of the plan that a person saw: another is not applied. "" takes any.
+	Expect string
 	// NoBackup leaves out backup and export: the service user has no right to them.
 	NoBackup bool
-	Progress func(Event)
-	Window   time.Duration    // 0 is Window
-	Now      func() time.Time // nil is time.Now
+	// OnlySettle is of a router whose set-up was not applied, or not kept: a Watcher ends
+	// what was cut short there, and compares nothing.
+	OnlySettle bool
+	Progress   func(Event)
+	Window     time.Duration    // 0 is Window
+	Now        func() time.Time // nil is time.Now
 }
 
 func (a *Applier) now() time.Time {
@@ -120,7 +125,10 @@ func (a *Applier) Apply(ctx context.Context) (Record, error) {
 		x := plan.Stops[0]
 		return Record{}, fault.New(fault.Invalid, "the plan cannot be applied: "+x.Text, nil).WithCode(x.Code, x.Next)
 	}
-	s.rec = Record{Router: a.Router, State: Applying, At: a.now().UTC()}
+	if a.Expect != "" && a.Expect != plan.Key() {
+		return Record{}, fault.New(fault.Conflict, "the router or its set-up is not as it was when the plan was made; nothing was changed", nil).WithCode(CodePlanChanged, "Make the plan anew, read it, and apply that.")
+	}
+	s.rec = Record{Router: a.Router, Setup: SetupKey(a.Setup), State: Applying, At: a.now().UTC()}
 	if len(plan.Steps) == 0 {
 		s.rec.State = Confirmed
 		return s.rec, nil
@@ -198,11 +206,16 @@ func (s *session) rights(ctx context.Context) error {
 	if s.User == "" {
 		return nil
 	}
-	groups, err := s.conn.Run(ctx, "/user/group/print")
+	return FullRights(ctx, s.conn, s.User)
+}
+
+// FullRights refuses a login, which conn is, that could not apply a set-up.
+func FullRights(ctx context.Context, conn routeros.Conn, user string) error {
+	groups, err := conn.Run(ctx, "/user/group/print")
 	if err != nil {
 		return err
 	}
-	users, err := s.conn.Run(ctx, "/user/print", "?name="+s.User)
+	users, err := conn.Run(ctx, "/user/print", "?name="+user)
 	if err != nil {
 		return err
 	}
@@ -221,7 +234,7 @@ func (s *session) rights(ctx context.Context) error {
 			}
 		}
 		if len(lacks) > 0 {
-			return fault.New(fault.Denied, fmt.Sprintf("the login %s (group %s) lacks %s", s.User, g["name"], strings.Join(lacks, ", ")), nil).
+			return fault.New(fault.Denied, fmt.Sprintf("the login %s (group %s) lacks %s", user, g["name"], strings.Join(lacks, ", ")), nil).
 				WithCode(CodeLogin, "Use a login of the group full for this once: iwas-agent router apply --user admin. It is not kept.")
 		}
 	}

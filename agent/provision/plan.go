@@ -20,7 +20,7 @@ var read = append([]string{"/interface", "/interface/list/member", "/ip/service"
 func Make(ctx context.Context, conn routeros.Conn, s wire.RouterSetup, box Box) (Plan, error) {
 	want, err := resolve(s, box)
 	if err != nil {
-		return Plan{}, fault.New(fault.Invalid, "set-up of the router", err)
+		return Plan{}, fault.New(fault.Invalid, "set-up of the router", err).WithCode(CodeBadSetup, "Correct the fields that are named, and plan again.")
 	}
 	b := &builder{want: want, rows: map[string][]routeros.Row{}}
 	resource, err := conn.Run(ctx, "/system/resource/print")

@@ -9,27 +9,36 @@
 package provision
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"iwas/internal/routeros"
+	"iwas/internal/wire"
 )
 
 // Codes of the condition catalogue that this package raises.
 const (
-	CodeDeviceMode = routeros.CodeDeviceMode
-	CodeRight      = routeros.CodeRightMissing
-	CodeVersion    = "RTR-107"
-	CodeDrift      = "RTR-108"
-	CodeInTheWay   = "RTR-140" // a row of somebody else stands in the way
-	CodeCutOff     = "RTR-141" // the plan would cut this box off
-	CodeFasttrack  = "RTR-142" // guests cannot be kept from a fasttrack rule
-	CodeLogin      = "RTR-143" // the login for apply has not all rights
-	CodeNoNet      = "RTR-144" // device-mode leaves no safety net
-	CodeFailed     = "RTR-145" // a step failed; the old configuration is back
-	CodeReverted   = "RTR-146" // not confirmed in time
-	CodeNoReturn   = "RTR-147" // this box cannot come back
-	CodeLeftover   = "RTR-148" // undone, but not wholly
-	CodeNoHotSpot  = "HSP-101"
+	CodeDeviceMode  = routeros.CodeDeviceMode
+	CodeRight       = routeros.CodeRightMissing
+	CodeVersion     = "RTR-107"
+	CodeDrift       = "RTR-108"
+	CodeInTheWay    = "RTR-140" // a row of somebody else stands in the way
+	CodeCutOff      = "RTR-141" // the plan would cut this box off
+	CodeFasttrack   = "RTR-142" // guests cannot be kept from a fasttrack rule
+	CodeLogin       = "RTR-143" // the login for apply has not all rights
+	CodeNoNet       = "RTR-144" // device-mode leaves no safety net
+	CodeFailed      = "RTR-145" // a step failed; the old configuration is back
+	CodeReverted    = "RTR-146" // not confirmed in time
+	CodeNoReturn    = "RTR-147" // this box cannot come back
+	CodeLeftover    = "RTR-148" // undone, but not wholly
+	CodeNoSetup     = "RTR-160" // nobody wants anything of this router
+	CodeNoLogin     = "RTR-161" // no login for applying is stored on the box
+	CodePlanChanged = "RTR-162" // another plan than the one that was read
+	CodeBadSetup    = "RTR-164" // the set-up cannot be meant
+	CodeNoHotSpot   = "HSP-101"
 )
 
 // Window is how long a person has to confirm, and how long the router waits for
@@ -74,6 +83,26 @@ type Plan struct {
 	Notes   []string `json:"notes"` // what is left as it is, and why
 
 	want wanted
+}
+
+// Key tells plans apart: equal for the same steps on the same router version.
+func (p Plan) Key() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s", p.Mode, p.Version)
+	for _, s := range p.Steps {
+		fmt.Fprintf(h, "\x00%s\x00%s\x00%s", s.Key, s.Command, s.Undo)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// SetupKey tells set-ups apart.
+func SetupKey(s wire.RouterSetup) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "" // names and numbers: cannot be
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:8])
 }
 
 // Empty reports whether the router is as wanted.

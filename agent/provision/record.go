@@ -29,6 +29,7 @@ const (
 type Record struct {
 	Version  int       `json:"version"` // of this shape; 1
 	Router   string    `json:"router"`
+	Setup    string    `json:"setup,omitempty"` // SetupKey of what was applied; absent from records of before
 	State    State     `json:"state"`
 	At       time.Time `json:"at"`
 	Deadline time.Time `json:"deadline,omitzero"`

@@ -101,6 +101,11 @@ func who(ctx context.Context, conn routeros.Conn) ([]string, error) {
 type Watcher struct {
 	Every   time.Duration
 	Changed func() // something else is known now; may be nil
+	// Wake has it look at once; nil is never.
+	Wake <-chan struct{}
+	// Routers finds which there are before each look; nil: SetRouters said it. Dial of
+	// each is that of the service user.
+	Routers func(context.Context) ([]*Applier, error)
 	Log     *slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -130,6 +135,13 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
+		if w.Routers != nil {
+			all, err := w.Routers(ctx)
+			if err != nil {
+				return err
+			}
+			w.SetRouters(all)
+		}
 		for _, a := range w.all() {
 			w.visit(ctx, a)
 		}
@@ -137,6 +149,7 @@ func (w *Watcher) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+		case <-w.Wake:
 		}
 	}
 }
@@ -156,6 +169,10 @@ func (w *Watcher) visit(ctx context.Context, a *Applier) {
 			}
 			w.Log.Warn("an application of the set-up was not confirmed; the old configuration is back", "nas", a.Router, "code", CodeReverted)
 		}
+	}
+	if a.OnlySettle {
+		w.forget(a.Router)
+		return
 	}
 	d, err := a.Look(ctx)
 	if err != nil {
@@ -191,6 +208,17 @@ func (w *Watcher) repair(ctx context.Context, a *Applier, d Drift) {
 	}
 	if err != nil {
 		w.Log.Warn("the set-up could not be put back", "nas", a.Router, "err", err, "code", fault.Code(err), "next", fault.Hint(err))
+	}
+}
+
+// forget drops what was known of a router of which nothing is wanted any more.
+func (w *Watcher) forget(router string) {
+	w.mu.Lock()
+	_, had := w.known[router]
+	delete(w.known, router)
+	w.mu.Unlock()
+	if had && w.Changed != nil {
+		w.Changed()
 	}
 }
 

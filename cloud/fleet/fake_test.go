@@ -39,6 +39,8 @@ type fakeStore struct {
 	noDelta  bool
 	onCommit func(hotspot.SiteID, hotspot.AgentID, wire.State)
 	nobody   int
+	commands []hotspot.Command // due at the next look
+	answers  []wire.CommandResult
 }
 
 func (s *fakeStore) hashAt(rev int64) string {
@@ -178,6 +180,30 @@ func (s *fakeStore) ApplyProofs(_ context.Context, _ hotspot.AgentID, _ string, 
 	return true, nil
 }
 
+func (s *fakeStore) AddCommand(_ context.Context, _ hotspot.Operator, c hotspot.Command, _ time.Duration) (hotspot.Command, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands = append(s.commands, c)
+	return c, nil
+}
+
+func (s *fakeStore) DueCommands(context.Context) (due []wire.DueCommand, ended []hotspot.SiteID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.commands {
+		due = append(due, wire.DueCommand{Site: c.Site, Agent: agent, Command: wire.Command{V: wire.Version, ID: c.ID, Kind: wire.CommandKind(c.Kind), TTL: 1}})
+	}
+	s.commands = nil
+	return due, nil, nil
+}
+
+func (s *fakeStore) ApplyCommands(_ context.Context, _ hotspot.AgentID, results []wire.CommandResult) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers = append(s.answers, results...)
+	return true, nil
+}
+
 func (s *fakeStore) Mark(_ context.Context, _ hotspot.SiteID, epoch string) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,6 +287,12 @@ func (r *rig) publish(topic string, payload []byte, retained bool) error {
 		}
 		r.acks = append(r.acks, a)
 		text = fmt.Sprintf("ack %d", a.Through)
+	case wire.DownCommands:
+		var c wire.Command
+		if err := wire.Decode(payload, &c); err != nil {
+			r.Error(err)
+		}
+		text = fmt.Sprintf("command %s %s", c.ID, c.Kind)
 	}
 	if to != agent {
 		text += " to " + string(to)

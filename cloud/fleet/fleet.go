@@ -44,6 +44,18 @@ type Changes interface {
 	OnCommit(func(hotspot.SiteID, hotspot.AgentID, wire.State))
 }
 
+// Commands is the part of the store that keeps commands.
+type Commands interface {
+	// AddCommand keeps a command, not yet sent; it may be begun within ttl.
+	AddCommand(ctx context.Context, actor hotspot.Operator, c hotspot.Command, ttl time.Duration) (hotspot.Command, error)
+	// DueCommands takes what is to be sent now, each for one caller, and ends what
+	// nobody can answer any more.
+	DueCommands(ctx context.Context) (due []wire.DueCommand, ended []hotspot.SiteID, err error)
+	// ApplyCommands takes in what a hello says of commands and reports whether any
+	// of it was news.
+	ApplyCommands(ctx context.Context, agent hotspot.AgentID, results []wire.CommandResult) (news bool, err error)
+}
+
 // States is the part of the store that says what is wanted.
 type States interface {
 	// Wanted returns where a site should be.
@@ -90,6 +102,7 @@ type Enrolments interface {
 // Store is what the fleet needs of the cloud's store.
 type Store interface {
 	Changes
+	Commands
 	States
 	Reports
 	Enrolments
@@ -127,6 +140,7 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	remotes map[hotspot.AgentID]*remote // guarded by mu; agents heard of since the start
+	due     chan struct{}               // capacity one: look for commands now
 }
 
 // message is one of an agent's, as it came.
@@ -153,7 +167,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if o.Kick == nil {
 		o.Kick = func(hotspot.AgentID) {}
 	}
-	f := &Fleet{o: o, remotes: map[hotspot.AgentID]*remote{}}
+	f := &Fleet{o: o, remotes: map[hotspot.AgentID]*remote{}, due: make(chan struct{}, 1)}
 	f.lanes.Workers, f.lanes.Depth, f.lanes.Do = workers, depth, f.take
 	if o.Alone {
 		if err := o.Store.NobodyOnline(ctx); err != nil {
@@ -168,6 +182,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 func (f *Fleet) Serve(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { f.resend(ctx) })
+	running.Go(func() { f.sendCommands(ctx) })
 	err := f.lanes.Serve(ctx)
 	running.Wait()
 	return err

@@ -147,7 +147,10 @@ func (f *facts) one(seq int64, e wire.Event) error {
 	case wire.EventNASRestarted:
 		return with(e, func(b wire.NASRestarted) error { return f.nasRestarted(b, e.At) })
 	case wire.EventCommandResult:
-		return with(e, func(wire.CommandResult) error { return nil }) // kept with its body
+		return with(e, func(b wire.CommandResult) error {
+			_, err := f.t.commandResult(f.site, b)
+			return err
+		})
 	case wire.EventGap, wire.EventVoid:
 		return nil
 	}
@@ -351,7 +354,10 @@ func (f *facts) lockKept(b wire.LockKept) error {
 
 // text200 shortens text of a stranger to what fits a line, without control
 // characters.
-func text200(s string) string {
+func text200(s string) string { return textOf(s, 200) }
+
+// textOf is that with another bound.
+func textOf(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -359,8 +365,8 @@ func text200(s string) string {
 		}
 		return r
 	}, s)
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "")
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
 }

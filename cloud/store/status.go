@@ -28,9 +28,20 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 	routers := make([]wire.RouterHealth, 0, len(h.Routers))
 	for _, r := range h.Routers[:min(len(h.Routers), wire.MaxRouters)] {
 		r.NAS, r.Name = hotspot.NASID(text200(string(r.NAS))), text200(r.Name)
+		if s := r.Setup; s != nil {
+			r.Setup = &wire.SetupStanding{From: text200(s.From), Mode: text200(s.Mode), State: text200(s.State), LeftS: s.LeftS, Login: text200(s.Login)}
+		}
 		routers = append(routers, r)
 	}
 	health, err := marshal(routers)
+	if err != nil {
+		return err
+	}
+	off := make([]hotspot.DocRef, 0, len(h.NotInForce))
+	for _, d := range h.NotInForce[:min(len(h.NotInForce), 100)] {
+		off = append(off, hotspot.DocRef{Kind: text200(string(d.Kind)), ID: text200(d.ID)})
+	}
+	notInForce, err := marshal(off)
 	if err != nil {
 		return err
 	}
@@ -52,9 +63,9 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 		}
 		if err := t.exec(`UPDATE site_status SET agent = $2, presence = 'online', reason = '',
 				conn = CASE WHEN boot = $3 THEN conn ELSE 0 END, boot = $3, heard_at = $4, version = $5, lineage = $6, applied = $7, hash = $8,
-				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14 WHERE site = $1`,
+				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14, not_in_force = $15 WHERE site = $1`,
 			string(site), string(agent), text200(h.Boot), ms(at), text200(h.Version), text200(h.Lineage), h.Revision, text200(h.Hash),
-			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text, health); err != nil {
+			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text, health, notInForce); err != nil {
 			return err
 		}
 		if err := t.exec(`UPDATE agent SET version = $2 WHERE id = $1 AND version <> $2`, string(agent), text200(h.Version)); err != nil {
@@ -99,7 +110,7 @@ func (t *tx) holds(site hotspot.SiteID, h wire.Hello) error {
 func (t *tx) statusRow(site hotspot.SiteID, agent hotspot.AgentID) error {
 	return t.exec(`INSERT INTO site_status (site, agent, presence, reason, boot, conn, heard_at, version, lineage, applied, hash, epoch, last_seq,
 			router_seen_at, clock_offset_ms, conditions) VALUES ($1, $2, 'never', '', '', 0, 0, '', '', 0, '', '', 0, 0, 0, '[]')
-		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0, routers = '[]'
+		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0, routers = '[]', not_in_force = '[]'
 			WHERE site_status.agent <> excluded.agent`,
 		string(site), string(agent))
 }
@@ -195,7 +206,7 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 			COALESCE(st.presence, 'never'), COALESCE(st.reason, ''), COALESCE(st.heard_at, 0), COALESCE(st.version, ''),
 			CASE WHEN st.lineage = s.lineage THEN st.applied ELSE 0 END,
 			COALESCE(st.router_seen_at, 0), COALESCE(st.clock_offset_ms, 0), COALESCE(st.last_seq, 0), COALESCE(m.through, 0),
-			COALESCE(st.conditions, '[]'), COALESCE(st.routers, '[]'),
+			COALESCE(st.conditions, '[]'), COALESCE(st.routers, '[]'), COALESCE(st.not_in_force, '[]'),
 			(SELECT COUNT(*) FROM session x WHERE x.site = s.id AND x.state IN ('live', 'suspect')),
 			(SELECT COUNT(*) FROM account_lock l WHERE l.site = s.id AND l.lifted_at = 0 AND l.outcome IN ('', 'pending'))
 		FROM site s LEFT JOIN site_status st ON st.site = s.id LEFT JOIN event_mark m ON m.site = s.id AND m.epoch = st.epoch
@@ -203,14 +214,17 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 		func(scan func(...any) error) error {
 			var s hotspot.SiteStatus
 			var heard, router, offset, last, through int64
-			var conditions, routers string
+			var conditions, routers, notInForce string
 			if err := scan(&s.Site.ID, &s.Site.Organization, &s.Site.Name, &s.Site.TimeZone, &s.Site.Currency, &s.Site.Language, &s.Revision,
-				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &routers, &s.SessionsOpen, &s.LocksOpen); err != nil {
+				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &routers, &notInForce, &s.SessionsOpen, &s.LocksOpen); err != nil {
 				return err
 			}
 			s.HeardAt, s.RouterSeenAt, s.ClockOffset, s.Backlog = at(heard), at(router), duration(offset), max(0, last-through)
 			s.Presence = t.presence(s.Presence, s.HeardAt)
 			if err := unmarshal(conditions, &s.Conditions); err != nil {
+				return err
+			}
+			if err := unmarshal(notInForce, &s.NotInForce); err != nil {
 				return err
 			}
 			var told []wire.RouterHealth

@@ -98,4 +98,22 @@ var cloud = []Condition{
 		Cause: "Several wrong codes came from this address in a short time, so further ones are not looked at for a while.",
 		Next:  "Wait 15 minutes, then type the code slowly, or paste it.",
 	},
+	{
+		Code: "CLD-301", Severity: Low,
+		Title: "A command was not carried out in time",
+		Cause: "The site was not there, or was busy, for as long as the command was to live; nothing was done.",
+		Next:  "See that the site is online, and ask again.",
+	},
+	{
+		Code: "CLD-302", Severity: Low,
+		Title: "The box does not know what it was told",
+		Cause: "The program on the box is older than the console: it does not know this kind of command or of document.",
+		Next:  "Update iwas-agent on the box.",
+	},
+	{
+		Code: "CLD-303", Severity: Medium,
+		Title: "A command was sent and never answered",
+		Cause: "It left for the site, and then the line, the box or its power failed: whether it was carried out is not known here.",
+		Next:  "Wait for the site to come back: it says what became of the command. Else look at what the command was about.",
+	},
 }

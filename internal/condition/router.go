@@ -256,6 +256,36 @@ var router = []Condition{
 		Next:  "Read which menu it is and why, and give the service user's group the right that is named.",
 	},
 	{
+		Code: "RTR-160", Severity: Low,
+		Title: "Nothing is wanted of the router",
+		Cause: "Neither the configuration of the box nor the console says how this router should be set up.",
+		Next:  "Say it in the console on the page of the router, or under [nas.setup] in the box's configuration.",
+	},
+	{
+		Code: "RTR-161", Severity: Low,
+		Title: "No login with all rights is stored on the box",
+		Cause: "A set-up is applied by a login of the group full, and nobody on site stored one for the console's use.",
+		Next:  "Apply it on site with iwas-agent router apply, or allow it from the console with iwas-agent router login store.",
+	},
+	{
+		Code: "RTR-162", Severity: Low, DependsOn: behindDoor,
+		Title: "The plan is not the one that was read",
+		Cause: "The router, or what is wanted of it, was changed between the plan and its application.",
+		Next:  "Make the plan anew, read it, and apply that one.",
+	},
+	{
+		Code: "RTR-163", Severity: Medium,
+		Title: "What became of a command is not known",
+		Cause: "The box lost its power, or its program was restarted, while the command was being carried out.",
+		Next:  "Ask for the plan of the router: it shows what is there now.",
+	},
+	{
+		Code: "RTR-164", Severity: Medium,
+		Title: "The set-up of a router cannot be meant",
+		Cause: "A field holds something that no router takes, or two fields contradict each other.",
+		Next:  "Correct the fields that are named, and plan again.",
+	},
+	{
 		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",

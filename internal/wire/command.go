@@ -19,6 +19,13 @@ type Command struct {
 	Time     time.Time       `json:"time"`
 }
 
+// DueCommand is a command that is to be sent to an agent now. It never travels.
+type DueCommand struct {
+	Site    hotspot.SiteID
+	Agent   hotspot.AgentID
+	Command Command
+}
+
 // CommandKind names what a command asks for.
 type CommandKind string
 
