@@ -100,6 +100,7 @@ func (s *Server) addGuest(w http.ResponseWriter, r *http.Request, op hotspot.Ope
 type created struct {
 	guest    hotspot.Guest
 	password hotspot.Password
+	command  hotspot.Command
 }
 
 // createAccount asks the fleet once per key and person, however often the
@@ -112,7 +113,7 @@ func (s *Server) createAccount(ctx context.Context, op hotspot.Operator, n hotsp
 	}
 	do := func() (created, error) {
 		g, password, err := s.Fleet.CreateAccount(ctx, op, n)
-		return created{g, password}, err
+		return created{guest: g, password: password}, err
 	}
 	if key == "" {
 		made, err := do()

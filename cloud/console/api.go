@@ -117,6 +117,8 @@ func (s *Server) api(mux *http.ServeMux) {
 	s.deviceOperations(api)
 	s.boxOperations(api)
 	s.grantOperations(api)
+	s.commandOperations(api)
+	s.routerOperations(api)
 }
 
 // admit lets a caller through who has the right of the operation.

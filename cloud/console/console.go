@@ -17,6 +17,7 @@ import (
 
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
+	"iwas/internal/wire"
 )
 
 // Operators finds who is asking. Tokens come as SHA-256 of what the browser or
@@ -51,6 +52,7 @@ type Store interface {
 	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
 	Granter
 	Historian
+	Commander
 }
 
 // Granter knows and changes what is in the address-lists of a site's routers.
@@ -60,6 +62,18 @@ type Granter interface {
 	Grants(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, query string, over bool, limit int, after string) ([]hotspot.GrantStatus, string, error)
 	CreateGrants(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grants []hotspot.Grant) ([]hotspot.GrantStatus, error)
 	RemoveGrant(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grant hotspot.GrantID) error
+}
+
+// Commander knows what was asked of sites once, and how their routers should be set up.
+type Commander interface {
+	// Commands returns the newest, the newest first; of a router or an account where
+	// subject is not "".
+	Commands(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, subject string, limit int) ([]hotspot.Command, error)
+	Command(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, id string) (hotspot.Command, error)
+	// RouterSetup returns what is wanted of a router, and the revision that carried it.
+	RouterSetup(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, nas hotspot.NASID) (doc wire.RouterDoc, revision int64, found bool, err error)
+	// SetRouterSetup says what is wanted; nil is nothing any more.
+	SetRouterSetup(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, nas hotspot.NASID, setup *wire.RouterSetup) error
 }
 
 // Fleet makes changes. Each is committed when the call returns, and on its way
@@ -79,6 +93,8 @@ type Fleet interface {
 	Extend(ctx context.Context, actor hotspot.Operator, account hotspot.AccountID, d time.Duration, reason string) (hotspot.Guest, error)
 	CreateSite(ctx context.Context, actor hotspot.Operator, s hotspot.Site) (hotspot.Site, error)
 	NewEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID) (code string, expires time.Time, err error)
+	// Ask asks something of a site once, to be begun within ttl.
+	Ask(ctx context.Context, actor hotspot.Operator, c hotspot.Command, ttl time.Duration) (hotspot.Command, error)
 	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
 	RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
 }
@@ -165,6 +181,13 @@ func (s *Server) Handler() http.Handler {
 		"POST /sites/{site}/grants":                s.addGrants,
 		"POST /sites/{site}/grants/{grant}/remove": s.removeGrant,
 
+		"POST /guests/{account}/kick":                      s.kickGuest,
+		"GET /sites/{site}/routers/{router}":               s.routerSetup,
+		"GET /sites/{site}/routers/{router}/live":          s.routerLive,
+		"POST /sites/{site}/routers/{router}/setup":        s.saveSetup,
+		"POST /sites/{site}/routers/{router}/setup/remove": s.forgetSetup,
+		"POST /sites/{site}/routers/{router}/commands":     s.commandRouter,
+
 		"POST /guests/{account}/devices/{mac}/lock":   s.lockGuestDevice,
 		"POST /guests/{account}/devices/{mac}/unlock": s.unlockGuestDevice,
 	} {
@@ -198,7 +221,28 @@ var templateFuncs = template.FuncMap{
 	"empty": func(icon, title, text, href, link string) webui.Empty {
 		return webui.Empty{Icon: icon, Title: title, Text: text, Href: href, Link: link}
 	},
-	"field": func(name, label, value, wrong, hint string) field { return field{name, label, value, wrong, hint} },
+	"choice": choice,
+	"field":  func(name, label, value, wrong, hint string) field { return field{name, label, value, wrong, hint} },
+}
+
+// choice is one field with a few values; each option is "value=text".
+func choice(name, label, value, wrong string, options ...string) selection {
+	s := selection{Name: name, Label: label, Wrong: wrong}
+	for _, o := range options {
+		v, text, _ := strings.Cut(o, "=")
+		s.Options = append(s.Options, option{v, text, v == value})
+	}
+	return s
+}
+
+type selection struct {
+	Name, Label, Wrong string
+	Options            []option
+}
+
+type option struct {
+	Value, Text string
+	On          bool
 }
 
 // field is one field of a form.

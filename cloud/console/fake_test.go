@@ -15,6 +15,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
+	"iwas/internal/wire"
 )
 
 var noon = time.Date(2026, 11, 24, 14, 2, 9, 0, time.UTC)
@@ -33,6 +34,8 @@ type fakeCloud struct {
 	guests    []hotspot.Guest
 	agents    []hotspot.Agent
 	grants    []hotspot.GrantStatus
+	commands  []hotspot.Command
+	setups    map[string]wire.RouterDoc               // by site and router
 	past      map[hotspot.AccountID][]hotspot.Session // that ended
 	fail      error                                   // answered by every change, when set
 	calls     []string
@@ -95,6 +98,7 @@ func newFake(t testing.TB) *fakeCloud {
 		{ID: "agentrival", Site: "rival", Host: "theirs", CheckNumber: "1", EnrolledAt: noon},
 	}
 	f.grants = grantsOfFake()
+	f.setupsOfFake()
 	return f
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
+	"iwas/internal/wire"
 )
 
 const (
@@ -31,6 +33,7 @@ const (
 	grantSiteAway = "waits_for_site"
 	grantOnItsWay = "on_its_way"
 	grantNoRouter = "waits_for_router"
+	grantNotKnown = "not_known_to_box"
 	grantExpired  = "expired"
 	grantRemoved  = "removed"
 )
@@ -48,8 +51,18 @@ func grantState(g hotspot.GrantStatus, st hotspot.SiteStatus, now time.Time) str
 		return grantSiteAway
 	case !g.AtSite:
 		return grantOnItsWay
+	case grantNotInForce(g, st):
+		return grantNotKnown
 	}
 	return grantNoRouter
+}
+
+// grantNotInForce reports whether the site said that it cannot apply the grant. It
+// names a hundred documents: where it names grants and no more fit, the rest are as
+// those.
+func grantNotInForce(g hotspot.GrantStatus, st hotspot.SiteStatus) bool {
+	return notInForce(st, wire.DocGrant, string(g.ID)) ||
+		len(st.NotInForce) >= 100 && slices.ContainsFunc(st.NotInForce, func(d hotspot.DocRef) bool { return d.Kind == string(wire.DocGrant) })
 }
 
 // grantBadge words a state.
@@ -65,6 +78,8 @@ func grantBadge(state string, g hotspot.GrantStatus, c webui.Clock) webui.Badge 
 		return webui.Badge{Tone: webui.Warn, Icon: "clock", Text: "Waits for the site"}
 	case grantOnItsWay:
 		return webui.Badge{Tone: webui.Warn, Icon: "clock", Text: "On its way"}
+	case grantNotKnown:
+		return webui.Badge{Tone: webui.Bad, Icon: "circle-x", Text: "Not in force: the box’s version does not know it"}
 	case grantRemoved:
 		return webui.Badge{Tone: webui.Calm, Icon: "circle-x", Text: "Removed"}
 	case grantExpired:
@@ -241,7 +256,7 @@ type apiGrant struct {
 	By      string     `json:"by,omitempty" doc:"Who asked."`
 	MadeAt  *time.Time `json:"made_at,omitempty" doc:"By the clock of the machine where it was made."`
 	OnSite  bool       `json:"on_site" doc:"Made there, by iwas-agent grant add."`
-	State   string     `json:"state" enum:"waits_for_site,on_its_way,waits_for_router,in_list,foreign,served,expired,removed" doc:"in_list is read back from every router of the site; foreign: on some router by an entry that somebody else made, which stays; served: a router without an API fetched it."`
+	State   string     `json:"state" enum:"waits_for_site,on_its_way,waits_for_router,not_known_to_box,in_list,foreign,served,expired,removed" doc:"in_list is read back from every router of the site; foreign: on some router by an entry that somebody else made, which stays; served: a router without an API fetched it. not_known_to_box: the box's version is too old for it (CLD-302)."`
 	StateAt *time.Time `json:"state_at,omitempty" doc:"Since when it is in_list, foreign or served, by the cloud's clock."`
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 	EndedBy string     `json:"ended_by,omitempty" doc:"Who removed it."`

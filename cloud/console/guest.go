@@ -45,6 +45,8 @@ type guestBody struct {
 	DnAllowed string
 	Change    changeView
 	Devices   devicesView
+	Kick      *commandView // the newest, nil: none
+	KickOnce  string       // makes a second press of the button the same request
 }
 
 func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hotspot.AccountID) (guestBody, error) {
@@ -70,6 +72,13 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 	b.Change = viewChange(g, st, c, op)
 	if b.Devices, err = s.viewDevices(ctx, op, g, st, c); err != nil {
 		return guestBody{}, err
+	}
+	if b.Kick, err = s.newestKick(ctx, op, st, account); err != nil {
+		return guestBody{}, err
+	}
+	b.KickOnce = "first"
+	if b.Kick != nil {
+		b.KickOnce = b.Kick.ID
 	}
 	for i, open := 0, 0; i < len(g.Sessions) && open < len(b.Sessions); i++ {
 		if g.Sessions[i].IsOpen() {

@@ -25,16 +25,20 @@ const (
 	seeGrants    right = "see address-lists"
 	changeGrants right = "change address-lists"
 
+	seeRouters    right = "see routers' set-ups"
+	changeRouters right = "change routers' set-ups"
+	seeCommands   right = "see what was asked of a site"
+
 	beSignedIn right = "be signed in"
 )
 
 // rightsOf says what each role may do (reference/ux.md §3.3). A technician
 // sees guests masked; see masked.
 var rightsOf = map[hotspot.Role][]right{
-	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites, seeGrants, changeGrants},
-	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, seeGrants, changeGrants},
+	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites, seeGrants, changeGrants, seeRouters, changeRouters, seeCommands},
+	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, seeGrants, changeGrants, seeRouters, seeCommands},
 	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, seePlans},
-	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes, seeGrants, changeGrants},
+	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes, seeGrants, changeGrants, seeRouters, changeRouters, seeCommands},
 }
 
 // routes is the one table of who may ask for what. A page or an operation that
@@ -70,6 +74,22 @@ var routes = map[string]right{
 	"GET /sites/{site}/grants/live":            seeGrants,
 	"POST /sites/{site}/grants":                changeGrants,
 	"POST /sites/{site}/grants/{grant}/remove": changeGrants,
+
+	"POST /guests/{account}/kick":                      lockGuests,
+	"GET /sites/{site}/routers/{router}":               seeRouters,
+	"GET /sites/{site}/routers/{router}/live":          seeRouters,
+	"POST /sites/{site}/routers/{router}/setup":        changeRouters,
+	"POST /sites/{site}/routers/{router}/setup/remove": changeRouters,
+	"POST /sites/{site}/routers/{router}/commands":     changeRouters,
+
+	"GET /api/v1/sites/{site}/commands":                   seeCommands,
+	"GET /api/v1/sites/{site}/commands/{command}":         seeCommands,
+	"POST /api/v1/accounts/{id}/kick":                     lockGuests,
+	"GET /api/v1/sites/{site}/routers":                    seeRouters,
+	"GET /api/v1/sites/{site}/routers/{router}":           seeRouters,
+	"PUT /api/v1/sites/{site}/routers/{router}/setup":     changeRouters,
+	"DELETE /api/v1/sites/{site}/routers/{router}/setup":  changeRouters,
+	"POST /api/v1/sites/{site}/routers/{router}/commands": changeRouters,
 
 	"GET /api/v1/me":                            beSignedIn,
 	"GET /api/v1/sites":                         seeSites,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strconv"
 
 	"iwas/internal/hotspot"
@@ -16,6 +17,8 @@ type routerView struct {
 	Age     template.HTML // of the oldest figure; "" is none
 	Figures []figure
 	Nothing bool
+	Setup   string // href of its set-up; "" where the person may not see it
+	Note    string
 }
 
 type figure struct{ Icon, Name, Value, Note string }
@@ -25,6 +28,12 @@ func (b siteBody) Routers() (out []routerView) {
 	for _, r := range b.Status.Routers {
 		v := routerView{Name: cmp.Or(r.Name, string(r.NAS)), Figures: routerFigures(r)}
 		v.Nothing = len(v.Figures) == 0
+		if b.SeeRouters {
+			v.Setup = "/sites/" + string(b.Status.Site.ID) + "/routers/" + url.PathEscape(string(r.NAS))
+		}
+		if r.Setup != nil && r.Setup.State == "waiting" {
+			v.Note = "A new set-up waits to be confirmed"
+		}
 		if at := siteTime(b.Status, r.At); !at.IsZero() {
 			v.Age = b.Clock.Ago(at)
 		}

@@ -13,9 +13,9 @@ const (
 	commandsHeard = 64              // of one hello
 )
 
-// Command keeps a command and, if the site is there, sends it. What becomes of it
+// Ask keeps a command and, if the site is there, sends it. What becomes of it
 // the site says.
-func (f *Fleet) Command(ctx context.Context, actor hotspot.Operator, c hotspot.Command, ttl time.Duration) (hotspot.Command, error) {
+func (f *Fleet) Ask(ctx context.Context, actor hotspot.Operator, c hotspot.Command, ttl time.Duration) (hotspot.Command, error) {
 	made, err := f.o.Store.AddCommand(ctx, actor, c, ttl)
 	if err != nil {
 		return made, err

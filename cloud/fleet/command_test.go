@@ -14,7 +14,7 @@ func TestCommandsLeaveAtOnceAndWhenDue(t *testing.T) {
 	run(t, func(r *rig) {
 		r.said()
 		begun := time.Now()
-		if _, err := r.Command(t.Context(), hotspot.Operator{}, hotspot.Command{ID: "c1", Site: site, Kind: "kick"}, time.Minute); err != nil {
+		if _, err := r.Ask(t.Context(), hotspot.Operator{}, hotspot.Command{ID: "c1", Site: site, Kind: "kick"}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		r.want("after the commit", "command c1 kick")

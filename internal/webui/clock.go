@@ -37,6 +37,12 @@ func (c Clock) Ago(t time.Time) template.HTML {
 	return c.element(t, " data-ago", Age(c.Now.Sub(t)))
 }
 
+// Left says how many seconds there are until t, as an element that a script counts
+// down: "97 s". After t it is "0 s".
+func (c Clock) Left(t time.Time) template.HTML {
+	return c.element(t, " data-left", fmt.Sprintf("%d s", max(0, int64((t.Sub(c.Now)+time.Second-1)/time.Second))))
+}
+
 // Time tells the time of day in the page's zone, with the date where it is not
 // today; UTC is in the title. The zero time is "–".
 func (c Clock) Time(t time.Time) template.HTML {

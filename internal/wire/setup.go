@@ -1,6 +1,12 @@
 package wire
 
-import "time"
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
 
 // RouterDoc is the body of a router document. A set-up in the box's own
 // configuration goes before it.
@@ -70,4 +76,75 @@ type AddressListRule struct {
 	List   string `json:"list" toml:"list"`
 	Match  string `json:"match" toml:"match"`   // "src" or "dst": whose address is on the list
 	Action string `json:"action" toml:"action"` // "drop" or "accept"
+}
+
+// Check finds what no box can mean, by the name of the field. The box looks closer:
+// a set-up that passes here may still be one it cannot apply.
+func (s RouterSetup) Check() map[string]error {
+	wrong := map[string]error{}
+	bad := func(field, format string, args ...any) {
+		if wrong[field] == nil {
+			wrong[field] = fmt.Errorf(format, args...)
+		}
+	}
+	one := func(field, value string, of ...string) {
+		if value != "" && !slices.Contains(of, value) {
+			bad(field, "choose one of %s", strings.Join(of, ", "))
+		}
+	}
+	names := func(field string, values ...string) {
+		for _, v := range values {
+			if len(v) > 60 || strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+				bad(field, "%q is no name RouterOS gives: letters, digits, dashes, dots", v)
+			}
+		}
+		if len(values) > 64 {
+			bad(field, "more than 64")
+		}
+	}
+	if s.Mode == "" {
+		bad("mode", "choose whole-cafe or radius-only")
+	}
+	one("mode", s.Mode, "whole-cafe", "radius-only")
+	one("guest_ipv6", s.IPv6, "filter", "off", "leave")
+	one("repair", s.Repair, "never", "always")
+	if a, err := netip.ParseAddr(s.BoxAddress); s.BoxAddress != "" && (err != nil || !a.Is4()) {
+		bad("box_address", "give an IPv4 address")
+	}
+	if s.CoAPort < 0 || s.CoAPort > 65535 {
+		bad("coa_port", "give a port, or nothing for 3799")
+	}
+	if s.BoxVLAN < 0 || s.BoxVLAN > 4094 {
+		bad("box_vlan", "give a VLAN of 1 to 4094, or nothing for none")
+	}
+	for field, v := range map[string]string{"radius_timeout": s.RADIUSTimeout, "interim": s.Interim, "wan": s.WAN, "trunk": s.Trunk, "bridge": s.Bridge, "box_port": s.BoxPort, "portal": s.Portal} {
+		names(field, v)
+	}
+	names("pc_ports", s.PCPorts...)
+	if h := s.HotSpot; h != nil {
+		names("hotspot", append([]string{h.Server, h.Profile, h.DNSName}, h.LoginBy...)...)
+	}
+	for field, n := range map[string]*NetworkSetup{"guests": s.Guests, "pcs": s.PCs, "management": s.Management} {
+		if n == nil {
+			continue
+		}
+		if n.VLAN != 0 && (n.VLAN < 2 || n.VLAN > 4094) {
+			bad(field+"_vlan", "give a VLAN of 2 to 4094")
+		}
+		if p, err := netip.ParsePrefix(n.Subnet); n.Subnet != "" && (err != nil || !p.Addr().Is4() || p.Masked() != p || p.Bits() < 8 || p.Bits() > 29) {
+			bad(field+"_subnet", "give an IPv4 network of /8 to /29 such as 10.20.0.0/22")
+		}
+		names(field+"_pool", n.Pool)
+		names(field+"_lease", n.Lease)
+		names(field+"_ports", n.Ports...)
+	}
+	if len(s.Lists) > 64 {
+		bad("lists", "more than 64")
+	}
+	for _, l := range s.Lists {
+		names("lists", l.List)
+		one("lists", l.Match, "src", "dst")
+		one("lists", l.Action, "drop", "accept")
+	}
+	return wrong
 }

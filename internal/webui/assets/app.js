@@ -23,6 +23,10 @@
 			const text = age(now() - Date.parse(t.dateTime));
 			if (t.textContent !== text) t.textContent = text;
 		}
+		for (const t of document.querySelectorAll("time[data-left]")) {
+			const text = Math.max(0, Math.ceil((Date.parse(t.dateTime) - now()) / 1000)) + " s";
+			if (t.textContent !== text) t.textContent = text;
+		}
 	};
 	setInterval(ages, 1000);
 

@@ -1,0 +1,505 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"iwas/internal/fault"
+	"iwas/internal/hotspot"
+	"iwas/internal/webui"
+	"iwas/internal/wire"
+)
+
+// What is known of the wanted set-up of a router.
+const (
+	setupNone       = "none"
+	setupOnItsWay   = "on_its_way"
+	setupHeld       = "held"
+	setupNotTaken   = "not_taken"
+	setupBoxFirst   = "box_first"
+	setupTooOld     = "box_too_old"
+	setupWaits      = "waits_for_site"
+	setupNoSuchHere = "no_such_router"
+)
+
+// routerPage is a router's set-up: what is wanted, what stands between, and how the
+// newest application is.
+type routerPage struct {
+	Clock   webui.Clock
+	Status  hotspot.SiteStatus
+	NAS     string
+	Name    string
+	Told    bool // the site told of this router
+	Setup   *hotspot.SetupStanding
+	Wanted  *wire.RouterDoc
+	State   string
+	Change  bool
+	Form    map[string]string
+	Wrong   map[string]string
+	Plan    *planView
+	Busy    *commandView // a command that is not over
+	History []commandView
+	Once    string    // of the buttons: the same until something new happens
+	Until   time.Time // to confirm, by our clock; zero: nothing waits
+	More    string    // what is wanted besides the form, as the API has it
+}
+
+// planView is the newest plan.
+type planView struct {
+	commandView
+	wire.PlanResult
+	CanApply bool
+	Stale    bool // something was applied or wanted since
+}
+
+// Waiting reports whether somebody may still confirm.
+func (p routerPage) Waiting() bool { return !p.Until.IsZero() && p.Until.After(p.Clock.Now) }
+
+// TimeOver reports whether nobody confirmed in time, and the site has not said yet
+// that the old configuration is back.
+func (p routerPage) TimeOver() bool { return !p.Until.IsZero() && !p.Waiting() }
+
+// CanRollBack reports whether there is something to take back.
+func (p routerPage) CanRollBack() bool {
+	return p.Setup != nil && (p.Setup.State == "confirmed" || p.Setup.State == "waiting")
+}
+
+// Standing words what the router has.
+func (p routerPage) Standing() (out []figure) {
+	if p.Setup == nil {
+		return nil
+	}
+	from := map[string]string{wire.SetupOfBox: "the box’s own configuration", wire.SetupOfCloud: "this console", "": "nobody"}[p.Setup.From]
+	out = append(out, figure{Name: "Wanted by", Value: orElse(from, p.Setup.From), Note: p.Setup.Mode})
+	state := map[string]string{"": "never applied", "applying": "being applied", "waiting": "applied, not confirmed", "confirmed": "applied and confirmed", "reverted": "taken back", "undone": "rolled back"}[p.Setup.State]
+	out = append(out, figure{Name: "Newest application", Value: orElse(state, p.Setup.State)})
+	if p.Setup.Login == "" {
+		return append(out, figure{Name: "Login for applying", Value: "none stored", Note: "apply on site, or: iwas-agent router login store " + p.NAS})
+	}
+	return append(out, figure{Name: "Login for applying", Value: p.Setup.Login, Note: "stored on the box; iwas-agent router login forget " + p.NAS + " ends that"})
+}
+
+// StateBadge words how far the wanted set-up is.
+func (p routerPage) StateBadge() webui.Badge {
+	switch p.State {
+	case setupHeld:
+		return webui.Badge{Tone: webui.Good, Icon: "circle-check", Text: "The box has it"}
+	case setupOnItsWay:
+		return webui.Badge{Tone: webui.Warn, Icon: "clock", Text: "On its way"}
+	case setupWaits:
+		return webui.Badge{Tone: webui.Warn, Icon: "clock", Text: "Waits for the site"}
+	case setupNotTaken:
+		return webui.Badge{Tone: webui.Bad, Icon: "circle-x", Text: "The box cannot apply it"}
+	case setupBoxFirst:
+		return webui.Badge{Tone: webui.Warn, Icon: "info", Text: "Not in force: the box’s own goes first"}
+	case setupTooOld:
+		return webui.Badge{Tone: webui.Warn, Icon: "info", Text: "The box’s version does not know it"}
+	case setupNoSuchHere:
+		return webui.Badge{Tone: webui.Warn, Icon: "info", Text: "The box tells of no such router"}
+	}
+	return webui.Badge{Tone: webui.Calm, Icon: "info", Text: "Nothing wanted here"}
+}
+
+// setupState is how far a wanted set-up is. It claims no more than the site said.
+func setupState(wanted bool, revision int64, nas string, told bool, setup *hotspot.SetupStanding, st hotspot.SiteStatus) string {
+	switch {
+	case !wanted && setup != nil && setup.From == wire.SetupOfBox:
+		return setupBoxFirst
+	case !wanted:
+		return setupNone
+	case st.Applied < revision && st.Presence != hotspot.Online:
+		return setupWaits
+	case st.Applied < revision:
+		return setupOnItsWay
+	case notInForce(st, wire.DocRouter, nas) && told && setup == nil:
+		return setupTooOld
+	case notInForce(st, wire.DocRouter, nas):
+		return setupNotTaken
+	case !told:
+		return setupNoSuchHere
+	case setup == nil:
+		return setupTooOld
+	case setup.From == wire.SetupOfBox:
+		return setupBoxFirst
+	}
+	return setupHeld
+}
+
+// notInForce reports whether the site said that it holds a document and cannot apply
+// it.
+func notInForce(st hotspot.SiteStatus, kind wire.DocKind, id string) bool {
+	return slices.Contains(st.NotInForce, hotspot.DocRef{Kind: string(kind), ID: id})
+}
+
+func (s *Server) routerPage(ctx context.Context, r *http.Request, op hotspot.Operator) (routerPage, error) {
+	site, nas := hotspot.SiteID(r.PathValue("site")), r.PathValue("router")
+	st, err := s.Store.Site(ctx, op.Organization, site)
+	if err != nil {
+		return routerPage{}, err
+	}
+	p := routerPage{Clock: s.clock(st.Site.TimeZone), Status: st, NAS: nas, Name: nas, Change: may(op, changeRouters), Wrong: map[string]string{}}
+	for _, t := range st.Routers {
+		if string(t.NAS) == nas {
+			p.Told, p.Setup, p.Name = true, t.Setup, cmp.Or(t.Name, nas)
+		}
+	}
+	doc, revision, found, err := s.Store.RouterSetup(ctx, op.Organization, site, hotspot.NASID(nas))
+	if err != nil {
+		return p, err
+	}
+	if !found && !p.Told {
+		return p, fault.New(fault.NotFound, "no router "+nas+" at this site", nil).WithCode("", "A router appears once the box speaks to it: iwas-agent router add.")
+	}
+	if found {
+		p.Wanted = &doc
+	}
+	p.State = setupState(found, revision, nas, p.Told, p.Setup, st)
+	p.Form, p.More = setupForm(doc.RouterSetup)
+	all, err := s.Store.Commands(ctx, op.Organization, site, nas, commandsShown)
+	if err != nil {
+		return p, err
+	}
+	p.commands(all, doc.At)
+	return p, nil
+}
+
+// commands takes in what was asked of the router, the newest first. wantedAt is when
+// what is wanted was said last.
+func (p *routerPage) commands(all []hotspot.Command, wantedAt time.Time) {
+	p.Once = "first"
+	if len(all) > 0 {
+		p.Once = all[0].ID
+	}
+	changed := false // the router, since the plan
+	var applied *hotspot.Command
+	for _, c := range all {
+		v := viewCommand(c, p.Status)
+		p.History = append(p.History, v)
+		if v.Open && p.Busy == nil {
+			p.Busy = &v
+		}
+		switch wire.CommandKind(c.Kind) {
+		case wire.CommandRouterPlan:
+			if p.Plan == nil && c.State == hotspot.CommandExecuted {
+				plan := planView{commandView: v}
+				if json.Unmarshal([]byte(c.Result), &plan.PlanResult) == nil {
+					plan.Stale = changed || wantedAt.After(c.AskedAt)
+					plan.CanApply = !plan.Stale && plan.Total > 0 && len(plan.Stops) == 0
+					p.Plan = &plan
+				}
+			}
+		case wire.CommandRouterApply, wire.CommandRouterRollback:
+			if c.State != hotspot.CommandRejected && c.State != hotspot.CommandExpired {
+				changed = true
+			}
+			if applied == nil && c.State == hotspot.CommandExecuted {
+				applied = &c
+			}
+		}
+	}
+	if p.Setup == nil || p.Setup.State != "waiting" {
+		return
+	}
+	// The site told what was left when it said hello; the answer to Apply says it closer.
+	p.Until = p.Status.HeardAt.Add(p.Setup.Left)
+	var res wire.ApplyResult
+	if applied != nil && json.Unmarshal([]byte(applied.Result), &res) == nil && res.LeftS > 0 {
+		if at := applied.EndedAt.Add(time.Duration(res.LeftS) * time.Second); at.Before(p.Until) || p.Setup.Left == 0 {
+			p.Until = at
+		}
+	}
+}
+
+// setupForm is a set-up in the form, and what it says besides, as JSON.
+func setupForm(s wire.RouterSetup) (form map[string]string, more string) {
+	form = map[string]string{"mode": s.Mode, "wan": s.WAN, "trunk": s.Trunk, "pc_ports": strings.Join(s.PCPorts, ", "), "box_port": s.BoxPort, "portal": s.Portal, "guest_ipv6": s.IPv6, "repair": s.Repair, "coa_port": number(s.CoAPort)}
+	network := func(key string, n *wire.NetworkSetup) {
+		form[key+"_vlan"], form[key+"_subnet"] = "", ""
+		if n != nil {
+			form[key+"_vlan"], form[key+"_subnet"] = number(n.VLAN), n.Subnet
+		}
+	}
+	network("guests", s.Guests)
+	network("pcs", s.PCs)
+	form["management_ports"] = ""
+	if s.Management != nil {
+		form["management_ports"] = strings.Join(s.Management.Ports, ", ")
+	}
+	form["dns_name"] = ""
+	if s.HotSpot != nil {
+		form["dns_name"] = s.HotSpot.DNSName
+	}
+	if b, err := json.MarshalIndent(s, "", "  "); err == nil && s.Mode != "" {
+		more = string(b)
+	}
+	return form, more
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// setupOf takes what was typed over what was wanted before: what the form does not
+// show stays.
+func setupOf(s wire.RouterSetup, f map[string]string) (wire.RouterSetup, map[string]error) {
+	wrong := map[string]error{}
+	count := func(field string) int {
+		if f[field] == "" {
+			return 0
+		}
+		n, err := strconv.Atoi(f[field])
+		if err != nil {
+			wrong[field] = errors.New("give a number")
+		}
+		return n
+	}
+	words := func(field string) []string {
+		return strings.FieldsFunc(f[field], func(r rune) bool { return r == ',' || r == ' ' || r == ';' })
+	}
+	s.Mode, s.WAN, s.Trunk, s.BoxPort, s.Portal, s.IPv6, s.Repair = f["mode"], f["wan"], f["trunk"], f["box_port"], f["portal"], f["guest_ipv6"], f["repair"]
+	s.CoAPort, s.PCPorts = count("coa_port"), words("pc_ports")
+	network := func(key string, old *wire.NetworkSetup, change func(*wire.NetworkSetup)) *wire.NetworkSetup {
+		var n wire.NetworkSetup
+		if old != nil {
+			n = *old
+		}
+		change(&n)
+		if n.VLAN == 0 && n.Subnet == "" && n.Pool == "" && n.Lease == "" && len(n.Ports) == 0 {
+			return nil
+		}
+		return &n
+	}
+	s.Guests = network("guests", s.Guests, func(n *wire.NetworkSetup) { n.VLAN, n.Subnet = count("guests_vlan"), f["guests_subnet"] })
+	s.PCs = network("pcs", s.PCs, func(n *wire.NetworkSetup) { n.VLAN, n.Subnet = count("pcs_vlan"), f["pcs_subnet"] })
+	s.Management = network("management", s.Management, func(n *wire.NetworkSetup) { n.Ports = words("management_ports") })
+	var h wire.HotSpotSetup
+	if s.HotSpot != nil {
+		h = *s.HotSpot
+	}
+	h.DNSName = f["dns_name"]
+	s.HotSpot = nil
+	if h.Server != "" || h.Profile != "" || h.DNSName != "" || len(h.LoginBy) > 0 {
+		s.HotSpot = &h
+	}
+	for field, err := range s.Check() {
+		if field == "hotspot" {
+			field = "dns_name"
+		}
+		if wrong[field] == nil {
+			wrong[field] = err
+		}
+	}
+	return s, wrong
+}
+
+func (s *Server) routerSetup(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
+	return s.showRouter(w, r, op, http.StatusOK, nil, nil, nil)
+}
+
+func (s *Server) showRouter(w http.ResponseWriter, r *http.Request, op hotspot.Operator, status int, form, wrong map[string]string, alert *webui.Alert) error {
+	body, err := s.routerPage(r.Context(), r, op)
+	if err != nil {
+		return err
+	}
+	if form != nil {
+		body.Form, body.Wrong = form, wrong
+	}
+	p := shell(op, "Router "+body.Name, "")
+	p.Live = fmt.Sprintf("/sites/%s/routers/%s/live", body.Status.Site.ID, body.NAS)
+	p.Clock, p.Body, p.Alert = body.Clock, body, alert
+	if body.Waiting() || body.Busy != nil {
+		p.Refresh = 3 // without scripts the countdown moves by this
+	}
+	s.render(w, r, status, "router", p)
+	return nil
+}
+
+func (s *Server) routerLive(w http.ResponseWriter, r *http.Request, _ hotspot.Operator) error {
+	s.live(w, r, []string{r.PathValue("site")}, seeRouters, func(ctx context.Context, op hotspot.Operator) ([]webui.Part, error) {
+		body, err := s.routerPage(ctx, r, op)
+		if err != nil {
+			return nil, err
+		}
+		return s.fragments(body, "router-standing", "router-state", "router-plan", "router-history")
+	})
+	return nil
+}
+
+var setupFields = []string{"mode", "wan", "trunk", "pc_ports", "box_port", "portal", "guest_ipv6", "repair", "coa_port", "guests_vlan", "guests_subnet", "pcs_vlan", "pcs_subnet", "management_ports", "dns_name"}
+
+func (s *Server) saveSetup(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
+	p, err := s.routerPage(r.Context(), r, op)
+	if err != nil {
+		return err
+	}
+	form := formValues(r, setupFields...)
+	var had wire.RouterSetup
+	if p.Wanted != nil {
+		had = p.Wanted.RouterSetup
+	}
+	setup, wrong := setupOf(had, form)
+	if len(wrong) > 0 {
+		text := map[string]string{}
+		for field, err := range wrong {
+			text[field] = err.Error()
+		}
+		alert := (*webui.Alert)(nil)
+		for field := range wrong {
+			if !slices.Contains(setupFields, field) {
+				alert = alertOf("Not saved", invalid("set-up", wrong))
+			}
+		}
+		return s.showRouter(w, r, op, http.StatusBadRequest, form, text, alert)
+	}
+	if err := s.Store.SetRouterSetup(r.Context(), op, p.Status.Site.ID, hotspot.NASID(p.NAS), &setup); err != nil {
+		return err
+	}
+	http.Redirect(w, r, fmt.Sprintf("/sites/%s/routers/%s", p.Status.Site.ID, p.NAS), http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) forgetSetup(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
+	site, nas := r.PathValue("site"), r.PathValue("router")
+	if err := s.Store.SetRouterSetup(r.Context(), op, hotspot.SiteID(site), hotspot.NASID(nas), nil); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/sites/"+site, http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) commandRouter(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
+	site, nas, kind := r.PathValue("site"), r.PathValue("router"), clip(r.PostFormValue("kind"), 20)
+	key := ""
+	if once := clip(r.PostFormValue("once"), 64); once != "" {
+		key = nas + " " + kind + " " + once
+	}
+	if _, err := s.routerPage(r.Context(), r, op); err != nil {
+		return err // of another organization, or no such router
+	}
+	if _, err := s.routerCommand(r.Context(), op, hotspot.SiteID(site), nas, kind, clip(r.PostFormValue("plan"), 64), key); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return err
+		}
+		return s.showRouter(w, r, op, statusOf(err), nil, nil, alertOf("Nothing was asked of the box", err))
+	}
+	http.Redirect(w, r, fmt.Sprintf("/sites/%s/routers/%s", site, nas), http.StatusSeeOther)
+	return nil
+}
+
+// apiRouterSetup is a router's set-up in the API.
+type apiRouterSetup struct {
+	ID           string          `json:"id"`
+	Name         string          `json:"name,omitempty"`
+	Wanted       *wire.RouterDoc `json:"wanted,omitempty" doc:"What this console wants; the box applies it by a command only."`
+	State        string          `json:"state" enum:"none,on_its_way,waits_for_site,held,not_taken,box_first,box_too_old,no_such_router" doc:"Of what is wanted. box_first: a set-up in the box's own configuration goes before it. not_taken: the box cannot apply it. box_too_old: the box's version does not know it."`
+	From         string          `json:"from,omitempty" enum:"box,cloud" doc:"Whose set-up the box goes by; absent: nobody's, or not known."`
+	Mode         string          `json:"mode,omitempty"`
+	Application  string          `json:"application,omitempty" doc:"Newest, as the box told: applying, waiting, confirmed, reverted, undone."`
+	ConfirmUntil *time.Time      `json:"confirm_until,omitempty" doc:"Until then router.confirm keeps what was applied; else the router takes it back by itself."`
+	StoredLogin  string          `json:"stored_login,omitempty" doc:"User of the login for applying that somebody stored on the box; absent: apply on site only."`
+}
+
+func toAPIRouterSetup(p routerPage) apiRouterSetup {
+	a := apiRouterSetup{ID: p.NAS, Name: p.Name, Wanted: p.Wanted, State: p.State}
+	if p.Setup != nil {
+		a.From, a.Mode, a.Application, a.StoredLogin = p.Setup.From, p.Setup.Mode, p.Setup.State, p.Setup.Login
+	}
+	if p.Waiting() {
+		a.ConfirmUntil = moment(p.Until)
+	}
+	return a
+}
+
+// RouterInput is the address of a router of a site; exported like SiteInput.
+type RouterInput struct {
+	SiteInput
+	Router string `path:"router" maxLength:"64"`
+}
+
+type setupInput struct {
+	RouterInput
+	Body wire.RouterSetup
+}
+
+type routerCommandInput struct {
+	RouterInput
+	Key  string `header:"Idempotency-Key" maxLength:"100" doc:"A repeat with the same key gets the first command instead of a second."`
+	Body struct {
+		Kind string `json:"kind" enum:"plan,apply,confirm,rollback"`
+		Plan string `json:"plan,omitempty" maxLength:"64" doc:"For apply: key of the plan that was read. Another plan is not applied."`
+	}
+}
+
+// routerOf reads a router's page for the API.
+func (s *Server) routerOf(ctx context.Context, op hotspot.Operator, in RouterInput) (routerPage, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	if err != nil {
+		return routerPage{}, err
+	}
+	r.SetPathValue("site", in.Site)
+	r.SetPathValue("router", in.Router)
+	return s.routerPage(ctx, r, op)
+}
+
+func (s *Server) routerOperations(api huma.API) {
+	register(s, api, operation("GET /api/v1/sites/{site}/routers", "list-routers", "Routers of a site that are spoken to, and their set-ups", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (list[apiRouterSetup], error) {
+			st, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site))
+			if err != nil {
+				return list[apiRouterSetup]{}, err
+			}
+			out := list[apiRouterSetup]{Items: []apiRouterSetup{}}
+			for _, t := range st.Routers {
+				p, err := s.routerOf(ctx, op, RouterInput{*in, string(t.NAS)})
+				if err != nil {
+					return out, err
+				}
+				out.Items = append(out.Items, toAPIRouterSetup(p))
+			}
+			return out, nil
+		})
+	register(s, api, operation("GET /api/v1/sites/{site}/routers/{router}", "get-router", "One router's set-up, and how its application stands", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *RouterInput) (apiRouterSetup, error) {
+			p, err := s.routerOf(ctx, op, *in)
+			return toAPIRouterSetup(p), err
+		})
+	register(s, api, operation("PUT /api/v1/sites/{site}/routers/{router}/setup", "set-router-setup", "Say how a router should be set up; nothing is applied by that", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *setupInput) (apiRouterSetup, error) {
+			if _, err := s.routerOf(ctx, op, in.RouterInput); err != nil {
+				return apiRouterSetup{}, err
+			}
+			if wrong := in.Body.Check(); len(wrong) > 0 {
+				return apiRouterSetup{}, invalid("set-up", wrong)
+			}
+			if err := s.Store.SetRouterSetup(ctx, op, hotspot.SiteID(in.Site), hotspot.NASID(in.Router), &in.Body); err != nil {
+				return apiRouterSetup{}, err
+			}
+			p, err := s.routerOf(ctx, op, in.RouterInput)
+			return toAPIRouterSetup(p), err
+		})
+	register(s, api, operation("DELETE /api/v1/sites/{site}/routers/{router}/setup", "forget-router-setup", "Want nothing of a router any more; what was applied stays", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *RouterInput) (apiDone, error) {
+			return apiDone{in.Router}, s.Store.SetRouterSetup(ctx, op, hotspot.SiteID(in.Site), hotspot.NASID(in.Router), nil)
+		})
+	register(s, api, operation("POST /api/v1/sites/{site}/routers/{router}/commands", "command-router", "Plan, apply, confirm or roll back a router's set-up; read the command for what became of it", http.StatusAccepted),
+		func(ctx context.Context, op hotspot.Operator, in *routerCommandInput) (apiCommand, error) {
+			if _, err := s.routerOf(ctx, op, in.RouterInput); err != nil {
+				return apiCommand{}, err
+			}
+			c, err := s.routerCommand(ctx, op, hotspot.SiteID(in.Site), in.Router, in.Body.Kind, in.Body.Plan, in.Key)
+			return toAPICommand(c), err
+		})
+}
