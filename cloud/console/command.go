@@ -158,17 +158,32 @@ type apiCommand struct {
 	Code      string     `json:"code,omitempty" doc:"Of the condition catalogue."`
 	Detail    string     `json:"detail,omitempty"`
 	Next      string     `json:"next,omitempty" doc:"What to do now."`
-	Result    any        `json:"result,omitempty" doc:"By kind. router.plan: steps in words and as commands of RouterOS, stops, and the key that apply takes; cut says how many steps were left out because the message would be too long. The others: how the application stands, and left_s to confirm."`
+
+	Plan        *wire.PlanResult  `json:"plan,omitempty" doc:"Of router.plan: steps in words and as commands of RouterOS, what stops it, and the key that apply takes; cut says how many steps were left out because the message would be too long."`
+	Application *wire.ApplyResult `json:"application,omitempty" doc:"Of the other commands about a router: how the application stands, and how many seconds were left to confirm when it was told."`
 }
 
 func toAPICommand(c hotspot.Command) apiCommand {
 	a := apiCommand{ID: c.ID, Kind: c.Kind, Subject: c.Subject, By: c.By, AskedAt: moment(c.AskedAt), ExpiresAt: moment(c.ExpiresAt), State: string(c.State), EndedAt: moment(c.EndedAt),
 		Code: c.Code, Detail: c.Detail, Next: c.Next}
-	var result any
-	if c.Result != "" && json.Unmarshal([]byte(c.Result), &result) == nil {
-		a.Result = result
+	if c.Result == "" {
+		return a
+	}
+	// What a later build says and this one cannot read is left out.
+	if c.Kind == string(wire.CommandRouterPlan) {
+		a.Plan = read[wire.PlanResult](c.Result)
+	} else {
+		a.Application = read[wire.ApplyResult](c.Result)
 	}
 	return a
+}
+
+func read[T any](text string) *T {
+	v := new(T)
+	if json.Unmarshal([]byte(text), v) != nil {
+		return nil
+	}
+	return v
 }
 
 type commandsInput struct {

@@ -82,10 +82,10 @@ func TestACommandWithAKeyIsAskedOnce(t *testing.T) {
 	}
 	_, body, _ := ask(t, srv, http.MethodGet, "/api/v1/sites/main/commands/c2", "", with)
 	var c struct {
-		State  string
-		Result wire.PlanResult
+		State string
+		Plan  wire.PlanResult
 	}
-	if err := json.Unmarshal([]byte(body), &c); err != nil || c.State != "executed" || c.Result.Key != "7f3a11aa" || len(c.Result.Steps) != 2 || c.Result.Cut != 1 {
+	if err := json.Unmarshal([]byte(body), &c); err != nil || c.State != "executed" || c.Plan.Key != "7f3a11aa" || len(c.Plan.Steps) != 2 || c.Plan.Cut != 1 {
 		t.Errorf("got %+v, %v", c, err)
 	}
 }
