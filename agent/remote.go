@@ -196,6 +196,7 @@ func (r *remote) apply(ctx context.Context, c wire.RouterCommand) (any, string, 
 	if err != nil {
 		return nil, "", refusal{err}
 	}
+	a.Window = r.site.window
 	a.Dial, a.User, a.Expect = r.site.cfg.dialRouter(n, user, password, r.site.paces[n.ID]), user, c.Plan
 	rec, err := a.Apply(ctx)
 	switch {

@@ -42,6 +42,7 @@ type site struct {
 	boot    string
 	started time.Time
 	poll    time.Duration // between looks at a router; 0 is the enforcer's own
+	window  time.Duration // a person has to confirm; 0 is provision's own
 
 	db       *store.DB
 	dbErr    error // why db is nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -93,6 +94,14 @@ type commandView struct {
 	At, Ended          time.Time
 	Code, Detail, Next string
 	Open               bool
+}
+
+// Said is what became of it and what to do now, as sentences.
+func (v commandView) Said() string {
+	if v.Detail == "" || v.Next == "" {
+		return v.Detail + v.Next
+	}
+	return strings.TrimSuffix(v.Detail, ".") + ". " + v.Next
 }
 
 func viewCommand(c hotspot.Command, st hotspot.SiteStatus) commandView {

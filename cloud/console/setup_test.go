@@ -173,7 +173,7 @@ func TestTheRoutersPageOffersWhatCanBeDone(t *testing.T) {
 		}
 	}
 	const path = "/sites/main/routers/counter"
-	shows(see(path, hotspot.Owner), "3 steps stand", "guests never reach PCs", "/ip/firewall/filter/add chain=forward", "connections between the two end", "1 more steps are not shown", `id="apply-button"`, `value="7f3a11aa"`,
+	shows(see(path, hotspot.Owner), "3 steps stand", "guests never reach PCs", "/ip/firewall/filter/add chain=forward", "connections between the two end", "1 more step is not shown", `id="apply-button"`, `value="7f3a11aa"`,
 		"RTR-161", "!confirm-button", "&#34;list&#34;: &#34;banned&#34;")
 	shows(see(path, hotspot.Manager), "3 steps stand", "!apply-button", "!save-setup")
 	shows(see("/sites/main/routers/attic", hotspot.Owner), "the box’s own goes first", "Take <code>[nas.setup]</code>", "none stored")
