@@ -30,7 +30,7 @@ func TestMetricsAreWhatHappened(t *testing.T) {
 		w.received("auth", user+`, User-Password = "pw"`+"\n", "Access-Accept")
 	}
 	for range 2 {
-		refused(w, user+`, User-Password = "wrong"`)
+		turnedAway(w, user+`, User-Password = "wrong"`)
 	}
 	w.received("acct", `User-Name = "user1", Acct-Session-Id = "77", Calling-Station-Id = "02:00:00:00:00:77", Acct-Status-Type = Start`+"\n", "Accounting-Response")
 	w.received("acct", `User-Name = "user1", Acct-Session-Id = "77", Calling-Station-Id = "02:00:00:00:00:77", Acct-Status-Type = Interim-Update, Acct-Session-Time = 9, Acct-Input-Octets = 1000, Acct-Output-Octets = 70000`+"\n", "Accounting-Response")
@@ -77,9 +77,9 @@ func TestMetricsAreWhatHappened(t *testing.T) {
 	}
 }
 
-// refused sends one Access-Request with FreeRADIUS's client, which takes a refusal
+// turnedAway sends one Access-Request with FreeRADIUS's client, which takes a refusal
 // for a failure.
-func refused(w *watched, request string) {
+func turnedAway(w *watched, request string) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "radclient", "-x", "-r", "1", "-t", "5", w.server.AuthAddr().String(), "auth", lockSecret)
 	cmd.Stdin = strings.NewReader(request + "\n")
