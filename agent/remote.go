@@ -142,7 +142,9 @@ func (r *remote) applier(ctx context.Context, nas hotspot.NASID, needs bool) (na
 	}
 	setup, from, err := r.site.wantedSetup(ctx, n)
 	switch {
-	case err != nil:
+	case fault.Is(err, fault.Invalid) && needs:
+		return n, nil, "", refusal{err}
+	case err != nil && !fault.Is(err, fault.Invalid):
 		return n, nil, "", err
 	case setup == nil && needs:
 		return n, nil, "", refusal{fault.New(fault.NotFound, "router "+n.ID+" has no set-up", nil).WithCode(provision.CodeNoSetup, "Say in the console what is wanted of it, or in the box's configuration under [nas.setup].")}
@@ -269,7 +271,7 @@ func leftToConfirm(rec provision.Record) int64 {
 func (s *site) setupStanding(ctx context.Context, n nasConfig) *wire.SetupStanding {
 	out := &wire.SetupStanding{}
 	setup, from, err := s.wantedSetup(ctx, n)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Invalid) {
 		return nil // not known now
 	}
 	if setup != nil {

@@ -234,7 +234,15 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	if err != nil || !slices.Contains(h.NotInForce, wire.DocRef{Kind: wire.DocRouter, ID: "cafe1"}) {
 		t.Errorf("not in force: %v %v", h.NotInForce, err)
 	}
-	wants(c.tell(wire.CommandRouterPlan, ""), wire.CommandRejected, provision.CodeNoSetup, "console")
+	bads := c.tell(wire.CommandRouterPlan, "")
+	wants(bads, wire.CommandRejected, provision.CodeBadSetup, "Correct the fields")
+	if !strings.Contains(bads.Detail, "guests.vlan") {
+		t.Errorf("it does not name the field: %s", bads.Detail)
+	}
+	wants(c.tell(wire.CommandRouterRollback, ""), wire.CommandRejected, provision.CodeReverted, "plan")
+	if n, err := c.cfg.nas("cafe1"); err != nil || c.setupStanding(t.Context(), n) == nil {
+		t.Errorf("a hello tells nothing of the router, as an older agent does (%v)", err)
+	}
 }
 
 // A set-up in the box's own configuration goes before the cloud's document.

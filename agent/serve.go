@@ -323,7 +323,7 @@ func (s *site) watched(ctx context.Context) ([]*provision.Applier, error) {
 			continue
 		}
 		setup, from, err := s.wantedSetup(ctx, n)
-		if err != nil {
+		if err != nil && !fault.Is(err, fault.Invalid) { // what cannot be applied is wanted of nobody yet
 			return nil, err
 		}
 		rec, applied, err := provision.Keeper(s.cfg.setupFile(n.ID)).Load()

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -251,15 +252,22 @@ func (db *DB) commandsTold(ctx context.Context, h *wire.Hello) error {
 	})
 }
 
-// RouterSetup returns the set-up that the cloud wants of a router, if it wants one
-// and it can be applied.
+// codeBadSetup is of a set-up that this box cannot mean.
+const codeBadSetup = "RTR-164"
+
+// RouterSetup returns the set-up that the cloud wants of a router, if it wants one;
+// kind Invalid where it cannot be applied.
 func (db *DB) RouterSetup(ctx context.Context, nas hotspot.NASID) (doc wire.RouterDoc, found bool, err error) {
-	err = db.query(ctx, "read set-up", "SELECT body FROM document WHERE kind = ? AND id = ? AND in_force = 1", []any{string(wire.DocRouter), string(nas)}, func(scan func(...any) error) error {
+	err = db.query(ctx, "read set-up", "SELECT body, why FROM document WHERE kind = ? AND id = ?", []any{string(wire.DocRouter), string(nas)}, func(scan func(...any) error) error {
 		var body []byte
-		if err := scan(&body); err != nil {
+		var why string
+		if err := scan(&body, &why); err != nil {
 			return err
 		}
-		found = true
+		if found = true; why != "" {
+			return fault.New(fault.Invalid, "store: what the cloud wants of router "+string(nas)+" cannot be applied", errors.New(why)).
+				WithCode(codeBadSetup, "Correct the fields that are named, on the router's page of the console.")
+		}
 		return json.Unmarshal(body, &doc)
 	})
 	return doc, found && err == nil, err

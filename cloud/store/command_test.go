@@ -163,37 +163,40 @@ func TestACommandThatNobodyAnswers(t *testing.T) {
 	})
 }
 
-// Of several processes that look at once each command goes to one.
+// Of several processes that look at once each command goes to one, each time it is due.
 func TestACommandIsTakenByOneProcess(t *testing.T) {
 	onBoth(t, func(w *world) {
-		w.hello(nil)
 		for range 10 {
-			w.ask(time.Minute)
+			w.ask(time.Hour)
 		}
-		var mu sync.Mutex
-		taken := map[string]int{}
-		var all sync.WaitGroup
-		for range 4 {
-			all.Go(func() {
-				due, _, err := w.db.DueCommands(w.Context())
-				if err != nil {
-					w.Error(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				for _, d := range due {
-					taken[d.Command.ID]++
-				}
-			})
-		}
-		all.Wait()
-		for id, n := range taken {
-			if n != 1 {
-				w.Errorf("%s was taken %d times", id, n)
+		for round := range 15 {
+			w.pass(time.Minute)
+			w.hello(nil)
+			var mu sync.Mutex
+			taken := map[string]int{}
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					due, _, err := w.db.DueCommands(w.Context())
+					if err != nil {
+						w.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					for _, d := range due {
+						taken[d.Command.ID]++
+					}
+				})
 			}
-		}
-		if len(taken) != 10 {
-			w.Errorf("%d of 10 taken", len(taken))
+			all.Wait()
+			for id, n := range taken {
+				if n != 1 {
+					w.Fatalf("round %d: %s was taken %d times", round, id, n)
+				}
+			}
+			if len(taken) != 10 {
+				w.Fatalf("round %d: %d of 10 taken", round, len(taken))
+			}
 		}
 	})
 }
