@@ -236,7 +236,7 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	}
 	bads := c.tell(wire.CommandRouterPlan, "")
 	wants(bads, wire.CommandRejected, provision.CodeBadSetup, "Correct the fields")
-	if !strings.Contains(bads.Detail, "guests.vlan") {
+	if !strings.Contains(bads.Detail, "pcs.vlan: 10 is the VLAN of guests too") {
 		t.Errorf("it does not name the field: %s", bads.Detail)
 	}
 	wants(c.tell(wire.CommandRouterRollback, ""), wire.CommandRejected, provision.CodeReverted, "plan")
