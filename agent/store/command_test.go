@@ -254,7 +254,10 @@ func TestTheInboxOverTime(t *testing.T) {
 					m.answer = state
 				}
 			},
-			"restart": func(*rapid.T) {
+			"restart": func(rt *rapid.T) {
+				if rapid.IntRange(0, 2).Draw(rt, "seldom") > 0 {
+					return // a start costs more than all the rest
+				}
 				s.reopen()
 				for _, m := range all {
 					if m.begun && m.answer == "" {
@@ -270,22 +273,19 @@ func TestTheInboxOverTime(t *testing.T) {
 					m.left -= d
 				}
 			},
-			"": func(rt *rapid.T) {
-				for id, m := range all {
-					var want []string
-					if m.answer != "" {
-						want = []string{m.answer}
-					}
-					var got []string
-					for _, r := range s.results(id) {
-						got = append(got, r.State)
-					}
-					if fmt.Sprint(got) != fmt.Sprint(want) {
-						rt.Fatalf("%s: events %v, want %v", id, got, want)
-					}
-				}
-			},
 		})
+		for id, m := range all {
+			var want, got []string
+			if m.answer != "" {
+				want = []string{m.answer}
+			}
+			for _, r := range s.results(id) {
+				got = append(got, r.State)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				rt.Fatalf("%s: events %v, want %v", id, got, want)
+			}
+		}
 	})
 }
 
