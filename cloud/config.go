@@ -43,9 +43,19 @@ type agentsConfig struct {
 }
 
 type brokerConfig struct {
-	Listen    string `toml:"listen"`     // host:port, MQTT over TLS with client certificates
+	Listen    string `toml:"listen"`     // host:port, MQTT over TLS with client certificates; unused with url
 	PublicURL string `toml:"public_url"` // as boxes reach it: tls://host:port
+
+	URL         string `toml:"url"`              // tls://host:port of a broker of your own, the cloud's door of it; "" is the broker in this program
+	CAFile      string `toml:"ca_file"`          // PEM, who signed that broker's certificate; boxes are told to believe it too
+	CertFile    string `toml:"cert_file"`        // PEM, our client certificate there
+	KeyFile     string `toml:"key_file"`         // PEM, its key
+	Shared      bool   `toml:"shared"`           // share what boxes send with other replicas ($share)
+	Revocations string `toml:"revocations_file"` // written here for that broker: the boxes' certificates that are revoked
 }
+
+// external reports whether the broker is not in this program.
+func (b brokerConfig) external() bool { return b.URL != "" }
 
 func defaultConfig() config {
 	return config{
@@ -81,7 +91,7 @@ func loadConfig(path string, mayMiss bool) (config, error) {
 
 // complete makes file names absolute and reads the database URL.
 func (c config) complete(dir string) (config, error) {
-	for _, p := range []*string{&c.StateDir, &c.DatabaseFile, &c.Console.MetricsTokenFile} {
+	for _, p := range []*string{&c.StateDir, &c.DatabaseFile, &c.Console.MetricsTokenFile, &c.Broker.CAFile, &c.Broker.CertFile, &c.Broker.KeyFile, &c.Broker.Revocations} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -122,6 +132,27 @@ func tomlError(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
+func (b brokerConfig) validate(bad func(key, format string, args ...any)) {
+	files := map[string]string{"broker.ca_file": b.CAFile, "broker.cert_file": b.CertFile, "broker.key_file": b.KeyFile}
+	if !b.external() {
+		files["broker.revocations_file"] = b.Revocations
+		for key, file := range files {
+			if file != "" {
+				bad(key, "is for a broker of your own: set broker.url too")
+			}
+		}
+		return
+	}
+	if u, err := url.Parse(b.URL); err != nil || u.Host == "" || u.Scheme != "tls" {
+		bad("broker.url", "%q is not tls://host:port", b.URL)
+	}
+	for key, file := range files {
+		if file == "" {
+			bad(key, "is needed with broker.url")
+		}
+	}
+}
+
 func (c *config) validate() error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
@@ -150,6 +181,7 @@ func (c *config) validate() error {
 	if u, err := url.Parse(c.Broker.PublicURL); err != nil || u.Host == "" || u.Scheme != "tls" {
 		bad("broker.public_url", "%q is not tls://host:port", c.Broker.PublicURL)
 	}
+	c.Broker.validate(bad)
 	if len(c.Agents.Names) == 0 {
 		bad("agents.names", "must hold the name or address boxes reach this machine by")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ type cloud struct {
 	log     *slog.Logger
 	db      *store.DB
 	ca      *fleet.CA
-	broker  *broker.Broker
+	broker  *broker.Broker // nil: one that is not ours
 	link    *mqttlink.Link // our own connection to the broker
 	fleet   *fleet.Fleet
 	ingest  *ingest.Handler
@@ -84,7 +85,10 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 			log.Warn("a part failed and will be restarted", "event", e.String())
 		}
 	}})
-	for _, t := range []task{{"broker", c.broker.Serve}, {"link", c.link.Serve}, {"post", c.post}, {"ingest", c.ingest.Serve}, {"fleet", c.fleet.Serve}, {"sweeper", c.sweep}} {
+	if c.broker != nil {
+		sup.Add(task{"broker", c.broker.Serve})
+	}
+	for _, t := range []task{{"link", c.link.Serve}, {"post", c.post}, {"ingest", c.ingest.Serve}, {"fleet", c.fleet.Serve}, {"sweeper", c.sweep}} {
 		sup.Add(t)
 	}
 	// The doors open last and name a taken port at once.
@@ -95,7 +99,11 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 	for _, d := range doors {
 		sup.Add(d)
 	}
-	log.Info("iwas-cloud runs", "version", buildinfo.Version(), "console", cfg.Console.PublicURL, "mqtt", c.broker.Addr().String())
+	mqtt := cfg.Broker.URL
+	if c.broker != nil {
+		mqtt = c.broker.Addr().String()
+	}
+	log.Info("iwas-cloud runs", "version", buildinfo.Version(), "console", cfg.Console.PublicURL, "mqtt", mqtt)
 	if err := sup.Serve(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -117,21 +125,10 @@ func (c *cloud) wire(ctx context.Context) error {
 	if c.ca, err = fleet.LoadCA(filepath.Join(c.cfg.StateDir, "ca"), nil); err != nil {
 		return err
 	}
-	mqtt, err := c.ca.Server("mqtt", c.cfg.brokerHosts())
-	if err != nil {
-		return err
-	}
 	if c.door, err = c.ca.Server("door", c.cfg.Agents.Names); err != nil {
 		return err
 	}
-	c.broker, err = broker.New(broker.Options{Listen: c.cfg.Broker.Listen, Log: c.log.With("part", "broker"),
-		TLS:     &tls.Config{Certificates: []tls.Certificate{mqtt}, ClientCAs: c.ca.Pool()},
-		Allowed: func(a hotspot.AgentID) bool { return c.fleet.Allowed(a) }})
-	if err != nil {
-		return err
-	}
-	c.link, err = mqttlink.New(mqttlink.Options{Dial: c.broker.Dial, ClientID: "cloud-" + hotspot.NewID(time.Now()),
-		Subscribe: []string{wire.Topic("+", "up/#")}, Buffer: 1024, Log: c.log.With("part", "mqtt")})
+	brokerCA, kick, err := c.wireBroker()
 	if err != nil {
 		return err
 	}
@@ -146,14 +143,69 @@ func (c *cloud) wire(ctx context.Context) error {
 	}
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
 		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
-	c.fleet, err = fleet.New(ctx, fleet.Options{Store: meteredStore{c.db, c.meter}, Delivered: c.meter.delivered.Observe, Publish: c.link.Publish, Kick: func(a hotspot.AgentID) { c.broker.Kick(a) },
-		Notify: notify, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, Alone: true, Log: c.log.With("part", "fleet")})
+	c.fleet, err = fleet.New(ctx, fleet.Options{Store: meteredStore{c.db, c.meter}, Delivered: c.meter.delivered.Observe, Publish: c.link.Publish, Kick: kick,
+		Notify: notify, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, BrokerCA: brokerCA,
+		RevocationsFile: c.cfg.Broker.Revocations, Alone: c.broker != nil, Log: c.log.With("part", "fleet")})
 	if err != nil {
 		return err
 	}
 	c.console.Fleet = c.fleet
 	c.ingest = &ingest.Handler{Store: c.db, Publish: c.link.Publish, Notify: notify, Log: c.log.With("part", "ingest")}
 	return nil
+}
+
+// wireBroker makes our link to the broker, and the broker itself unless another is
+// configured. It returns that one's authority, and what cuts an agent off.
+func (c *cloud) wireBroker() (authority string, kick func(hotspot.AgentID), err error) {
+	filter := wire.Topic("+", "up/#")
+	if c.cfg.Broker.Shared {
+		filter = "$share/cloud/" + filter
+	}
+	o := mqttlink.Options{ClientID: "cloud-" + hotspot.NewID(time.Now()), Subscribe: []string{filter}, Buffer: 1024, Log: c.log.With("part", "mqtt")}
+	if c.cfg.Broker.external() {
+		if authority, _, err = c.cfg.Broker.clientTLS(); err != nil {
+			return "", nil, err
+		}
+		o.URL = c.cfg.Broker.URL
+		o.TLS = func() (*tls.Config, error) { // read at every connect: a new certificate needs no restart
+			_, cfg, err := c.cfg.Broker.clientTLS()
+			return cfg, err
+		}
+	} else {
+		if err := c.ownBroker(); err != nil {
+			return "", nil, err
+		}
+		o.Dial = c.broker.Dial
+		kick = func(a hotspot.AgentID) { c.broker.Kick(a) }
+	}
+	c.link, err = mqttlink.New(o)
+	return authority, kick, err
+}
+
+func (c *cloud) ownBroker() error {
+	mqtt, err := c.ca.Server("mqtt", c.cfg.brokerHosts())
+	if err != nil {
+		return err
+	}
+	c.broker, err = broker.New(broker.Options{Listen: c.cfg.Broker.Listen, Log: c.log.With("part", "broker"),
+		TLS:     &tls.Config{Certificates: []tls.Certificate{mqtt}, ClientCAs: c.ca.Pool()},
+		Allowed: func(a hotspot.AgentID) bool { return c.fleet.Allowed(a) }})
+	return err
+}
+
+// clientTLS reads who we are at a broker that is not ours, and the authority we
+// believe there, as PEM.
+func (b brokerConfig) clientTLS() (authority string, cfg *tls.Config, err error) {
+	pair, err := tls.LoadX509KeyPair(b.CertFile, b.KeyFile)
+	if err != nil {
+		return "", nil, fault.New(fault.Unavailable, "read our certificate for the broker", err)
+	}
+	ca, err := os.ReadFile(b.CAFile)
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(ca) {
+		return "", nil, fault.New(fault.Unavailable, "read the broker's authority in "+b.CAFile, err)
+	}
+	return string(ca), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, RootCAs: roots}, nil
 }
 
 // post sorts what agents send to who reads it. Both queue and return.

@@ -26,6 +26,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/secret"
+	"iwas/internal/wire"
 )
 
 // Lifetimes of certificates.
@@ -36,17 +37,30 @@ const (
 	agentLife  = 365 * 24 * time.Hour
 	clockSlack = 24 * time.Hour // certificates begin this much ago: the other side's clock may be behind
 	maxCSR     = 8 << 10        // octets
+
+	renewShare = 3                    // a certificate is renewed when less than a third of its life is left,
+	renewGrace = 180 * 24 * time.Hour // or when it ended no longer ago than this: a cafe that closes for a season comes back by itself
+	crlLife    = 30 * 24 * time.Hour  // a broker that checks a list older than this refuses everybody
 )
 
 // CA is the cloud's own certificate authority: it signs the agents' client
 // certificates, and the certificates of the doors agents use. Its key is a file
-// of mode 0600; replicas share it.
+// of mode 0600; replicas share it. Others in ca-*.pem beside it are believed as
+// well and sign nothing but their lists: one to come, or one that was (DESIGN.md,
+// "Another authority").
 type CA struct {
-	dir  string
-	now  func() time.Time
+	dir   string
+	now   func() time.Time
+	key   *ecdsa.PrivateKey
+	cert  *x509.Certificate
+	other []authority
+	code  []byte // key of the hash under which enrolment codes are stored
+}
+
+// authority is one that is believed.
+type authority struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
-	code []byte // key of the hash under which enrolment codes are stored
 }
 
 // LoadCA reads the authority in dir, or makes one there. now nil is time.Now.
@@ -68,6 +82,9 @@ func LoadCA(dir string, now func() time.Time) (*CA, error) {
 	}
 	if !ca.cert.IsCA || now().After(ca.cert.NotAfter) {
 		return nil, fault.New(fault.Damaged, "fleet: certificate authority in "+dir+" is expired, or not one", nil)
+	}
+	if err := ca.readOthers(); err != nil {
+		return nil, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
 	if err != nil {
@@ -103,16 +120,86 @@ func (ca *CA) template(name string, life time.Duration) *x509.Certificate {
 		NotBefore: ca.now().Add(-clockSlack), NotAfter: ca.now().Add(life)}
 }
 
-// PEM returns the authority's certificate, as agents keep it.
+// readOthers reads the authorities that are believed besides the one that signs.
+func (ca *CA) readOthers() error {
+	names, err := filepath.Glob(filepath.Join(ca.dir, "ca-*.pem"))
+	if err != nil {
+		return fault.New(fault.Internal, "fleet: look for other authorities", err)
+	}
+	for _, path := range names {
+		key, cert, err := readPair(ca.dir, strings.TrimSuffix(filepath.Base(path), ".pem"))
+		if err != nil || !cert.IsCA {
+			return fault.New(fault.Damaged, "fleet: "+path+" is no authority with its key", err).
+				WithCode("DB-103", "Restore the file from a backup, or take it out of the folder if no box has a certificate of it any more.")
+		}
+		ca.other = append(ca.other, authority{key, cert})
+	}
+	return nil
+}
+
+// all returns every authority that is believed, the one that signs first.
+func (ca *CA) all() []authority { return append([]authority{{ca.key, ca.cert}}, ca.other...) }
+
+// PEM returns the certificates of all authorities, as agents keep them.
 func (ca *CA) PEM() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}))
+	var out []byte
+	for _, a := range ca.all() {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})...)
+	}
+	return string(out)
 }
 
 // Pool returns what to verify agents' certificates against.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
+	for _, a := range ca.all() {
+		pool.AddCert(a.cert)
+	}
 	return pool
+}
+
+// Known returns whose agent's certificate this is. One that ended is known for
+// the grace as well: whoever holds its key may have it renewed. Kind Forged for
+// one that none of the authorities signed for an agent, Denied for one too old.
+func (ca *CA) Known(cert *x509.Certificate) (hotspot.AgentID, error) {
+	signed := slices.ContainsFunc(ca.all(), func(a authority) bool { return cert.CheckSignatureFrom(a.cert) == nil })
+	name := cert.Subject.CommonName
+	if !signed || !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || !wire.ValidAgentID(name) {
+		return "", fault.New(fault.Forged, "fleet: the certificate is none that was given to a box here", nil).
+			WithCode("CLD-209", "Enrol this box again.")
+	}
+	if since := ca.now().Sub(cert.NotAfter); since > renewGrace {
+		return "", fault.New(fault.Denied, fmt.Sprintf("fleet: the certificate ended %d days ago", int(since.Hours()/24)), nil).
+			WithCode("CLD-208", "It ended too long ago to be renewed: make a code in the console and enrol this box again.")
+	}
+	return hotspot.AgentID(name), nil
+}
+
+// Due reports whether a certificate should be replaced: little of its life is
+// left, or another authority signs now.
+func (ca *CA) Due(cert *x509.Certificate) bool {
+	life := cert.NotAfter.Sub(cert.NotBefore)
+	return cert.NotAfter.Sub(ca.now()) < life/renewShare || cert.CheckSignatureFrom(ca.cert) != nil
+}
+
+// Revocations returns the lists of certificates that are not to be believed any
+// more, one signed by each authority, as PEM.
+func (ca *CA) Revocations(revoked []hotspot.RevokedCertificate) ([]byte, error) {
+	entries := make([]x509.RevocationListEntry, 0, len(revoked))
+	for _, r := range revoked {
+		entries = append(entries, x509.RevocationListEntry{SerialNumber: r.Serial, RevocationTime: r.At})
+	}
+	now := ca.now()
+	var out []byte
+	for _, a := range ca.all() {
+		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(now.UnixMilli()),
+			ThisUpdate: now.Add(-clockSlack), NextUpdate: now.Add(crlLife), RevokedCertificateEntries: entries}, a.cert, a.key)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "fleet: sign the list of revoked certificates", err)
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
+	}
+	return out, nil
 }
 
 // Server returns the certificate of one of our doors, for the names and
@@ -203,17 +290,23 @@ func (ca *CA) SignAgent(csr string, agent hotspot.AgentID) (cert string, publicK
 	if !ok || key.Curve != elliptic.P256() {
 		return bad(fmt.Errorf("the key is %T, not ECDSA P-256", request.PublicKey))
 	}
+	if publicKey, err = x509.MarshalPKIXPublicKey(key); err != nil {
+		return "", nil, fault.New(fault.Internal, "fleet: public key", err)
+	}
+	cert, err = ca.Issue(key, agent)
+	return cert, publicKey, err
+}
+
+// Issue signs the client certificate of an agent for a key it has proven to hold.
+func (ca *CA) Issue(key *ecdsa.PublicKey, agent hotspot.AgentID) (cert string, err error) {
 	template := ca.template(string(agent), agentLife)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key, ca.key)
 	if err != nil {
-		return "", nil, fault.New(fault.Internal, "fleet: sign certificate", err)
+		return "", fault.New(fault.Internal, "fleet: sign certificate", err)
 	}
-	if publicKey, err = x509.MarshalPKIXPublicKey(key); err != nil {
-		return "", nil, fault.New(fault.Internal, "fleet: public key", err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), publicKey, nil
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
 // codeHash is an enrolment code as stored. Codes are short, so the hash is

@@ -22,8 +22,9 @@ const (
 	clockLimit = 10 * time.Minute // between a box's clock and ours; beyond, its certificate would not work
 )
 
-// Door returns what boxes talk to before they have a certificate, over HTTPS:
-// looking at an enrolment code, and spending it.
+// Door returns what boxes talk to over HTTPS: before they have a certificate, to
+// look at an enrolment code and to spend it; later, with the signature of their
+// key, to renew the certificate and to say why MQTT does not get through.
 func (f *Fleet) Door() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+wire.PathLook, f.code(func(ctx context.Context, hash []byte, _ wire.EnrolRequest) (any, error) {
@@ -34,6 +35,8 @@ func (f *Fleet) Door() http.Handler {
 	mux.HandleFunc("POST "+wire.PathEnrol, f.code(func(ctx context.Context, hash []byte, r wire.EnrolRequest) (any, error) {
 		return f.enrol(ctx, hash, r)
 	}))
+	mux.HandleFunc("POST "+wire.PathRenew, signed(f, wire.PathRenew, f.renew))
+	mux.HandleFunc("POST "+wire.PathOutage, signed(f, wire.PathOutage, f.outage))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, wire.Problem{Title: "Nothing is here",
 			Detail: "This door is for boxes that enrol. The console is at another address."})
@@ -67,6 +70,7 @@ func (f *Fleet) code(do func(context.Context, []byte, wire.EnrolRequest) (any, e
 		if fault.Code(err) == codeUnknown {
 			g.wrong.AllowN(f.now(), 1)
 			f.o.Log.Warn("fleet: wrong enrolment code", "from", from, "host", clip(q.Host), "code", codeUnknown)
+			f.guessed(r.Context(), g.key)
 		}
 		if err != nil {
 			f.refuse(w, err)
@@ -77,6 +81,31 @@ func (f *Fleet) code(do func(context.Context, []byte, wire.EnrolRequest) (any, e
 }
 
 const codeUnknown = "CLD-201"
+
+// guessed tells the sites with an open code that somebody tries others.
+func (f *Fleet) guessed(ctx context.Context, from netip.Prefix) {
+	sites, err := f.o.Store.NoteWrongCode(ctx, masked(from))
+	if err != nil {
+		f.o.Log.Error("fleet: wrong enrolment code not counted", "err", err)
+	}
+	for _, site := range sites {
+		f.o.Notify(site)
+	}
+}
+
+// masked is where somebody is without saying who: an IPv4 address without its
+// last number.
+func masked(from netip.Prefix) string {
+	if from.Addr().Is4() {
+		if p, err := from.Addr().Prefix(24); err == nil {
+			return p.String()
+		}
+	}
+	if !from.IsValid() {
+		return ""
+	}
+	return from.String()
+}
 
 // judge looks at the clock before the code: a clock this wrong is the one thing
 // a person must mend first.
@@ -104,7 +133,7 @@ func (f *Fleet) enrol(ctx context.Context, hash []byte, q wire.EnrolRequest) (wi
 		cert, publicKey, err := f.o.CA.SignAgent(q.CSR, agent)
 		made = err == nil
 		return wire.EnrolReply{Agent: string(agent), SiteID: o.SiteID, Site: o.Site, Organization: o.Organization,
-			Certificate: cert, MQTTURL: f.o.MQTTURL, MQTTCA: f.o.CA.PEM(), SealKey: f.o.SealKey.String(),
+			Certificate: cert, MQTTURL: f.o.MQTTURL, MQTTCA: f.brokerCA(), SealKey: f.o.SealKey.String(),
 			CheckNumber: wire.CheckNumber(publicKey, string(agent)), Time: f.now()}, err
 	})
 	if err != nil {
@@ -151,6 +180,13 @@ var answers = map[string]struct {
 	"CLD-203":   {http.StatusConflict, "The enrolment code has been used already"},
 	"CLD-204":   {http.StatusBadRequest, "The clock is too wrong to enrol"},
 	"CLD-205":   {http.StatusTooManyRequests, "Too many wrong enrolment codes"},
+	"CLD-207":   {http.StatusGone, "The enrolment code was revoked"},
+	"CLD-208":   {http.StatusForbidden, "The certificate ended too long ago"},
+	"CLD-209":   {http.StatusForbidden, "The request is not signed by a box enrolled here"},
+	"CLD-211":   {http.StatusTooManyRequests, "Asked too often"},
+	"CLD-103":   {http.StatusForbidden, "The identity is retired"},
+	"CLD-104":   {http.StatusForbidden, "A second copy of the box"},
+	"CLD-110":   {http.StatusForbidden, "The box is not confirmed yet"},
 }
 
 // refuse answers an error as a problem. What is wrong inside stays inside.

@@ -41,6 +41,11 @@ type fakeStore struct {
 	nobody   int
 	commands []hotspot.Command // due at the next look
 	answers  []wire.CommandResult
+	copied   string // run of a second copy
+	renewed  []string
+	outages  []wire.Outage
+	revoked  []hotspot.RevokedCertificate
+	guesses  []string // from where
 }
 
 func (s *fakeStore) hashAt(rev int64) string {
@@ -161,6 +166,55 @@ func (s *fakeStore) RecordHello(_ context.Context, _ hotspot.AgentID, h wire.Hel
 	defer s.mu.Unlock()
 	s.hellos = append(s.hellos, h)
 	return nil
+}
+
+func (s *fakeStore) Speaks(_ context.Context, _ hotspot.AgentID, boot string, _ time.Time) (bool, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if boot == s.copied {
+		return false, boot, nil
+	}
+	return true, "", nil
+}
+
+func (s *fakeStore) AgentSite(_ context.Context, id hotspot.AgentID) (hotspot.SiteID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.agents[id]
+	switch {
+	case !ok, !a.RetiredAt.IsZero():
+		return "", fault.New(fault.Denied, "retired", nil).WithCode("CLD-103", "Enrol the box again.")
+	case !a.Confirmed:
+		return "", fault.New(fault.Denied, "not confirmed", nil).WithCode("CLD-110", "Confirm it.")
+	}
+	return a.Site, nil
+}
+
+func (s *fakeStore) Renew(_ context.Context, id hotspot.AgentID, certificate string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewed = append(s.renewed, certificate)
+	return nil
+}
+
+func (s *fakeStore) RecordOutage(_ context.Context, _ hotspot.AgentID, o wire.Outage, _ time.Time) (hotspot.SiteID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outages = append(s.outages, o)
+	return site, nil
+}
+
+func (s *fakeStore) Revoked(context.Context) ([]hotspot.RevokedCertificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revoked, nil
+}
+
+func (s *fakeStore) NoteWrongCode(_ context.Context, from string) ([]hotspot.SiteID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guesses = append(s.guesses, from)
+	return []hotspot.SiteID{site}, nil
 }
 
 func (s *fakeStore) RecordPresence(_ context.Context, _ hotspot.AgentID, p wire.Presence, _ time.Time) (bool, error) {

@@ -72,6 +72,11 @@ type States interface {
 // Reports is the part of the store that keeps what agents say of themselves.
 // All but Mark answer kind Denied for an agent that is not in force.
 type Reports interface {
+	// Speaks judges which run of the agent's program says hello. copied is the run
+	// of a second copy of the box that this gave away, or that says it.
+	Speaks(ctx context.Context, agent hotspot.AgentID, boot string, at time.Time) (counts bool, copied string, err error)
+	// RecordOutage keeps what a box told over HTTPS.
+	RecordOutage(ctx context.Context, agent hotspot.AgentID, o wire.Outage, at time.Time) (hotspot.SiteID, error)
 	RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hello, at time.Time) error
 	// RecordPresence reports whether the presence counts: an older will does not.
 	RecordPresence(ctx context.Context, agent hotspot.AgentID, p wire.Presence, at time.Time) (counts bool, err error)
@@ -97,6 +102,16 @@ type Enrolments interface {
 	// ConfirmAgent makes an agent the site's, and returns those it retired.
 	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) (hotspot.SiteID, []hotspot.AgentID, error)
 	RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) (hotspot.SiteID, error)
+	// AgentSite returns the site of an agent in force.
+	AgentSite(ctx context.Context, agent hotspot.AgentID) (hotspot.SiteID, error)
+	// Renew keeps a certificate issued to an agent in force.
+	Renew(ctx context.Context, agent hotspot.AgentID, certificate string) error
+	// Revoked returns the certificates of retired agents that have not ended.
+	Revoked(ctx context.Context) ([]hotspot.RevokedCertificate, error)
+	RevokeEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, id string) error
+	// NoteWrongCode counts a code that nobody made at the codes that are open, and
+	// returns their sites.
+	NoteWrongCode(ctx context.Context, from string) ([]hotspot.SiteID, error)
 }
 
 // Store is what the fleet needs of the cloud's store.
@@ -125,6 +140,11 @@ type Options struct {
 	CA        *CA
 	SealKey   secret.PublicKey // the cloud's, for secrets inside events
 	MQTTURL   string           // as agents reach the broker: tls://host:port
+	// BrokerCA is the authority of a broker that is not ours, PEM; "" is ours.
+	BrokerCA string
+	// RevocationsFile gets the certificates that are revoked, for a broker that is
+	// not ours; "" is none.
+	RevocationsFile string
 	// Alone says that the broker lives in this process: at the start nobody can
 	// be connected.
 	Alone bool
@@ -136,7 +156,11 @@ type Options struct {
 type Fleet struct {
 	o      Options
 	lanes  lanes.Lanes[hotspot.AgentID, message]
-	guards guards
+	guards guards // of codes
+	knocks guards // of signatures
+	askers askers
+	// revoked has capacity one: the list of revoked certificates is to be written
+	revoked chan struct{}
 
 	mu      sync.Mutex
 	remotes map[hotspot.AgentID]*remote // guarded by mu; agents heard of since the start
@@ -167,7 +191,7 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	if o.Kick == nil {
 		o.Kick = func(hotspot.AgentID) {}
 	}
-	f := &Fleet{o: o, remotes: map[hotspot.AgentID]*remote{}, due: make(chan struct{}, 1)}
+	f := &Fleet{o: o, remotes: map[hotspot.AgentID]*remote{}, due: make(chan struct{}, 1), revoked: make(chan struct{}, 1)}
 	f.lanes.Workers, f.lanes.Depth, f.lanes.Do = workers, depth, f.take
 	if o.Alone {
 		if err := o.Store.NobodyOnline(ctx); err != nil {
@@ -183,6 +207,7 @@ func (f *Fleet) Serve(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { f.resend(ctx) })
 	running.Go(func() { f.sendCommands(ctx) })
+	running.Go(func() { f.revocations(ctx) })
 	err := f.lanes.Serve(ctx)
 	running.Wait()
 	return err
@@ -286,6 +311,15 @@ func (f *Fleet) NewEnrolmentCode(ctx context.Context, actor hotspot.Operator, si
 	return code[:codeLength/2] + "-" + code[codeLength/2:], expires, nil
 }
 
+// RevokeEnrolmentCode makes a code that nobody has spent worthless.
+func (f *Fleet) RevokeEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, id string) error {
+	if err := f.o.Store.RevokeEnrolmentCode(ctx, actor, site, id); err != nil {
+		return err
+	}
+	f.o.Notify(site)
+	return nil
+}
+
 // ConfirmAgent takes an enrolled box for the site's, after a person compared
 // the check numbers. The site's other agents are cut off.
 func (f *Fleet) ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error {
@@ -318,6 +352,10 @@ func (f *Fleet) drop(agent hotspot.AgentID) {
 	delete(f.remotes, agent)
 	f.mu.Unlock()
 	f.o.Kick(agent)
+	select {
+	case f.revoked <- struct{}{}:
+	default:
+	}
 }
 
 // repeat takes up again what an agent said before it was confirmed.

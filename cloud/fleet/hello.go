@@ -79,6 +79,17 @@ func (f *Fleet) hello(ctx context.Context, a hotspot.Agent, r *remote, m message
 	if err := decode(m.payload, &h, &h.V); err != nil {
 		return err
 	}
+	counts, copied, err := f.o.Store.Speaks(ctx, a.ID, h.Boot, m.at)
+	if err != nil {
+		return err
+	}
+	if copied != "" {
+		f.copied(a.ID, copied)
+		f.o.Notify(a.Site)
+	}
+	if !counts {
+		return nil
+	}
 	if len(h.Proofs) > 0 {
 		if _, err := f.o.Store.ApplyProofs(ctx, a.ID, h.Epoch, h.Proofs); err != nil {
 			return err

@@ -15,12 +15,12 @@ import (
 	"iwas/internal/wire"
 )
 
-const agentColumns = `id, site, host, version, check_number, confirmed_at, enrolled_at, retired_at`
+const agentColumns = `id, site, host, version, check_number, confirmed_at, enrolled_at, retired_at, cert_expires_at, copy_at`
 
 func scanAgent(scan func(...any) error) (a hotspot.Agent, err error) {
-	var confirmed, enrolled, retired int64
-	err = scan(&a.ID, &a.Site, &a.Host, &a.Version, &a.CheckNumber, &confirmed, &enrolled, &retired)
-	a.Confirmed, a.EnrolledAt, a.RetiredAt = confirmed > 0, at(enrolled), at(retired)
+	var confirmed, enrolled, retired, expires, copied int64
+	err = scan(&a.ID, &a.Site, &a.Host, &a.Version, &a.CheckNumber, &confirmed, &enrolled, &retired, &expires, &copied)
+	a.Confirmed, a.EnrolledAt, a.RetiredAt, a.CertificateUntil, a.CopyAt = confirmed > 0, at(enrolled), at(retired), at(expires), at(copied)
 	return a, err
 }
 
@@ -171,7 +171,7 @@ func (db *DB) RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hot
 
 func (t *tx) agentOf(org hotspot.OrganizationID, agent hotspot.AgentID) (hotspot.Agent, error) {
 	return scanAgent(func(dest ...any) error {
-		found, err := t.one(`SELECT a.id, a.site, a.host, a.version, a.check_number, a.confirmed_at, a.enrolled_at, a.retired_at
+		found, err := t.one(`SELECT a.id, a.site, a.host, a.version, a.check_number, a.confirmed_at, a.enrolled_at, a.retired_at, a.cert_expires_at, a.copy_at
 			FROM agent a JOIN site s ON s.id = a.site WHERE a.id = $1 AND s.organization = $2`, []any{string(agent), string(org)}, dest...)
 		if err == nil && !found {
 			err = notFound("agent", string(agent))
@@ -199,6 +199,7 @@ type code struct {
 	offer   wire.EnrolOffer
 	expires time.Time
 	used    time.Time
+	revoked time.Time
 	request string
 	csrHash string
 	reply   string
@@ -206,10 +207,10 @@ type code struct {
 }
 
 func (t *tx) enrolmentCode(hash []byte) (c code, err error) {
-	var expires, used int64
-	found, err := t.one(`SELECT o.name, s.name, s.id, c.expires_at, c.used_at, c.request, c.csr_hash, c.reply, c.agent
+	var expires, used, revoked int64
+	found, err := t.one(`SELECT o.name, s.name, s.id, c.expires_at, c.used_at, c.revoked_at, c.request, c.csr_hash, c.reply, c.agent
 		FROM enrolment_code c JOIN site s ON s.id = c.site JOIN organization o ON o.id = s.organization WHERE c.hash = $1`,
-		[]any{hex.EncodeToString(hash)}, &c.offer.Organization, &c.offer.Site, &c.offer.SiteID, &expires, &used, &c.request, &c.csrHash, &c.reply, &c.agent)
+		[]any{hex.EncodeToString(hash)}, &c.offer.Organization, &c.offer.Site, &c.offer.SiteID, &expires, &used, &revoked, &c.request, &c.csrHash, &c.reply, &c.agent)
 	if err != nil {
 		return c, err
 	}
@@ -217,7 +218,7 @@ func (t *tx) enrolmentCode(hash []byte) (c code, err error) {
 		return c, fault.New(fault.NotFound, "the code is not known", nil).
 			WithCode("CLD-201", "Check it letter by letter against the console. Codes have no 0, O, 1, I or L.")
 	}
-	c.expires, c.used = at(expires), at(used)
+	c.expires, c.used, c.revoked = at(expires), at(used), at(revoked)
 	c.offer.ExpiresAt, c.offer.Time = c.expires, t.now
 	return c, nil
 }
@@ -227,6 +228,10 @@ func (c code) valid(now time.Time) error {
 	if !c.used.IsZero() {
 		return fault.New(fault.Conflict, "the code has been used", nil).
 			WithCode("CLD-203", "Each code is for one box: make a new one in the console. If no box of yours used it, tell the owner.")
+	}
+	if !c.revoked.IsZero() {
+		return fault.New(fault.Conflict, "the code was revoked", nil).
+			WithCode("CLD-207", "Somebody took it back in the console: ask for a new one.")
 	}
 	if !now.Before(c.expires) {
 		return fault.New(fault.Conflict, "the code has expired", nil).
@@ -297,7 +302,7 @@ func (t *tx) spend(hash []byte, r wire.EnrolRequest, csrHash string, offer wire.
 		return err
 	}
 	// The condition decides who wins when two boxes spend one code at once.
-	n, err := t.touched(`UPDATE enrolment_code SET used_at = $2, request = $3, csr_hash = $4, agent = $5, reply = $6 WHERE hash = $1 AND used_at = 0`,
+	n, err := t.touched(`UPDATE enrolment_code SET used_at = $2, request = $3, csr_hash = $4, agent = $5, reply = $6 WHERE hash = $1 AND used_at = 0 AND revoked_at = 0`,
 		hex.EncodeToString(hash), ms(t.now), r.Request, csrHash, reply.Agent, text)
 	if err != nil {
 		return err
@@ -310,6 +315,9 @@ func (t *tx) spend(hash []byte, r wire.EnrolRequest, csrHash string, offer wire.
 			enrolled_at, confirmed_at, confirmed_by, retired_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, '', 0)`,
 		reply.Agent, offer.SiteID, text200(r.Host), text200(r.Version), reply.CheckNumber, r.SealKey, cert.SerialNumber.Text(16),
 		hex.EncodeToString(fingerprint[:]), ms(cert.NotAfter), ms(t.now)); err != nil {
+		return err
+	}
+	if err := t.keepCertificate(hotspot.AgentID(reply.Agent), cert.SerialNumber, cert.NotAfter); err != nil {
 		return err
 	}
 	var org hotspot.OrganizationID

@@ -45,6 +45,12 @@ func (db *DB) Ingest(ctx context.Context, agent hotspot.AgentID, b wire.Batch) (
 		if err != nil {
 			return err
 		}
+		if refused, err := t.refusedRun(agent, b.Boot); err != nil || refused {
+			if refused {
+				err = errCopy(agent)
+			}
+			return err
+		}
 		var m mark
 		if _, err := t.one(`SELECT through, chain FROM event_mark WHERE site = $1 AND epoch = $2`, []any{string(site), b.Epoch}, &m.through, &m.chain); err != nil {
 			return err

@@ -63,7 +63,7 @@ func (db *DB) RecordHello(ctx context.Context, agent hotspot.AgentID, h wire.Hel
 		}
 		if err := t.exec(`UPDATE site_status SET agent = $2, presence = 'online', reason = '',
 				conn = CASE WHEN boot = $3 THEN conn ELSE 0 END, boot = $3, heard_at = $4, version = $5, lineage = $6, applied = $7, hash = $8,
-				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14, not_in_force = $15 WHERE site = $1`,
+				epoch = $9, last_seq = $10, router_seen_at = $11, clock_offset_ms = $12, conditions = $13, routers = $14, not_in_force = $15, outage = '' WHERE site = $1`,
 			string(site), string(agent), text200(h.Boot), ms(at), text200(h.Version), text200(h.Lineage), h.Revision, text200(h.Hash),
 			text200(h.Epoch), h.LastSeq, ms(h.RouterSeenAt), offset, text, health, notInForce); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (t *tx) holds(site hotspot.SiteID, h wire.Hello) error {
 func (t *tx) statusRow(site hotspot.SiteID, agent hotspot.AgentID) error {
 	return t.exec(`INSERT INTO site_status (site, agent, presence, reason, boot, conn, heard_at, version, lineage, applied, hash, epoch, last_seq,
 			router_seen_at, clock_offset_ms, conditions) VALUES ($1, $2, 'never', '', '', 0, 0, '', '', 0, '', '', 0, 0, 0, '[]')
-		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0, routers = '[]', not_in_force = '[]'
+		ON CONFLICT (site) DO UPDATE SET agent = excluded.agent, presence = 'never', boot = '', conn = 0, version = '', clock_offset_ms = 0, routers = '[]', not_in_force = '[]', outage = ''
 			WHERE site_status.agent <> excluded.agent`,
 		string(site), string(agent))
 }
@@ -138,9 +138,22 @@ func (db *DB) RecordPresence(ctx context.Context, agent hotspot.AgentID, p wire.
 		if _, err := t.one(`SELECT boot, conn FROM site_status WHERE site = $1`+db.dialect.forUpdate, []any{string(site)}, &boot, &conn); err != nil {
 			return err
 		}
-		switch sameRun := boot == p.Boot || boot == ""; {
-		case sameRun && p.Conn < conn, !sameRun && p.State != hotspot.Online:
+		switch same := boot == p.Boot || boot == ""; {
+		case same && p.Conn < conn, !same && p.State != hotspot.Online:
 			return nil
+		}
+		if p.State == hotspot.Online && boot != p.Boot && boot != "" {
+			// One that was there before says hello, if it still lives: that is judged.
+			var one int64
+			known, err := t.one(`SELECT 1 FROM agent_run WHERE agent = $1 AND boot = $2`, []any{string(agent), text200(p.Boot)}, &one)
+			if err != nil || known {
+				return err
+			}
+		}
+		if p.State == hotspot.Online {
+			if _, _, err := t.run(agent, text200(p.Boot), boot, at); err != nil {
+				return err
+			}
 		}
 		counts = true
 		heard := ms(at)
@@ -148,7 +161,7 @@ func (db *DB) RecordPresence(ctx context.Context, agent hotspot.AgentID, p wire.
 			heard = 0
 		}
 		return t.exec(`UPDATE site_status SET presence = $2, reason = $3, boot = $4, conn = $5,
-			heard_at = CASE WHEN $6 > heard_at THEN $6 ELSE heard_at END WHERE site = $1`,
+			heard_at = CASE WHEN $6 > heard_at THEN $6 ELSE heard_at END, outage = CASE WHEN $2 = 'online' THEN '' ELSE outage END WHERE site = $1`,
 			string(site), string(p.State), text200(p.Reason), text200(p.Boot), p.Conn, heard)
 	})
 	return counts && err == nil, err
@@ -206,21 +219,26 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 			COALESCE(st.presence, 'never'), COALESCE(st.reason, ''), COALESCE(st.heard_at, 0), COALESCE(st.version, ''),
 			CASE WHEN st.lineage = s.lineage THEN st.applied ELSE 0 END,
 			COALESCE(st.router_seen_at, 0), COALESCE(st.clock_offset_ms, 0), COALESCE(st.last_seq, 0), COALESCE(m.through, 0),
-			COALESCE(st.conditions, '[]'), COALESCE(st.routers, '[]'), COALESCE(st.not_in_force, '[]'),
+			COALESCE(st.conditions, '[]'), COALESCE(st.routers, '[]'), COALESCE(st.not_in_force, '[]'), COALESCE(st.outage, ''),
+			COALESCE((SELECT a.copy_at FROM agent a WHERE a.site = s.id AND a.confirmed_at > 0 AND a.retired_at = 0), 0),
 			(SELECT COUNT(*) FROM session x WHERE x.site = s.id AND x.state IN ('live', 'suspect')),
 			(SELECT COUNT(*) FROM account_lock l WHERE l.site = s.id AND l.lifted_at = 0 AND l.outcome IN ('', 'pending'))
 		FROM site s LEFT JOIN site_status st ON st.site = s.id LEFT JOIN event_mark m ON m.site = s.id AND m.epoch = st.epoch
 		WHERE s.organization = $1 AND ($2 = '' OR s.id = $2) ORDER BY s.name, s.id`, []any{string(org), string(only)},
 		func(scan func(...any) error) error {
 			var s hotspot.SiteStatus
-			var heard, router, offset, last, through int64
-			var conditions, routers, notInForce string
+			var heard, router, offset, last, through, copied int64
+			var conditions, routers, notInForce, outage string
 			if err := scan(&s.Site.ID, &s.Site.Organization, &s.Site.Name, &s.Site.TimeZone, &s.Site.Currency, &s.Site.Language, &s.Revision,
-				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &routers, &notInForce, &s.SessionsOpen, &s.LocksOpen); err != nil {
+				&s.Presence, &s.Reason, &heard, &s.AgentVersion, &s.Applied, &router, &offset, &last, &through, &conditions, &routers, &notInForce, &outage, &copied, &s.SessionsOpen, &s.LocksOpen); err != nil {
 				return err
 			}
 			s.HeardAt, s.RouterSeenAt, s.ClockOffset, s.Backlog = at(heard), at(router), duration(offset), max(0, last-through)
-			s.Presence = t.presence(s.Presence, s.HeardAt)
+			s.Presence, s.CopyAt = t.presence(s.Presence, s.HeardAt), at(copied)
+			var err error
+			if s.Outage, err = parseOutage(outage); err != nil {
+				return err
+			}
 			if err := unmarshal(conditions, &s.Conditions); err != nil {
 				return err
 			}
@@ -228,7 +246,7 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 				return err
 			}
 			var told []wire.RouterHealth
-			err := unmarshal(routers, &told)
+			err = unmarshal(routers, &told)
 			for _, r := range told {
 				s.Routers = append(s.Routers, r.Hotspot())
 			}

@@ -1,6 +1,9 @@
 package hotspot
 
-import "time"
+import (
+	"math/big"
+	"time"
+)
 
 // Organization is a business with one or more sites.
 type Organization struct {
@@ -66,7 +69,9 @@ type SiteStatus struct {
 	Applied      int64     // held by the site
 	RouterSeenAt time.Time // last successful round trip to the router, by the site's clock
 	ClockOffset  time.Duration
-	Backlog      int64 // events the site has and we do not
+	CopyAt       time.Time // a second copy of its box was heard; zero: never
+	Outage       *Outage   // told since the site was last heard; nil: none
+	Backlog      int64     // events the site has and we do not
 	Conditions   []Condition
 	Routers      []RouterHealth
 	NotInForce   []DocRef // documents that the site holds and cannot apply, the first hundred
@@ -191,4 +196,32 @@ type Agent struct {
 	Confirmed   bool
 	EnrolledAt  time.Time
 	RetiredAt   time.Time // zero while in force
+
+	CertificateUntil time.Time
+	CopyAt           time.Time // a second copy of the box was heard; zero: never
+}
+
+// EnrolmentCode is a code that could still be spent.
+type EnrolmentCode struct {
+	ID        string // not the code, which nobody can read again
+	By        string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Wrong     int       // codes nobody made, tried while this one was open
+	WrongAt   time.Time // the newest of them
+	WrongFrom string    // its network address, masked
+}
+
+// RevokedCertificate is one of a retired agent.
+type RevokedCertificate struct {
+	Serial *big.Int
+	At     time.Time
+}
+
+// Outage is why a site has no MQTT connection, as its box told over HTTPS. Times
+// are the cloud's.
+type Outage struct {
+	Code, Text string
+	Since      time.Time
+	At         time.Time // when it was told
 }

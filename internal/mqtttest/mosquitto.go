@@ -23,16 +23,43 @@ type Mosquitto struct {
 	URL           string // of the agents' door
 	CloudURL      string // of the cloud's door; the certificate's name must be "cloud"
 
-	dir string
-	cmd *exec.Cmd
-	log *output
+	dir     string
+	cmd     *exec.Cmd
+	log     *output
+	checked bool // against a list of revoked certificates
 }
 
 // StartMosquitto runs mosquitto until the test ends.
 func StartMosquitto(t testing.TB) *Mosquitto {
 	t.Helper()
-	m := &Mosquitto{Agents: NewCA(t, "test agents"), Cloud: NewCA(t, "test cloud"), dir: t.TempDir()}
-	m.install(t)
+	agents := NewCA(t, "test agents")
+	m := startMosquitto(t, agents.PEM, nil)
+	m.Agents = agents
+	return m
+}
+
+// StartMosquittoChecking runs mosquitto for agents of another authority than the
+// test's, and has it check their certificates against a list of revoked ones.
+func StartMosquittoChecking(t testing.TB, agentsPEM, revoked []byte) *Mosquitto {
+	t.Helper()
+	return startMosquitto(t, agentsPEM, revoked)
+}
+
+// Revoke replaces the list of revoked certificates, as a person copies the file.
+func (m *Mosquitto) Revoke(t testing.TB, revoked []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(m.dir, "agents-crl.pem"), revoked, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startMosquitto(t testing.TB, agentsPEM, revoked []byte) *Mosquitto {
+	t.Helper()
+	m := &Mosquitto{Cloud: NewCA(t, "test cloud"), dir: t.TempDir(), checked: revoked != nil}
+	m.install(t, agentsPEM)
+	if m.checked {
+		m.Revoke(t, revoked)
+	}
 	var err error
 	for range 5 { // the free ports below may be taken by others meanwhile
 		agents, cloud := freePort(t), freePort(t)
@@ -69,7 +96,7 @@ func (m *Mosquitto) Start(t testing.TB) {
 }
 
 // install writes keys and certificates and the access list.
-func (m *Mosquitto) install(t testing.TB) {
+func (m *Mosquitto) install(t testing.TB, agentsPEM []byte) {
 	t.Helper()
 	server := m.Cloud.Server(t)
 	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
@@ -77,7 +104,7 @@ func (m *Mosquitto) install(t testing.TB) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"agents-ca.pem": m.Agents.PEM,
+		"agents-ca.pem": agentsPEM,
 		"cloud-ca.pem":  m.Cloud.PEM,
 		"server.crt":    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}),
 		"server.key":    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
@@ -102,6 +129,13 @@ func (m *Mosquitto) configure(t testing.TB, agents, cloud int) {
 			t.Fatalf("iwas.conf: %q is gone, the test cannot replace it", old)
 		}
 		conf = strings.ReplaceAll(conf, old, now)
+	}
+	if m.checked {
+		const off = "\n# crlfile "
+		if !strings.Contains(conf, off) {
+			t.Fatalf("iwas.conf: %q is gone, the test cannot switch it on", off)
+		}
+		conf = strings.Replace(conf, off, "\ncrlfile ", 1)
 	}
 	if os.Getuid() == 0 {
 		conf += "\nuser root\n" // else it could not read this folder

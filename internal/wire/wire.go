@@ -26,6 +26,7 @@ import (
 //   - 1: 2026-11-28: Hello.Routers, absent from older agents
 //   - 1: 2026-11-28: RouterHealth.Volts, absent from older agents
 //   - 1: 2026-11-28: document router, which older agents keep without force; commands router.*, CommandResult.Next and Body, Hello.Commands, RouterHealth.Setup
+//   - 1: 2026-11-28: Batch.Boot, absent from older agents; Ack.Copy, which they ignore; Signed, RenewRequest and Outage over HTTPS
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
@@ -95,6 +96,7 @@ type Batch struct {
 	First  int64         `json:"first"` // sequence of Events[0]; sequences start at 1
 	Chain  string        `json:"chain"` // chain value after event First-1; "" when First is 1
 	At     time.Time     `json:"at"`    // sending time by the site's clock
+	Boot   string        `json:"boot,omitempty"`
 	Events []EventOnWire `json:"events"`
 }
 
@@ -109,6 +111,7 @@ type Ack struct {
 	First   int64     `json:"first"`           // Batch.First it answers; 0 when it answers a hello
 	Fork    bool      `json:"fork,omitempty"`  // the chain does not continue ours: mint a new epoch
 	Chain   string    `json:"chain,omitempty"` // with Fork: our chain value after Through
+	Copy    string    `json:"copy,omitempty"`  // boot of a second copy of this box: that run is refused until enrolled again; no Epoch then
 	Time    time.Time `json:"time"`            // the cloud's clock
 }
 
