@@ -14,6 +14,7 @@ import (
 	"iwas/agent/uplink"
 	"iwas/internal/buildinfo"
 	"iwas/internal/condition"
+	"iwas/internal/fault"
 )
 
 func printJSON(cmd *cobra.Command, v any) error {
@@ -58,6 +59,50 @@ func enrollCommand(o *options) *cobra.Command {
 	c.Flags().StringVar(&codeFile, "code-file", "", "file with the enrolment code; empty asks for it")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask whether this is the right site")
 	_ = c.MarkFlagRequired("cloud") // fails only for a flag that does not exist
+	return c
+}
+
+func unenrollCommand(o *options) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use:   "unenroll",
+		Short: "Take this box's identity off it, so that it serves the cafe on its own",
+		Long: "Takes away this box's identity and its key. Guests and figures stay here; nothing is exchanged with the cloud\n" +
+			"any more, and only a new enrolment changes that. In the console the box is cut off beside it.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			id, err := uplink.LoadIdentity(cfg.StateDir)
+			if fault.Is(err, fault.NotFound) {
+				return err
+			}
+			if err == nil { // one that is damaged can be taken off as well
+				fmt.Fprintf(cmd.ErrOrStderr(), "This box is %s of %s, %s.\n", id.Agent, id.SiteName, id.Organization)
+			}
+			if !yes {
+				fmt.Fprint(cmd.ErrOrStderr(), "Take that off it? [y/N] ")
+				line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+				if err != nil && err != io.EOF {
+					return err
+				}
+				if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
+					return &exitError{exitUsage, fmt.Errorf("nothing was changed")}
+				}
+			}
+			if err := uplink.Unenrol(cfg.StateDir); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd, map[string]any{"agent": id.Agent, "enrolled": false})
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "This box has no identity any more.\nNext: restart the service (systemctl restart iwas-agent), and in the console cut this box off.")
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 

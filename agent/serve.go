@@ -50,6 +50,7 @@ type site struct {
 	enforcer *router.Enforcer
 	uplink   *uplink.Uplink // nil when not enrolled
 	identity uplink.Identity
+	renewer  *uplink.Renewer // nil when not enrolled
 	page     *statuspage.Server
 	checks   *checks
 	recorder *recorder
@@ -279,8 +280,13 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
 		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Log: s.log.With("part", "uplink")}
+	s.uplink.Outage = uplink.PostOutage(s.cfg.StateDir, time.Now)
+	s.uplink.Copied = func() error { return uplink.RefuseCopy(s.cfg.StateDir, id, time.Now()) }
+	s.renewer = &uplink.Renewer{StateDir: s.cfg.StateDir, Version: buildinfo.Version(), Log: s.log.With("part", "renewal"), Renewed: s.page.Notify,
+		Refused: func() bool { return s.uplink.Status().Code == "CLD-103" }}
 	sup.Add(task{"commands", s.remote.lanes.Serve})
 	sup.Add(task{"uplink", s.uplink.Serve})
+	sup.Add(task{"renewal", s.renewer.Serve})
 	return nil
 }
 

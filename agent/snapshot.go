@@ -17,6 +17,7 @@ import (
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/metrics"
+	"iwas/internal/webui"
 )
 
 const (
@@ -281,4 +282,17 @@ func (s *site) cloudFacts(out *statuspage.Snapshot) {
 	out.Cloud.Enrolled, out.Cloud.Connected, out.Cloud.Since, out.Cloud.LastContact = true, u.Connected, u.Since, u.LastContact
 	out.Cloud.OffsetMS, out.Cloud.OffsetKnown = u.ClockOffset.Milliseconds(), u.ClockKnown
 	out.Cloud.Problem, out.Cloud.Code = u.Problem, u.Code
+	if s.renewer == nil {
+		return
+	}
+	if text := s.renewer.Trouble(); text != "" {
+		out.Findings = append(out.Findings, condition.Finding{Code: "CLD-111", Text: text})
+	}
+	if seen := u.CopySeen; !seen.IsZero() && out.At.Sub(seen) < copyShown {
+		out.Findings = append(out.Findings, condition.Finding{Code: "CLD-104", Text: "the cloud heard it " + webui.Age(out.At.Sub(seen)) + " and refuses it"})
+	}
 }
+
+// copyShown is how long after the cloud last heard a second copy of this box people
+// are told: a copy that is left on is refused again and again.
+const copyShown = 24 * time.Hour

@@ -54,8 +54,22 @@ type pending struct {
 // Look asks what a code is for, without spending it.
 func Look(ctx context.Context, o EnrolOptions) (wire.EnrolOffer, error) {
 	var offer wire.EnrolOffer
-	err := post(ctx, o, wire.PathLook, wire.EnrolRequest{V: wire.Version, Code: normalCode(o.Code), Version: o.Version, Host: o.Host, At: o.now().UTC()}, &offer)
-	return offer, err
+	err := o.door().post(ctx, wire.PathLook, wire.EnrolRequest{V: wire.Version, Code: normalCode(o.Code), Version: o.Version, Host: o.Host, At: o.now().UTC()}, &offer)
+	if err != nil {
+		return offer, err
+	}
+	return offer, o.sameOrganization(offer)
+}
+
+// sameOrganization refuses a code of another business than the one this box
+// belongs to: what it holds of guests is not the other's to see.
+func (o EnrolOptions) sameOrganization(offer wire.EnrolOffer) error {
+	id, err := LoadIdentity(o.StateDir)
+	if err != nil || id.Organization == offer.Organization {
+		return nil // none, or one that cannot be read: nothing to compare
+	}
+	return fault.New(fault.Conflict, fmt.Sprintf("enrol: the code is of %s, this box belongs to %s", offer.Organization, id.Organization), nil).
+		WithCode("CLD-206", "If it is to change hands, run iwas-agent unenroll first. Else ask for a code of "+id.Organization+".")
 }
 
 // Enrol spends the code for an identity, stores it and returns it. It may be
@@ -78,7 +92,7 @@ func Enrol(ctx context.Context, o EnrolOptions) (Identity, error) {
 		return Identity{}, fault.New(fault.Internal, "enrol: certificate request", err)
 	}
 	var reply wire.EnrolReply
-	err = post(ctx, o, wire.PathEnrol, wire.EnrolRequest{
+	err = o.door().post(ctx, wire.PathEnrol, wire.EnrolRequest{
 		V: wire.Version, Code: p.Code, Request: p.Request, SealKey: seal.Public().String(), Version: o.Version, Host: o.Host, At: o.now().UTC(),
 		CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
 	}, &reply)
@@ -149,11 +163,16 @@ func check(r wire.EnrolReply, key *ecdsa.PrivateKey) error {
 	if cert.Subject.CommonName != r.Agent {
 		return fmt.Errorf("the certificate is for %q, not for %q", cert.Subject.CommonName, r.Agent)
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM([]byte(r.MQTTCA)) {
+	return checkBroker(r.MQTTURL, r.MQTTCA)
+}
+
+// checkBroker refuses what says of a broker nothing one could connect to.
+func checkBroker(address, authority string) error {
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(authority)) {
 		return errors.New("no certificate of the broker's authority in it")
 	}
-	if u, err := url.Parse(r.MQTTURL); err != nil || u.Scheme != "tls" || u.Hostname() == "" {
-		return fmt.Errorf("%q is not the address of a broker", r.MQTTURL)
+	if u, err := url.Parse(address); err != nil || u.Scheme != "tls" || u.Hostname() == "" {
+		return fmt.Errorf("%q is not the address of a broker", address)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/wire"
 )
 
@@ -52,7 +53,7 @@ func (t *talk) read(ctx context.Context, after int64) (*batch, error) {
 	if err != nil || len(b.Events) == 0 {
 		return nil, err
 	}
-	b.V, b.At = wire.Version, t.u.now().UTC()
+	b.V, b.At, b.Boot = wire.Version, t.u.now().UTC(), t.u.Boot
 	payload, err := wire.Encode(b)
 	return &batch{epoch: b.Epoch, first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload}, err
 }
@@ -92,6 +93,10 @@ func resendAfter(tries int) time.Duration {
 func (t *talk) acknowledged(ctx context.Context, a answer) {
 	t.heardAt = time.Now()
 	b := t.batch
+	if a.Copy != "" {
+		t.copied(a.Copy)
+		return
+	}
 	if a.Epoch != t.epoch {
 		return // of a log that is no more
 	}
@@ -112,6 +117,25 @@ func (t *talk) acknowledged(ctx context.Context, a answer) {
 	default:
 		t.answered(ctx, a.Through)
 	}
+}
+
+// copied follows the news that two boxes carry this identity. The one that is the
+// copy stays away until it is enrolled again.
+func (t *talk) copied(boot string) {
+	if boot != t.u.Boot {
+		t.log.Warn("uplink: the cloud hears a second copy of this box", "code", "CLD-104")
+		t.u.note(func(s *Status) { s.CopySeen = t.u.now() })
+		return
+	}
+	err := fault.New(fault.Denied, "uplink: the cloud takes this box for a second copy of another", nil).
+		WithCode(codeCopy, "Make a code in the console and enrol this box again, or switch it off if it is the copy.")
+	t.log.Warn(err.Error(), "code", codeCopy)
+	if t.u.Copied != nil {
+		if kept := t.u.Copied(); kept != nil {
+			t.log.Error("uplink: being a copy not remembered; the cloud says it again", "err", kept)
+		}
+	}
+	t.link.Drop(err)
 }
 
 // sample measures the clocks; the round trip is only known for a batch that

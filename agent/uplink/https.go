@@ -45,26 +45,37 @@ func (r *refusal) Error() string {
 // one whose fingerprint the console printed.
 var errOtherCertificate = errors.New("the certificate is not the one whose fingerprint was given")
 
-// post sends one request to the agents' door and reads the answer.
-func post(ctx context.Context, o EnrolOptions, path string, request, reply any) error {
-	u, err := url.Parse(o.CloudURL)
+// door is the cloud's HTTPS door for boxes, and how it is known.
+type door struct {
+	op          string         // what is asked for, in errors
+	url         string         // https://host[:port]
+	fingerprint string         // as printed by the console; "" trusts the system's roots
+	roots       *x509.CertPool // the cloud's authorities, believed besides; nil before the enrolment
+	now         func() time.Time
+}
+
+func (o EnrolOptions) door() door { return door{"enrol", o.CloudURL, o.Fingerprint, nil, o.now} }
+
+// post sends one request to the door and reads the answer.
+func (d door) post(ctx context.Context, path string, request, reply any) error {
+	u, err := url.Parse(d.url)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return fault.New(fault.Invalid, fmt.Sprintf("enrol: %q is not an address such as https://cloud.example.com", o.CloudURL), err).
+		return fault.New(fault.Invalid, fmt.Sprintf("%s: %q is not an address such as https://cloud.example.com", d.op, d.url), err).
 			WithCode("CLD-109", "Copy the whole command from the console; there is no way without HTTPS.")
 	}
-	cfg, err := tlsFor(o)
+	cfg, err := d.tls(u.Hostname())
 	if err != nil {
 		return err
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
-		return fault.New(fault.Internal, "enrol: encode", err)
+		return fault.New(fault.Internal, d.op+": encode", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, httpsTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath(path).String(), bytes.NewReader(body))
 	if err != nil {
-		return fault.New(fault.Invalid, "enrol: request", err)
+		return fault.New(fault.Invalid, d.op+": request", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{TLSClientConfig: cfg, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
@@ -74,19 +85,19 @@ func post(ctx context.Context, o EnrolOptions, path string, request, reply any) 
 	}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return explainHTTPS("enrol: ask "+u.Host, err)
+		return explainHTTPS(d.op+": ask "+u.Host, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, replyLimit+1))
 	if err != nil {
-		return explainHTTPS("enrol: answer of "+u.Host, err)
+		return explainHTTPS(d.op+": answer of "+u.Host, err)
 	}
-	return readReply(resp, b, u.Host, reply)
+	return d.readReply(resp, b, u.Host, reply)
 }
 
-func readReply(resp *http.Response, b []byte, host string, reply any) error {
+func (d door) readReply(resp *http.Response, b []byte, host string, reply any) error {
 	strange := func(err error) error {
-		return fault.New(fault.Unavailable, "enrol: "+host+" answered "+resp.Status, err).
+		return fault.New(fault.Unavailable, d.op+": "+host+" answered "+resp.Status, err).
 			WithCode("CLD-109", "That is not the answer of an IWAS cloud: check the address, and whether a proxy or login page stands in between.")
 	}
 	if len(b) > replyLimit {
@@ -102,7 +113,7 @@ func readReply(resp *http.Response, b []byte, host string, reply any) error {
 	if err := json.Unmarshal(b, &r.Problem); err != nil || r.Title == "" {
 		return strange(nil)
 	}
-	return fault.New(kindOfStatus(resp.StatusCode), "enrol: the cloud refuses", r).WithCode(r.Code, r.Next)
+	return fault.New(kindOfStatus(resp.StatusCode), d.op+": the cloud refuses", r).WithCode(r.Code, r.Next)
 }
 
 func kindOfStatus(status int) fault.Kind {
@@ -122,27 +133,57 @@ func kindOfStatus(status int) fault.Kind {
 	return fault.Invalid
 }
 
-// tlsFor returns how the door's certificate is checked: by the system's roots,
-// or by a fingerprint alone, and never not at all.
-func tlsFor(o EnrolOptions) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Time: o.now}
-	if o.Fingerprint == "" {
+// tls returns how the door's certificate is checked: by the system's roots, by a
+// fingerprint alone, or, once enrolled, also by the cloud's own authorities, since
+// a certificate ends and the next has another fingerprint. Never not at all.
+func (d door) tls(host string) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Time: d.now}
+	var want []byte
+	if d.fingerprint != "" {
+		var err error
+		if want, err = hex.DecodeString(normalFingerprint(d.fingerprint)); err != nil || len(want) != sha256.Size {
+			return nil, fault.New(fault.Invalid, d.op+": the fingerprint is not 64 hexadecimal digits", err).
+				WithCode("CLD-109", "Copy the whole command from the console.")
+		}
+	}
+	if want == nil && d.roots == nil {
 		return cfg, nil
 	}
-	want, err := hex.DecodeString(normalFingerprint(o.Fingerprint))
-	if err != nil || len(want) != sha256.Size {
-		return nil, fault.New(fault.Invalid, "enrol: the fingerprint is not 64 hexadecimal digits", err).
-			WithCode("CLD-109", "Copy the whole command from the console.")
-	}
-	cfg.InsecureSkipVerify = true // of chain and name: the next line checks the very certificate instead
+	cfg.InsecureSkipVerify = true // of chain and name by the library: the next lines check them
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
 		got := sha256.Sum256(s.PeerCertificates[0].Raw)
-		if subtle.ConstantTimeCompare(got[:], want) != 1 {
-			return errOtherCertificate
+		if want != nil && subtle.ConstantTimeCompare(got[:], want) == 1 {
+			return nil
 		}
-		return nil
+		err := errOtherCertificate
+		for _, roots := range d.pools(want) {
+			if err = verify(s, host, roots, d.now()); err == nil {
+				return nil
+			}
+		}
+		return err
 	}
 	return cfg, nil
+}
+
+// pools are the roots a door may be known by; nil in it are the system's.
+func (d door) pools(fingerprint []byte) (all []*x509.CertPool) {
+	if fingerprint == nil {
+		all = append(all, nil)
+	}
+	if d.roots != nil {
+		all = append(all, d.roots)
+	}
+	return all
+}
+
+func verify(s tls.ConnectionState, host string, roots *x509.CertPool, now time.Time) error {
+	between := x509.NewCertPool()
+	for _, c := range s.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between, CurrentTime: now})
+	return err
 }
 
 func normalFingerprint(s string) string {

@@ -111,6 +111,9 @@ func (id Identity) TLS() (*tls.Config, error) {
 func TLSFrom(stateDir string) func() (*tls.Config, error) {
 	return func() (*tls.Config, error) {
 		id, err := LoadIdentity(stateDir)
+		if err == nil {
+			err = id.refused(filepath.Join(stateDir, identityDir))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -173,6 +176,9 @@ func (p pending) save(dir string, key *ecdsa.PrivateKey, r wire.EnrolReply, now 
 		if err := secret.WriteFile(filepath.Join(dir, f.name), f.b); err != nil {
 			return err
 		}
+	}
+	if err := os.Remove(filepath.Join(dir, refusedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // it is of the identity before, and no longer heard
 	}
 	return p.forget(dir)
 }

@@ -82,6 +82,12 @@ type Uplink struct {
 	// cloud commands is left unanswered.
 	Inbox Inbox
 	Carry func(ctx context.Context, c wire.Command)
+	// Outage tells the cloud another way why there is no MQTT connection; nil is
+	// not at all.
+	Outage func(ctx context.Context, o wire.Outage) error
+	// Copied is called when the cloud took this box for a second copy of another,
+	// before the connection is given up; nil is nothing to remember.
+	Copied func() error
 	// StopReason says why the program stops on purpose, for the owner; nil is "stopped".
 	StopReason func() string
 	Log        *slog.Logger     // nil discards
@@ -114,6 +120,8 @@ type Status struct {
 	Code    string // of the condition catalogue
 	Detail  string // the error behind Problem, for the log and support
 
+	CopySeen time.Time // the cloud heard a second copy of this box; zero: never since the start
+
 	Connects uint64 // connections made
 	Failures uint64 // attempts that came to none
 	Dropped  uint64 // messages dropped because a queue was full
@@ -135,6 +143,7 @@ func (u *Uplink) Serve(ctx context.Context) error {
 	running.Go(func() { t.applyStates(ctx) })
 	running.Go(func() { t.takeCommands(ctx) })
 	running.Go(func() { t.watchConditions(ctx) })
+	running.Go(func() { t.watchOutage(ctx) })
 	t.talk(ctx)
 	t.farewell()
 	hangUp()

@@ -57,7 +57,7 @@ func concrete(pattern string) (method, path string) {
 	if strings.Contains(path, "/agents/") {
 		id = "agentnew1"
 	}
-	return method, strings.NewReplacer("{site}", "main", "{account}", "mara", "{agent}", "agentnew1", "{id}", id, "{grant}", "g1", "{router}", "counter", "{command}", "c2", "{mac}", "02:AB:CD:12:34:56", "{$}", "").Replace(path)
+	return method, strings.NewReplacer("{site}", "main", "{account}", "mara", "{agent}", "agentnew1", "{id}", id, "{grant}", "g1", "{code}", "c0de", "{router}", "counter", "{command}", "c2", "{mac}", "02:AB:CD:12:34:56", "{$}", "").Replace(path)
 }
 
 // TestEveryRouteAsksForItsRight walks the whole table: nobody, each role, and

@@ -59,6 +59,16 @@ type apiSite struct {
 	LocksOpen    int            `json:"locks_open" doc:"Locks asked for and not yet proven."`
 	Conditions   []apiCondition `json:"conditions"`
 	Routers      []apiRouter    `json:"routers" doc:"How the site's routers do, as last heard; those with an API."`
+	Outage       *apiOutage     `json:"outage,omitempty" doc:"Why the box has no connection to the broker, as it told over HTTPS; absent while it has one."`
+	CopyHeardAt  *time.Time     `json:"copy_heard_at,omitempty" doc:"When a second copy of the box was last heard, and refused."`
+}
+
+type apiOutage struct {
+	Code  string     `json:"code" doc:"Of the catalogue."`
+	Text  string     `json:"text"`
+	Since *time.Time `json:"since" doc:"By the cloud's clock, as at."`
+	At    *time.Time `json:"at" doc:"When it was told."`
+	AgeS  *float64   `json:"age_s" doc:"Seconds since at."`
 }
 
 type apiRouter struct {
@@ -106,6 +116,10 @@ func toAPISite(st hotspot.SiteStatus, now time.Time) apiSite {
 		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}, Routers: []apiRouter{}}
 	if a.Presence == "" {
 		a.Presence = string(hotspot.Never)
+	}
+	a.CopyHeardAt = moment(st.CopyAt)
+	if o := st.Outage; o != nil && st.Presence != hotspot.Online {
+		a.Outage = &apiOutage{o.Code, o.Text, moment(o.Since), moment(o.At), since(o.At, now)}
 	}
 	for _, r := range st.Routers {
 		a.Routers = append(a.Routers, toAPIRouter(r, st, now))

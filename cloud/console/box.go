@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -21,7 +22,8 @@ type boxBody struct {
 	Clock   webui.Clock
 	Status  hotspot.SiteStatus
 	Agents  []hotspot.Agent
-	Run     bool // the person may enrol and revoke
+	Codes   []hotspot.EnrolmentCode // that could still be spent
+	Run     bool                    // the person may enrol and revoke
 	Command string
 	Made    *codeShown
 	Left    string // how long the code still works
@@ -37,11 +39,29 @@ func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operat
 	if b.Agents, err = s.Store.Agents(ctx, op.Organization, id); err != nil {
 		return boxBody{}, err
 	}
+	if b.Codes, err = s.Store.EnrolmentCodes(ctx, op.Organization, id); err != nil {
+		return boxBody{}, err
+	}
 	var made codeShown
 	if readOnce(r, &made) && made.Site == string(id) && made.Expires.After(b.Clock.Now) {
 		b.Made, b.Left = &made, webui.Duration(made.Expires.Sub(b.Clock.Now).Round(time.Minute))
 	}
 	return b, nil
+}
+
+// CopyAlert says that a second copy of a box was heard.
+func (b boxBody) CopyAlert(a hotspot.Agent) webui.Alert { return copyAlert(a.CopyAt, b.Clock) }
+
+// WrongAlert says that codes nobody made were tried while this one was open.
+func (b boxBody) WrongAlert(c hotspot.EnrolmentCode) webui.Alert {
+	title, from := "A wrong code was tried meanwhile", ""
+	if c.Wrong != 1 {
+		title = strconv.Itoa(c.Wrong) + " wrong codes were tried meanwhile"
+	}
+	if c.WrongFrom != "" {
+		from = "The newest came from the network " + c.WrongFrom + "."
+	}
+	return webui.Alert{Tone: webui.Warn, Title: title, Text: from, Next: "If it was nobody of yours, revoke this code.", Code: "CLD-210", Age: b.Clock.Ago(c.WrongAt)}
 }
 
 // enrolCommand is what a technician pastes on the box. The code is typed when
@@ -71,7 +91,7 @@ func (s *Server) boxLive(w http.ResponseWriter, r *http.Request, _ hotspot.Opera
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "box-agents")
+		return s.fragments(body, "box-agents", "box-codes")
 	})
 	return nil
 }
@@ -90,6 +110,15 @@ func (s *Server) addCode(w http.ResponseWriter, r *http.Request, op hotspot.Oper
 		return err
 	}
 	http.Redirect(w, r, path, http.StatusSeeOther)
+	return nil
+}
+
+func (s *Server) revokeCode(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
+	site := hotspot.SiteID(r.PathValue("site"))
+	if err := s.Fleet.RevokeEnrolmentCode(r.Context(), op, site, r.PathValue("code")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/sites/"+string(site)+"/box", http.StatusSeeOther)
 	return nil
 }
 

@@ -50,6 +50,8 @@ type Store interface {
 	Devices(ctx context.Context, org hotspot.OrganizationID, account hotspot.AccountID) ([]hotspot.SeenDevice, error)
 	Sessions(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, openOnly bool, limit int) ([]hotspot.Session, error)
 	Agents(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.Agent, error)
+	// EnrolmentCodes returns those that could still be spent.
+	EnrolmentCodes(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.EnrolmentCode, error)
 	Granter
 	Historian
 	Commander
@@ -95,6 +97,7 @@ type Fleet interface {
 	NewEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID) (code string, expires time.Time, err error)
 	// Ask asks something of a site once, to be begun within ttl.
 	Ask(ctx context.Context, actor hotspot.Operator, c hotspot.Command, ttl time.Duration) (hotspot.Command, error)
+	RevokeEnrolmentCode(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, id string) error
 	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
 	RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) error
 }
@@ -153,18 +156,21 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /assets/", webui.Assets())
 	mux.HandleFunc("POST /theme", webui.Theme)
 	for pattern, h := range map[string]pageHandler{
-		"GET /{$}":                      s.home,
-		"GET /live":                     s.homeLive,
-		"GET /sites/new":                s.newSite,
-		"POST /sites":                   s.addSite,
-		"GET /sites/{site}":             s.site,
-		"GET /sites/{site}/live":        s.siteLive,
-		"GET /sites/{site}/guests/new":  s.newGuest,
-		"POST /sites/{site}/guests":     s.addGuest,
-		"GET /sites/{site}/box":         s.box,
-		"GET /sites/{site}/box/live":    s.boxLive,
-		"POST /sites/{site}/box/codes":  s.addCode,
-		"POST /agents/{agent}/confirm":  s.confirmAgent,
+		"GET /{$}":                     s.home,
+		"GET /live":                    s.homeLive,
+		"GET /sites/new":               s.newSite,
+		"POST /sites":                  s.addSite,
+		"GET /sites/{site}":            s.site,
+		"GET /sites/{site}/live":       s.siteLive,
+		"GET /sites/{site}/guests/new": s.newGuest,
+		"POST /sites/{site}/guests":    s.addGuest,
+		"GET /sites/{site}/box":        s.box,
+		"GET /sites/{site}/box/live":   s.boxLive,
+		"POST /sites/{site}/box/codes": s.addCode,
+		"POST /agents/{agent}/confirm": s.confirmAgent,
+
+		"POST /sites/{site}/box/codes/{code}/revoke": s.revokeCode,
+
 		"POST /agents/{agent}/revoke":   s.revokeAgent,
 		"GET /guests/{account}":         s.guest,
 		"GET /guests/{account}/live":    s.guestLive,

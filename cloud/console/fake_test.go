@@ -33,6 +33,7 @@ type fakeCloud struct {
 	plans     []hotspot.Plan
 	guests    []hotspot.Guest
 	agents    []hotspot.Agent
+	codes     []hotspot.EnrolmentCode // of the site main
 	grants    []hotspot.GrantStatus
 	commands  []hotspot.Command
 	setups    map[string]wire.RouterDoc               // by site and router
@@ -80,6 +81,8 @@ func newFake(t testing.TB) *fakeCloud {
 	offline := false
 	main.Routers = []hotspot.RouterHealth{{NAS: "counter", Name: "Counter", At: noon.Add(-40 * time.Second), Uptime: &lasts, CPU: &cpu, Memory: &memory, Celsius: &heat, WANUp: &up, Down: &down, Up: &sent,
 		PoolUsed: &used, PoolSize: &size, Foreign: &foreign}, {NAS: "attic"}}
+	harbour.Outage = &hotspot.Outage{Code: "CLD-101", Text: "mqtt: connect to cloud.example:8883: dial tcp 203.0.113.9:8883: i/o timeout", Since: noon.Add(-38 * time.Minute), At: noon.Add(-4 * time.Minute)}
+	harbour.CopyAt = noon.Add(-3 * time.Hour)
 	harbour.Routers = []hotspot.RouterHealth{{NAS: "pier", At: noon.Add(-39 * time.Minute), WANUp: &offline}}
 	f.sites = []hotspot.SiteStatus{main, harbour, fresh, rival}
 	f.plans = []hotspot.Plan{
@@ -93,10 +96,13 @@ func newFake(t testing.TB) *fakeCloud {
 	f.guests = guestsOf(f.plans)
 	f.agents = []hotspot.Agent{
 		{ID: "agentnew1", Site: "main", Host: "minipc-2", Version: "1.2.0", CheckNumber: "482 913", EnrolledAt: noon.Add(-40 * time.Second)},
-		{ID: "agent1234", Site: "main", Host: "minipc", Version: "1.2.0", CheckNumber: "110 226", Confirmed: true, EnrolledAt: noon.Add(-50 * 24 * time.Hour)},
+		{ID: "agent1234", Site: "main", Host: "minipc", Version: "1.2.0", CheckNumber: "110 226", Confirmed: true, EnrolledAt: noon.Add(-50 * 24 * time.Hour),
+			CertificateUntil: noon.Add(315 * 24 * time.Hour), CopyAt: noon.Add(-3 * time.Minute)},
 		{ID: "agentold1", Site: "main", Host: "minipc", Version: "1.0.3", CheckNumber: "771 002", Confirmed: true, EnrolledAt: noon.Add(-400 * 24 * time.Hour), RetiredAt: noon.Add(-50 * 24 * time.Hour)},
 		{ID: "agentrival", Site: "rival", Host: "theirs", CheckNumber: "1", EnrolledAt: noon},
 	}
+	f.codes = []hotspot.EnrolmentCode{{ID: "c0de", By: "owner@cafe.example", CreatedAt: noon.Add(-9 * time.Minute), ExpiresAt: noon.Add(51 * time.Minute),
+		Wrong: 4, WrongAt: noon.Add(-time.Minute), WrongFrom: "203.0.113.0/24"}}
 	f.grants = grantsOfFake()
 	f.setupsOfFake()
 	return f
@@ -460,6 +466,25 @@ func (f *fakeCloud) NewEnrolmentCode(_ context.Context, _ hotspot.Operator, site
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return "W4HK-72PM", noon.Add(time.Hour), f.called("code for %s", site)
+}
+
+func (f *fakeCloud) EnrolmentCodes(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID) ([]hotspot.EnrolmentCode, error) {
+	if _, err := f.Site(ctx, org, site); err != nil || site != "main" {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.codes), nil
+}
+
+func (f *fakeCloud) RevokeEnrolmentCode(ctx context.Context, op hotspot.Operator, site hotspot.SiteID, id string) error {
+	if _, err := f.Site(ctx, op.Organization, site); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.codes = slices.DeleteFunc(f.codes, func(c hotspot.EnrolmentCode) bool { return c.ID == id })
+	return f.called("revoke code %s", id)
 }
 
 func (f *fakeCloud) ConfirmAgent(ctx context.Context, op hotspot.Operator, id hotspot.AgentID) error {

@@ -70,6 +70,8 @@ var routes = map[string]right{
 	"POST /guests/{account}/devices/{mac}/lock":   lockGuests,
 	"POST /guests/{account}/devices/{mac}/unlock": lockGuests,
 
+	"POST /sites/{site}/box/codes/{code}/revoke": runBoxes,
+
 	"GET /sites/{site}/grants":                 seeGrants,
 	"GET /sites/{site}/grants/live":            seeGrants,
 	"POST /sites/{site}/grants":                changeGrants,

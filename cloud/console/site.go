@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
@@ -91,6 +92,31 @@ type siteBody struct {
 // RouterSeen is when the router last answered, by our clock.
 func (b siteBody) RouterSeen() time.Time { return routerSeen(b.Status) }
 
+// Alerts are what only the cloud knows of the site's box: that there are two of
+// it, and why it has no MQTT connection, told another way.
+func (b siteBody) Alerts() (out []webui.Alert) {
+	if seen := b.Status.CopyAt; !seen.IsZero() && b.Clock.Now.Sub(seen) < copyShown {
+		out = append(out, copyAlert(seen, b.Clock))
+	}
+	if o := b.Status.Outage; o != nil && b.Status.Presence != hotspot.Online {
+		a := webui.Alert{Tone: webui.Warn, Title: "The box is there, but its connection to the broker fails", Text: o.Text, Code: o.Code, Age: b.Clock.Ago(o.At)}
+		if c, ok := condition.Lookup(o.Code); ok {
+			a.Next = c.Next
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// copyShown is how long after a second copy was last heard the site's page says so.
+const copyShown = 24 * time.Hour
+
+func copyAlert(seen time.Time, c webui.Clock) webui.Alert {
+	known, _ := condition.Lookup("CLD-104")
+	return webui.Alert{Tone: webui.Bad, Title: known.Title, Text: "The copy, which came later, is refused: nothing it says counts.",
+		Next: "Switch the copy off, or enrol it with a code of its own.", Code: known.Code, Age: c.Ago(seen)}
+}
+
 // NextHref leads to the next page of guests.
 func (b siteBody) NextHref() string {
 	return "/sites/" + string(b.Status.Site.ID) + "?" + url.Values{"q": {b.Query}, "after": {b.Next}}.Encode()
@@ -144,7 +170,7 @@ func (s *Server) siteLive(w http.ResponseWriter, r *http.Request, _ hotspot.Oper
 		if err != nil {
 			return nil, err
 		}
-		parts, err := s.fragments(body, "site-figures", "site-routers", "site-guests", "site-history")
+		parts, err := s.fragments(body, "site-alerts", "site-figures", "site-routers", "site-guests", "site-history")
 		if err != nil {
 			return nil, err
 		}

@@ -69,6 +69,18 @@ var cloud = []Condition{
 		Next:  "Compare the check number here with the one in the console and press Confirm there.",
 	},
 	{
+		Code: "CLD-111", Severity: High,
+		Title: "This box's certificate could not be renewed",
+		Cause: "It is replaced long before it ends, over HTTPS; that has failed for a week or more, or the certificate has ended meanwhile.",
+		Next:  "Let this box reach the cloud's HTTPS port; it asks again by itself. A certificate that ended more than 180 days ago needs a new enrolment.",
+	},
+	{
+		Code: "CLD-112", Severity: High,
+		Title: "The cloud takes this box for a copy of another",
+		Cause: "Its disk was cloned, or an old backup was started here, while the original is still in service.",
+		Next:  "Enrol this box again with a code of its own, or switch it off.",
+	},
+	{
 		Code: "CLD-201", Severity: Low,
 		Title: "The enrolment code is not known",
 		Cause: "A character was mistyped, or the code belongs to another cloud.",
@@ -97,6 +109,42 @@ var cloud = []Condition{
 		Title: "Too many wrong enrolment codes",
 		Cause: "Several wrong codes came from this address in a short time, so further ones are not looked at for a while.",
 		Next:  "Wait 15 minutes, then type the code slowly, or paste it.",
+	},
+	{
+		Code: "CLD-206", Severity: Low,
+		Title: "The enrolment code is of another organization",
+		Cause: "This box belongs to one business, and the code was made by another.",
+		Next:  "Ask for a code of your own organization; if the box changes hands, run iwas-agent unenroll first.",
+	},
+	{
+		Code: "CLD-207", Severity: Low,
+		Title: "The enrolment code was revoked",
+		Cause: "Somebody took the code back in the console before it was used.",
+		Next:  "Ask for a new code, and why this one was taken back.",
+	},
+	{
+		Code: "CLD-208", Severity: High,
+		Title: "The certificate ended too long ago to be renewed",
+		Cause: "The box was off, or without the cloud, for more than 180 days after its certificate ended.",
+		Next:  "Make a new code in the console and enrol this box again.",
+	},
+	{
+		Code: "CLD-209", Severity: High,
+		Title: "The cloud does not know who signed",
+		Cause: "The certificate shown was not given out by this cloud, or the signature is not of its key.",
+		Next:  "Check that the cloud is the one this box was enrolled at; then enrol it again.",
+	},
+	{
+		Code: "CLD-210", Severity: Medium,
+		Title: "Somebody tries enrolment codes",
+		Cause: "Codes that nobody made were tried while one of yours was open: a typing error, or a stranger who guesses.",
+		Next:  "If it was nobody of yours, revoke the open code and make a new one when the box is ready.",
+	},
+	{
+		Code: "CLD-211", Severity: Low,
+		Title: "The box asks the cloud too often over HTTPS",
+		Cause: "Renewals and reports of one box, or wrong signatures of one address, come faster than once in 30 seconds.",
+		Next:  "Nothing: it is tried again by itself. If it stays so, look for a second copy of the box.",
 	},
 	{
 		Code: "CLD-301", Severity: Low,

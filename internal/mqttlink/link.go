@@ -95,7 +95,7 @@ type session struct {
 
 // outage is why and since when there is no connection.
 type outage struct {
-	since time.Time
+	since time.Time // of the last connection's end, or of the start: attempts that fail change nothing
 	err   error
 }
 
@@ -213,10 +213,13 @@ func (l *Link) Serve(ctx context.Context) error {
 		if up && time.Since(started) >= stableAfter {
 			failures = 0
 		}
-		if !up {
+		since := l.last.Load().since
+		if up {
+			since = time.Now()
+		} else {
 			l.failed.Add(1)
 		}
-		l.last.Store(&outage{since: time.Now(), err: err})
+		l.last.Store(&outage{since: since, err: err})
 		pause := pauseAfter(failures)
 		l.o.Log.Warn("mqtt: no connection", "err", err, "code", fault.Code(err), "was_up", up, "next_attempt_in", pause.Round(time.Millisecond))
 		select {
