@@ -207,8 +207,17 @@ func (f *Fleet) WriteRevocations(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(f.o.RevocationsFile), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "fleet: folder of the list of revoked certificates", err)
 	}
-	if err := secret.WriteFile(f.o.RevocationsFile, list); err != nil {
+	// No secret, and the broker runs as another user; whole under its name at any time.
+	fresh := f.o.RevocationsFile + ".new"
+	err = secret.WriteFile(fresh, list)
+	if err == nil {
+		err = os.Chmod(fresh, 0o644)
+	}
+	if err == nil {
+		err = os.Rename(fresh, f.o.RevocationsFile)
+	}
+	if err != nil {
 		return fault.New(fault.Unavailable, "fleet: write the list of revoked certificates", err)
 	}
-	return os.Chmod(f.o.RevocationsFile, 0o644) // no secret, and the broker runs as another user
+	return nil
 }
