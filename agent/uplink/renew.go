@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -135,7 +136,8 @@ type Renewer struct {
 	Now     func() time.Time // nil is time.Now
 	Log     *slog.Logger     // nil discards
 
-	ask func(ctx context.Context) (bool, error) // nil is Renew
+	ask  func(ctx context.Context) (bool, error) // nil is Renew
+	look time.Duration                           // 0 is renewLook
 
 	mu      sync.Mutex
 	err     error     // guarded by mu; of the last try, nil when it went well
@@ -157,7 +159,7 @@ func (r *Renewer) Serve(ctx context.Context) error {
 	if r.ask == nil {
 		r.ask = func(ctx context.Context) (bool, error) { return Renew(ctx, r.StateDir, r.Version, r.now) }
 	}
-	look := time.NewTicker(renewLook)
+	look := time.NewTicker(cmp.Or(r.look, renewLook))
 	defer look.Stop()
 	next := time.Now().Add(rand.N(renewSpread)) // of this program's running time
 	pause := renewFirst
@@ -170,7 +172,7 @@ func (r *Renewer) Serve(ctx context.Context) error {
 		now := time.Now()
 		if pressing := due && now.Sub(pressed) >= pause; pressing || !now.Before(next) {
 			pressed = now
-			if err := r.try(ctx, due); err != nil {
+			if helped := r.try(ctx, due); !helped {
 				next, pause = now.Add(pause), min(2*pause, renewMost)
 			} else {
 				next, pause = now.Add(renewEvery+rand.N(renewSpread)), renewFirst
@@ -192,10 +194,12 @@ func (r *Renewer) due() (bool, error) {
 	return id.Due(r.now()) || r.Refused != nil && r.Refused(), nil
 }
 
-func (r *Renewer) try(ctx context.Context, due bool) error {
+// try asks once and reports whether that was all there is to do: a cloud that sees
+// no need where we do is asked again after a pause.
+func (r *Renewer) try(ctx context.Context, due bool) (helped bool) {
 	renewed, err := r.ask(ctx)
 	if ctx.Err() != nil {
-		return err
+		return false
 	}
 	r.mu.Lock()
 	r.err = err
@@ -215,7 +219,7 @@ func (r *Renewer) try(ctx context.Context, due bool) error {
 			r.Renewed()
 		}
 	}
-	return err
+	return err == nil && (renewed || !due)
 }
 
 // Trouble words why the certificate could not be renewed, once that has lasted a
