@@ -103,6 +103,9 @@ func (b siteBody) Alerts() (out []webui.Alert) {
 		if c, ok := condition.Lookup(o.Code); ok {
 			a.Next = c.Next
 		}
+		if o.Code == "CLD-101" { // the internet is there: this came over it
+			a.Next = "HTTPS gets through from there and MQTT does not: let the broker's port out at the site's firewall."
+		}
 		out = append(out, a)
 	}
 	return out
