@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
 	"iwas/cloud/broker"
 	"iwas/internal/hotspot"
 	"iwas/internal/mqttlink"
@@ -64,6 +66,8 @@ func TestConformance(t *testing.T) {
 		{"subscriptions return with the connection", resubscribes},
 		{"an oversize packet is refused", oversizeRefused},
 		{"shared subscriptions deliver once", shared},
+		{"a slow consumer harms nobody", slowConsumer},
+		{"a half-open connection ends by its keep-alive", halfOpen},
 	}
 	for name, start := range brokers {
 		t.Run(name, func(t *testing.T) {
@@ -329,6 +333,94 @@ func shared(t *testing.T, f fixture) {
 	time.Sleep(50 * time.Millisecond) // time for a message too many
 	if len(seen) != n || len(one.Messages())+len(two.Messages()) != 0 {
 		t.Errorf("got %d different messages and %d more, want each of %d once", len(seen), len(one.Messages())+len(two.Messages()), n)
+	}
+}
+
+func slowConsumer(t *testing.T, f fixture) {
+	c := f.connectCloud(t)
+	good := f.connectAgent(t, agentB, agentOptions{})
+	slow := f.raw(t, agentA, 60, nil)
+	slow.subscribe(t, "iwas/v1/agents/"+string(agentA)+"/down/#") // from here on it reads nothing
+	payload := bytes.Repeat([]byte("x"), 64<<10)
+	for i := range 300 { // 19 MiB: more than any socket takes
+		if err := c.Publish(wire.Topic(agentA, wire.DownState), payload, false); err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			publish(t, c, wire.Topic(agentB, wire.DownState), fmt.Sprint(i))
+			expect(t, good, wire.Topic(agentB, wire.DownState), fmt.Sprint(i))
+		}
+	}
+	publish(t, c, wire.Topic(agentB, wire.DownState), "all") // nothing sent before is still on its way into the broker
+	expect(t, good, wire.Topic(agentB, wire.DownState), "all")
+	again := f.connectAgent(t, agentA, agentOptions{}) // it comes back, and nothing old is kept for it
+	publish(t, c, wire.Topic(agentA, wire.DownState), "new")
+	expect(t, again, wire.Topic(agentA, wire.DownState), "new")
+}
+
+// halfOpen goes silent without a word, as a power cut does: the network still
+// holds the connection, and nobody is behind it.
+func halfOpen(t *testing.T, f fixture) {
+	topic := wire.Topic(agentA, wire.UpPresence)
+	c := f.connectCloud(t, topic)
+	drain(c)
+	f.raw(t, agentA, 1, willOf(agentA))
+	for {
+		select {
+		case m := <-c.Messages():
+			if m.Topic == topic && string(m.Payload) == "lost 0" {
+				return
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("no last will of a connection that is silent beyond its keep-alive")
+		}
+	}
+}
+
+// rawClient is an agent that does what MQTT says and no more, or less.
+type rawClient struct{ conn net.Conn }
+
+// raw connects one with a keep-alive in seconds; CONNACK has come when it returns.
+func (f fixture) raw(t *testing.T, agent hotspot.AgentID, keepAlive uint16, will func(int64) mqttlink.Message) *rawClient {
+	t.Helper()
+	conn, err := f.line(t, agent).dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	p.ProtocolName, p.ProtocolVersion, p.CleanSession, p.Keepalive = "MQTT", 4, true, keepAlive
+	p.ClientIdentifier = string(agent) + "-raw"
+	if will != nil {
+		w := will(0)
+		p.WillFlag, p.WillTopic, p.WillMessage = true, w.Topic, w.Payload
+	}
+	r := &rawClient{conn}
+	r.exchange(t, p, packets.Connack)
+	return r
+}
+
+func (r *rawClient) subscribe(t *testing.T, filter string) {
+	t.Helper()
+	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	p.MessageID, p.Topics, p.Qoss = 1, []string{filter}, []byte{0}
+	r.exchange(t, p, packets.Suback)
+}
+
+// exchange sends a packet and waits for the answer of a kind.
+func (r *rawClient) exchange(t *testing.T, p packets.ControlPacket, answer byte) {
+	t.Helper()
+	if err := p.Write(r.conn); err != nil {
+		t.Fatal(err)
+	}
+	r.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	got, err := packets.ReadPacket(r.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := packets.NewControlPacket(answer)
+	if fmt.Sprintf("%T", got) != fmt.Sprintf("%T", head) {
+		t.Fatalf("got %T, want %T", got, head)
 	}
 }
 
