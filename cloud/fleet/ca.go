@@ -38,9 +38,9 @@ const (
 	clockSlack = 24 * time.Hour // certificates begin this much ago: the other side's clock may be behind
 	maxCSR     = 8 << 10        // octets
 
-	renewShare = 3                    // a certificate is renewed when less than a third of its life is left,
-	renewGrace = 180 * 24 * time.Hour // or when it ended no longer ago than this: a cafe that closes for a season comes back by itself
-	crlLife    = 30 * 24 * time.Hour  // a broker that checks a list older than this refuses everybody
+	renewShare = 3                        // a certificate is renewed when less than a third of its life is left,
+	renewGrace = 180 * 24 * time.Hour     // or when it ended no longer ago than this: a cafe that closes for a season comes back by itself
+	crlLife    = 5 * 365 * 24 * time.Hour // a broker refuses everybody once its list is older, and a person has to copy that
 )
 
 // CA is the cloud's own certificate authority: it signs the agents' client
