@@ -63,17 +63,16 @@ func (l *Link) connection(ctx context.Context) (up bool, err error) {
 	}
 }
 
-// options is the option set of reference/sync.md §1, for one connection.
+// options is the option set of reference/sync.md §1, for one connection. Left at
+// paho's defaults, which a test holds: a clean session (nothing is kept for us at
+// the broker, cursors do that), handlers in order (else a goroutine per message, and
+// deltas arrive shuffled), no retry of the first connect, no resumed subscriptions.
 func (l *Link) options(ctx context.Context, s *session, sock *socket) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().
 		AddBroker(l.broker).
 		SetClientID(l.o.ClientID).
 		SetProtocolVersion(4).  // else a refused connect is tried again as 3.1
-		SetCleanSession(true).  // nothing is kept for us at the broker: cursors do that
-		SetOrderMatters(true).  // else a goroutine per message, and deltas arrive shuffled
 		SetAutoReconnect(false) // Serve does it
-	o.SetConnectRetry(false)
-	o.SetResumeSubs(false)
 	o.SetKeepAlive(keepAlive)
 	o.SetPingTimeout(pingTimeout)
 	o.SetWriteTimeout(writeTimeout)

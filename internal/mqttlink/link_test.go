@@ -130,6 +130,40 @@ func TestConnectPacketIsAsTheContractSays(t *testing.T) {
 	})
 }
 
+// What is left at paho's defaults must go on being that: another version of it
+// that thinks otherwise fails here.
+func TestWhatIsLeftToPahoIsAsWeNeedIt(t *testing.T) {
+	l, err := New(Options{ClientID: "me", URL: "tls://host"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := l.options(t.Context(), &session{}, &socket{})
+	if !o.CleanSession || !o.Order || o.ConnectRetry || o.ResumeSubs || o.AutoReconnect {
+		t.Errorf("got clean session %v, order %v, retried connect %v, resumed subscriptions %v, reconnecting %v; want true, true and no more",
+			o.CleanSession, o.Order, o.ConnectRetry, o.ResumeSubs, o.AutoReconnect)
+	}
+}
+
+// Since tells how long there has been no connection, not when it was last tried.
+func TestAnOutageLastsFromTheLastConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{t: t}
+		l, stop := s.link(Options{})
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.mu.Lock()
+		s.refuse = errors.New("no route")
+		s.mu.Unlock()
+		down := time.Now()
+		l.Drop(errors.New("test"))
+		time.Sleep(10 * time.Minute)
+		if l.Connected() || !l.Since().Equal(down) {
+			t.Errorf("got away since %v, want %v: %d attempts failed meanwhile", l.Since(), down, len(s.dialled()))
+		}
+	})
+}
+
 func TestRefusedConnectIsTriedOnceAndExplained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{t: t, connack: packets.ErrRefusedNotAuthorised}
