@@ -280,6 +280,7 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
 		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Log: s.log.With("part", "uplink")}
+	s.uplink.StopReason = func() string { return "The service was stopped on the box." }
 	s.uplink.Outage = uplink.PostOutage(s.cfg.StateDir, time.Now)
 	s.uplink.Copied = func() error { return uplink.RefuseCopy(s.cfg.StateDir, id, time.Now()) }
 	s.renewer = &uplink.Renewer{StateDir: s.cfg.StateDir, Version: buildinfo.Version(), Log: s.log.With("part", "renewal"), Renewed: s.page.Notify,

@@ -192,12 +192,12 @@ func TestTheRenewerAsksInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []time.Duration
 		var answer error
-		refused := false
+		refused, renewed := false, true
 		ctx, cancel := context.WithCancel(t.Context())
 		r := &Renewer{StateDir: e.dir, look: 10 * time.Minute, Refused: func() bool { return refused }}
 		r.ask = func(context.Context) (bool, error) {
 			asked = append(asked, time.Since(start))
-			return answer == nil, answer
+			return answer == nil && renewed, answer
 		}
 		done := make(chan error)
 		go func() { done <- r.Serve(ctx) }()
@@ -217,7 +217,12 @@ func TestTheRenewerAsksInTime(t *testing.T) {
 		if got := pass(11 * time.Minute); len(got) != 1 {
 			t.Errorf("refused by the cloud: asked at %v, want at once", got)
 		}
-		refused = false
+		renewed = false // and the cloud, asked, sees no need
+		if got := pass(3 * time.Hour); len(got) > 10 {
+			t.Errorf("refused, and nothing to be had: asked %d times in three hours, want growing pauses", len(got))
+		}
+		refused, renewed = false, true
+		pass(day)
 		answer = errors.New("no way out")
 		due := start.Add(60 * day).Add(-60 * day / renewShare)
 		pass(due.Sub(time.Now()))
