@@ -190,12 +190,19 @@ func TestTheRenewerAsksInTime(t *testing.T) {
 	day := 24 * time.Hour
 	e := enrolledBox(t, ca, ca, "tls://broker.example:8883", start, start.Add(60*day))
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards all below
 		var asked []time.Duration
 		var answer error
 		refused, renewed := false, true
 		ctx, cancel := context.WithCancel(t.Context())
-		r := &Renewer{StateDir: e.dir, look: 10 * time.Minute, Refused: func() bool { return refused }}
+		r := &Renewer{StateDir: e.dir, look: 30 * time.Minute, Refused: func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return refused
+		}}
 		r.ask = func(context.Context) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, time.Since(start))
 			return answer == nil && renewed, answer
 		}
@@ -203,23 +210,26 @@ func TestTheRenewerAsksInTime(t *testing.T) {
 		go func() { done <- r.Serve(ctx) }()
 		pass := func(d time.Duration) []time.Duration {
 			asked = nil
+			mu.Unlock()
 			time.Sleep(d)
 			synctest.Wait()
+			mu.Lock()
 			return asked
 		}
-		if got := pass(time.Hour); len(got) != 1 {
-			t.Errorf("in the first hour: asked at %v, want once", got)
+		mu.Lock() // but while time passes
+		if got := pass(2 * time.Hour); len(got) != 1 {
+			t.Errorf("in the first two hours: asked at %v, want once", got)
 		}
 		if got := pass(30 * day); len(got) != 4 {
 			t.Errorf("in thirty days without need: asked %d times, want once a week", len(got))
 		}
 		refused = true // whatever the date here says
-		if got := pass(11 * time.Minute); len(got) != 1 {
+		if got := pass(31 * time.Minute); len(got) != 1 {
 			t.Errorf("refused by the cloud: asked at %v, want at once", got)
 		}
 		renewed = false // and the cloud, asked, sees no need
-		if got := pass(3 * time.Hour); len(got) > 10 {
-			t.Errorf("refused, and nothing to be had: asked %d times in three hours, want growing pauses", len(got))
+		if got := pass(12 * time.Hour); len(got) > 12 {
+			t.Errorf("refused, and nothing to be had: asked %d times in twelve hours, want growing pauses", len(got))
 		}
 		refused, renewed = false, true
 		pass(day)
@@ -250,6 +260,7 @@ func TestTheRenewerAsksInTime(t *testing.T) {
 		if got := pass(renewMost + time.Hour); len(got) == 0 || r.Trouble() != "" {
 			t.Errorf("the way is free again: asked %d times, trouble %q", len(got), r.Trouble())
 		}
+		mu.Unlock()
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -376,23 +387,31 @@ func TestACopyStaysAwayUntilItIsEnrolledAgain(t *testing.T) {
 // TestAnOutageIsToldAnotherWay counts what is told while the broker is away.
 func TestAnOutageIsToldAnotherWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards all below
 		var told []wire.Outage
-		var at []time.Duration
-		began := time.Now()
 		why, answer := fault.New(fault.Unavailable, "port shut", nil).WithCode("CLD-101", "Open it."), error(nil)
 		u := &Uplink{Agent: testAgent, Boot: "boot1", Store: newMemory(),
-			Link: mqttlink.Options{Dial: func(context.Context) (net.Conn, error) { return nil, why }},
+			Link: mqttlink.Options{Dial: func(context.Context) (net.Conn, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return nil, why
+			}},
 			Outage: func(_ context.Context, o wire.Outage) error {
-				told, at = append(told, o), append(at, time.Since(began))
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, o)
 				return answer
 			}}
 		stop := run(t, u)
 		pass := func(d time.Duration) int {
 			n := len(told)
+			mu.Unlock()
 			time.Sleep(d)
 			synctest.Wait()
+			mu.Lock()
 			return len(told) - n
 		}
+		mu.Lock() // but while time passes
 		if n := pass(50 * time.Second); n != 0 {
 			t.Errorf("told %d times within the first minute, want it to heal first", n)
 		}
@@ -414,10 +433,11 @@ func TestAnOutageIsToldAnotherWay(t *testing.T) {
 			t.Errorf("told %d times in ten hours without success, want growing pauses up to %v", n, outageMost)
 		}
 		why = fault.New(fault.Denied, "copy", nil).WithCode(codeCopy, "Enrol.")
-		time.Sleep(outageMost) // its pauses end
+		pass(outageMost) // its pauses end
 		if n := pass(3 * time.Hour); n != 0 {
 			t.Errorf("a copy told %d times of its own outage as the other's", n)
 		}
+		mu.Unlock()
 		stop()
 	})
 }
