@@ -88,7 +88,7 @@ func commands() *cobra.Command {
 			}
 			return serve(cmd.Context(), c, cmd.ErrOrStderr())
 		}},
-		ownerCommand(load), tokenCommand(load),
+		ownerCommand(load), tokenCommand(load), backupCommand(load), restoreCommand(load),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintln(cmd.OutOrStdout(), "iwas-cloud", buildinfo.String())
 		}},

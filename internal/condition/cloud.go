@@ -164,4 +164,16 @@ var cloud = []Condition{
 		Cause: "It left for the site, and then the line, the box or its power failed: whether it was carried out is not known here.",
 		Next:  "Wait for the site to come back: it says what became of the command. Else look at what the command was about.",
 	},
+	{
+		Code: "CLD-310", Severity: Medium,
+		Title: "The cloud's database cannot be restored",
+		Cause: "The file is no backup of iwas-cloud or is damaged, or the database in use is still open.",
+		Next:  "Stop iwas-cloud, and give the restore a file that iwas-cloud backup wrote.",
+	},
+	{
+		Code: "CLD-311", Severity: Low,
+		Title: "The cloud's database cannot be backed up here",
+		Cause: "The file exists already, its folder cannot be written, or the database is PostgreSQL.",
+		Next:  "Name a new file; for PostgreSQL use pg_dump.",
+	},
 }
