@@ -12,7 +12,9 @@ import (
 // history is not ours, or asks for what is no longer kept, a new epoch begins;
 // event ids stay, so that renumbering doubles nothing.
 func (db *DB) Acked(ctx context.Context, a wire.Ack) error {
-	return db.do(ctx, func(t *tx) error {
+	var w witnessed
+	err := db.do(ctx, func(t *tx) error {
+		defer func() { w = t.witnessed() }()
 		switch {
 		case a.Epoch != t.mark.epoch:
 			return nil // of a log that is no more
@@ -34,6 +36,10 @@ func (db *DB) Acked(ctx context.Context, a wire.Ack) error {
 		t.mark.acked, t.dirty, t.tick = a.Through, true, true
 		return nil
 	})
+	if err == nil {
+		db.bearWitness(w, false)
+	}
+	return err
 }
 
 // chainAt returns the chain value after event seq, if the log is whole around it.
@@ -54,30 +60,45 @@ func (t *tx) chainAt(seq int64) (chain string, known bool, err error) {
 // goes into a new epoch.
 func (t *tx) fork(a wire.Ack) error {
 	after := t.mark.acked
-	ours := false
-	if a.Through > after && a.Through <= min(after+wire.MaxEvents, t.mark.lastSeq) { // what may be in flight
+	same := false
+	if a.Through >= 0 && a.Through <= min(after+wire.MaxEvents, t.mark.lastSeq) { // acknowledged, or in flight
 		chain, known, err := chainAfter(t, a.Through)
 		if err != nil {
 			return err
 		}
-		ours = known && chain == a.Chain
+		same = known && chain == a.Chain
 	}
-	if ours || a.Through >= 0 && a.Through < after {
+	if same || a.Through >= 0 && a.Through < after {
 		after = a.Through // the same history to there, or a cloud that lost some of it
 	}
-	return t.newEpoch(after)
+	var lost []wire.Gap
+	if !same && a.Through > 0 {
+		// Another life of this log went on from there, and how far is known to nobody.
+		lost = append(lost, wire.Gap{Epoch: t.mark.epoch, First: a.Through + 1})
+	}
+	return t.newEpoch(after, lost...)
 }
 
-// newEpoch renumbers the events after seq from 1 under a new epoch. Those no
-// longer kept are named by a gap event, which comes first.
-func (t *tx) newEpoch(after int64) error {
-	old := t.mark.epoch
-	var first, last int64
-	_, err := t.row("read kept events", "SELECT COALESCE(MIN(seq), 0), COALESCE(MAX(seq), 0) FROM event WHERE seq > ?", []any{after}, &first, &last)
+// eventsCarried is how many events that the cloud has acknowledged go into a new
+// epoch, the newest: a cloud that is restored from a backup later knows the new
+// epoch alone, and can ask for nothing from before it. A day of a large cafe;
+// the cloud passes over those it has at the cost of forty batches.
+const eventsCarried = 20_000
+
+// newEpoch renumbers the events after seq from 1 under a new epoch, and the newest
+// before it. What is no longer there is named by gap events, which come first:
+// what was dropped here after seq, and what is lost besides.
+func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
+	old, last := t.mark.epoch, t.mark.lastSeq
+	var first int64
+	_, err := t.row("read kept events", "SELECT COALESCE(MIN(seq), 0) FROM event WHERE seq > ?", []any{after}, &first)
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec("drop events the cloud holds", "DELETE FROM event WHERE seq <= ?", after); err != nil {
+	if first == 0 {
+		first = last + 1
+	}
+	if _, err := t.exec("drop events the cloud holds", "DELETE FROM event WHERE seq <= ?", after-eventsCarried); err != nil {
 		return err
 	}
 	if _, err := t.exec("drop chain points", "DELETE FROM chain_point"); err != nil {
@@ -89,8 +110,11 @@ func (t *tx) newEpoch(after int64) error {
 		return err
 	}
 	t.mark.epoch, t.mark.lastSeq, t.mark.acked = hotspot.NewID(t.now), 0, 0
-	if from, to := after+1, first-1; first > 0 && from <= to {
-		if err := t.event(wire.EventGap, wire.Gap{Epoch: old, First: from, Last: to}); err != nil {
+	if first > after+1 {
+		lost = append(lost, wire.Gap{Epoch: old, First: after + 1, Last: first - 1})
+	}
+	for _, g := range lost {
+		if err := t.event(wire.EventGap, g); err != nil {
 			return err
 		}
 	}
@@ -112,7 +136,7 @@ func (t *tx) newEpoch(after int64) error {
 		}
 	}
 	t.dirty, t.tick = true, true
-	t.db.o.Log.Warn("the cloud holds another history of this site's log: a new epoch begins",
+	t.db.o.Log.Warn("this site's log does not continue what the cloud, or the file beside the database, knows of it: a new epoch begins",
 		"old_epoch", old, "epoch", t.mark.epoch, "renumbered", t.mark.lastSeq)
 	return nil
 }

@@ -176,7 +176,13 @@ func scanEvent(scan func(...any) error) (wire.Event, error) {
 
 // Started records that this program started.
 func (db *DB) Started(ctx context.Context, version, boot string) error {
-	return db.do(ctx, func(t *tx) error {
+	var w witnessed
+	err := db.do(ctx, func(t *tx) error {
+		defer func() { w = t.witnessed() }()
 		return t.event(wire.EventAgentStarted, wire.AgentStarted{Version: version, Boot: boot})
 	})
+	if err == nil {
+		db.bearWitness(w, true)
+	}
+	return err
 }

@@ -197,14 +197,18 @@ func TestAForkRenumbersAndDoublesNothing(t *testing.T) {
 	s.must(s.Acked(t.Context(), ack))
 	now, err := s.Standing(t.Context())
 	s.must(err)
-	if now.Epoch == h.Epoch || now.LastSeq != 5 || now.AckedSeq != 0 {
-		t.Errorf("standing %+v, want a new epoch with 5 events", now)
+	if now.Epoch == h.Epoch || now.LastSeq != 16 || now.AckedSeq != 0 {
+		t.Errorf("standing %+v, want a new epoch with a gap and all 15 events", now)
 	}
 	s.tell(1)
 	s.drain(m)
-	m.idsAre(append(all, s.events()[5:]...))
+	after := s.events()
+	m.idsAre(slices.Concat(all[:10], after[:1], all[10:], after[16:]))
+	if want := []wire.Gap{{Epoch: h.Epoch, First: 13}}; !slices.Equal(m.gaps, want) {
+		t.Errorf("gaps %+v, want %+v: the clone may have gone on, nobody knows how far", m.gaps, want)
+	}
 	s.reopen()
-	if again, err := s.Standing(t.Context()); err != nil || again.Epoch != now.Epoch || again.LastSeq != 6 {
+	if again, err := s.Standing(t.Context()); err != nil || again.Epoch != now.Epoch || again.LastSeq != 17 {
 		t.Errorf("after a restart %+v, %v", again, err)
 	}
 }
@@ -219,8 +223,54 @@ func TestAStoreOlderThanTheCloudForks(t *testing.T) {
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 900}))
 	now, err := s.Standing(t.Context())
 	s.must(err)
-	if now.Epoch == h.Epoch || now.LastSeq != 4 || now.AckedSeq != 0 {
-		t.Errorf("standing %+v, want a new epoch with all 4 events", now)
+	if now.Epoch == h.Epoch || now.LastSeq != 5 || now.AckedSeq != 0 {
+		t.Errorf("standing %+v, want a new epoch with a gap and all 4 events", now)
+	}
+	m := newMirror(t)
+	s.drain(m)
+	if want := []wire.Gap{{Epoch: h.Epoch, First: 901}}; !slices.Equal(m.gaps, want) {
+		t.Errorf("gaps %+v, want %+v", m.gaps, want)
+	}
+}
+
+// TestACloudRestoredAfterAForkGetsAllAgain: what the cloud had acknowledged under
+// the old epoch is in the new one too, for a cloud that then goes back to a backup
+// from before both.
+func TestACloudRestoredAfterAForkGetsAllAgain(t *testing.T) {
+	s := newSite(t)
+	m := newMirror(t)
+	s.tell(20)
+	s.drain(m)
+	h, err := s.Standing(t.Context())
+	s.must(err)
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 20, Fork: true, Chain: "another"}))
+	s.drain(m)
+	now, err := s.Standing(t.Context())
+	s.must(err)
+	m = newMirror(t) // knows nothing
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: now.Epoch, Through: 0}))
+	s.drain(m)
+	if m.idsAre(s.events()); len(m.ids) != 21 {
+		t.Errorf("%d events came, want all 20 and the gap", len(m.ids))
+	}
+}
+
+// TestARewindToWhatIsAllGoneNamesTheGap: nothing is left after the cloud's mark.
+func TestARewindToWhatIsAllGoneNamesTheGap(t *testing.T) {
+	s := newSite(t)
+	m := newMirror(t)
+	s.tell(20)
+	s.drain(m)
+	h, err := s.Standing(t.Context())
+	s.must(err)
+	s.must(s.do(t.Context(), func(x *tx) error {
+		_, err := x.exec("drop all", "DELETE FROM event")
+		return err
+	}))
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 5}))
+	s.drain(m)
+	if want := []wire.Gap{{Epoch: h.Epoch, First: 6, Last: 20}}; !slices.Equal(m.gaps, want) {
+		t.Errorf("gaps %+v, want %+v", m.gaps, want)
 	}
 }
 

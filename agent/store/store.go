@@ -98,6 +98,8 @@ type DB struct {
 	reads    map[string]*sql.Stmt // of the readers, by text
 	rejects  []hotspot.Reject     // not yet written
 
+	witness witness
+
 	w writerState // touched by the writer goroutine only
 }
 
@@ -166,6 +168,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
+	if err := db.askWitness(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	return db, nil
 }
 
@@ -211,8 +216,11 @@ func open(path, query string, pragmas ...string) (*sql.DB, error) {
 func (db *DB) Close() error {
 	var err error
 	db.closing.Do(func() {
-		if kept := db.do(context.Background(), func(t *tx) error { return t.keepRan(0) }); kept != nil {
+		var w witnessed
+		if kept := db.do(context.Background(), func(t *tx) error { w = t.witnessed(); return t.keepRan(0) }); kept != nil {
 			db.o.Log.Warn("the running time was not kept", "err", kept)
+		} else {
+			db.bearWitness(w, true)
 		}
 		close(db.stop)
 		<-db.stopped

@@ -169,11 +169,11 @@ type LockKept struct {
 	MAC     string            `json:"mac,omitempty"` // of an account that is a device; absent: it is none
 }
 
-// Gap is the body of gap: events of an epoch that no longer exist anywhere.
+// Gap is the body of gap: events of an epoch that the site can never send.
 type Gap struct {
 	Epoch string `json:"epoch"`
 	First int64  `json:"first"`
-	Last  int64  `json:"last"`
+	Last  int64  `json:"last"` // 0: how many is known to nobody, perhaps none; since 2026-11-28
 }
 
 // LockProof is the body of lock.proof, and travels ahead in hello.

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"iwas/internal/wire"
+)
+
+// TestADatabaseFromABackupSaysSo: a file put back from before what the log had
+// come to begins a new epoch by itself, and names what it has lost; a cloud that
+// went back too could not tell.
+func TestADatabaseFromABackupSaysSo(t *testing.T) {
+	s := newSite(t)
+	m := newMirror(t)
+	s.tell(5)
+	s.drain(m)
+	s.must(s.Close())
+	backup, err := os.ReadFile(s.o.Path)
+	s.must(err)
+	s.reopen()
+	first, err := s.Standing(t.Context())
+	s.must(err)
+	s.tell(4)
+	s.must(s.Close())
+	s.must(os.WriteFile(s.o.Path, backup, 0o600))
+
+	s.clock.Add(time.Minute)
+	s.reopen()
+	now, err := s.Standing(t.Context())
+	s.must(err)
+	if now.Epoch == first.Epoch || now.AckedSeq != 0 || now.LastSeq != 6 {
+		t.Errorf("standing %+v, want a new epoch with a gap and the 5 events of the backup", now)
+	}
+	s.drain(m)
+	if want := []wire.Gap{{Epoch: first.Epoch, First: 6}}; !slices.Equal(m.gaps, want) {
+		t.Errorf("gaps %+v, want %+v", m.gaps, want)
+	}
+	s.must(s.Close())
+	s.must(os.WriteFile(s.o.Path, backup, 0o600)) // once more: now an epoch is lost too
+	s.clock.Add(time.Minute)
+	s.reopen()
+	s.drain(m)
+	if want := []wire.Gap{{Epoch: first.Epoch, First: 6}, {Epoch: first.Epoch, First: 6}, {Epoch: now.Epoch, First: 1}}; !slices.Equal(m.gaps, want) {
+		t.Errorf("gaps %+v, want %+v", m.gaps, want)
+	}
+
+	// A restart is no restore, nor is a file that lags, is torn or is gone.
+	kept, err := s.Standing(t.Context())
+	s.must(err)
+	for _, text := range []string{"", "{", `{"epoch":"` + kept.Epoch + `","last_seq":1}`, `{"epoch":"` + first.Epoch + `","last_seq":900}`} {
+		s.must(s.Close())
+		s.must(os.WriteFile(s.o.Path+witnessFile, []byte(text), 0o600))
+		s.reopen()
+		if h, err := s.Standing(t.Context()); err != nil || h.Epoch != kept.Epoch {
+			t.Errorf("the file holds %q: epoch %s, %v, want still %s", text, h.Epoch, err, kept.Epoch)
+		}
+	}
+	s.must(s.Close())
+	s.must(os.Remove(s.o.Path + witnessFile))
+	s.reopen()
+	if h, err := s.Standing(t.Context()); err != nil || h.Epoch != kept.Epoch {
+		t.Errorf("without the file: epoch %s, %v, want still %s", h.Epoch, err, kept.Epoch)
+	}
+}
