@@ -15,11 +15,12 @@ import (
 // and a gap names what this database has never heard of. The cloud would find
 // out too, unless it went back to a backup itself.
 type witness struct {
-	mu sync.Mutex
-	at time.Duration // of db.o.Elapsed, of the last writing; guarded by mu
+	mu    sync.Mutex
+	at    time.Duration // of db.o.Elapsed, of the last writing; guarded by mu
+	known []witnessed   // what the file holds, the oldest epoch first; guarded by mu
 }
 
-// witnessed is what the file holds.
+// witnessed is how far one epoch of the log had come.
 type witnessed struct {
 	Epoch string `json:"epoch"`
 	Last  int64  `json:"last_seq"`
@@ -28,19 +29,26 @@ type witnessed struct {
 const (
 	witnessFile  = ".mark"     // after the database's name
 	witnessEvery = time.Second // at most, while the cloud acknowledges
+	witnessLives = 100         // epochs remembered, the newest: each costs a restore, or a cloned disk
 )
 
 // bearWitness writes the file; it is never ahead of the database, and may be
 // behind. Without it nothing is worse than that a restore may go unseen here.
 func (db *DB) bearWitness(w witnessed, force bool) {
-	db.witness.mu.Lock()
-	defer db.witness.mu.Unlock()
+	v := &db.witness
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	now := db.o.Elapsed()
-	if !force && now-db.witness.at < witnessEvery {
+	if !force && now-v.at < witnessEvery {
 		return
 	}
-	db.witness.at = now
-	b, err := json.Marshal(w)
+	v.at = now
+	if n := len(v.known); n > 0 && v.known[n-1].Epoch == w.Epoch {
+		v.known[n-1] = w
+	} else {
+		v.known = append(v.known[max(0, n+1-witnessLives):], w)
+	}
+	b, err := json.Marshal(v.known)
 	name := db.o.Path + witnessFile
 	if err == nil {
 		err = os.WriteFile(name+".new", append(b, '\n'), 0o600)
@@ -61,21 +69,28 @@ func (db *DB) askWitness(ctx context.Context) error {
 	if err != nil {
 		return nil // a new store, or one from before there was a file
 	}
-	var w witnessed
-	if err := json.Unmarshal(b, &w); err != nil {
+	var known []witnessed
+	if err := json.Unmarshal(b, &known); err != nil {
 		db.o.Log.Warn("the file beside the database cannot be read; it is written anew", "file", db.o.Path+witnessFile, "err", err)
 		return nil
 	}
+	db.witness.mu.Lock()
+	db.witness.known = known
+	db.witness.mu.Unlock()
 	return db.do(ctx, func(t *tx) error {
 		m := t.mark
-		if w.Epoch < m.epoch || w.Epoch == m.epoch && w.Last <= m.lastSeq {
+		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
+		restored := false
+		for _, w := range known {
+			restored = restored || w.Epoch > m.epoch || w.Epoch == m.epoch && w.Last > m.lastSeq
+			if w.Epoch > m.epoch {
+				lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
+			}
+		}
+		if !restored {
 			return nil
 		}
-		db.o.Log.Warn("the database is older than the file beside it: it was put back from a backup", "epoch", m.epoch, "last", m.lastSeq, "was_epoch", w.Epoch, "was_last", w.Last)
-		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
-		if w.Epoch != m.epoch {
-			lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
-		}
+		db.o.Log.Warn("the database is older than the file beside it: it was put back from a backup", "epoch", m.epoch, "last", m.lastSeq, "known", known[len(known)-1])
 		return t.newEpoch(m.acked, lost...)
 	})
 }

@@ -290,8 +290,8 @@ func (c *cafes) settle(limit time.Duration) []ruling {
 		}
 		if time.Since(began) > limit {
 			for i, r := range rulings {
-				for _, w := range r.wrong[:min(len(r.wrong), 40)] {
-					c.Errorf("site %d, %v after the last fault: %s", i, limit, w)
+				for _, w := range r.wrong[:min(len(r.wrong), 20)] {
+					c.Errorf("site %d, %v after the last fault, one of %d: %s", i, limit, len(r.wrong), w)
 				}
 			}
 			return rulings

@@ -81,8 +81,8 @@ func (c *cafes) network() []fault {
 	return append(all,
 		both("messages come twice", func(h *harm) { h.twice = 0.5 }),
 		both("messages change places", func(h *harm) { h.swap = 0.5 }),
-		both("messages cut short", func(h *harm) { h.truncate = 0.4 }),
-		both("the line breaks inside a message", func(h *harm) { h.tear = 0.2 }))
+		both("messages cut short", func(h *harm) { h.truncate = 0.7 }),
+		both("the line breaks inside a message", func(h *harm) { h.tear = 0.3 }))
 }
 
 // rest is a pause that is part of a fault, or between two.
