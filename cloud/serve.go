@@ -133,6 +133,7 @@ func (c *cloud) wire(ctx context.Context) error {
 		return err
 	}
 	notify := func(site hotspot.SiteID) { c.console.NotifySite(site) }
+	refusals := &refused{of: c.db.AgentSiteName, log: c.log.With("part", "ingest")}
 	key, err := guestsKey(c.cfg)
 	if err != nil {
 		return err
@@ -144,13 +145,13 @@ func (c *cloud) wire(ctx context.Context) error {
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
 		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
 	c.fleet, err = fleet.New(ctx, fleet.Options{Store: meteredStore{c.db, c.meter}, Delivered: c.meter.delivered.Observe, Publish: c.link.Publish, Kick: kick,
-		Notify: notify, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, BrokerCA: brokerCA,
+		Notify: notify, Refused: refusals.note, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, BrokerCA: brokerCA,
 		RevocationsFile: c.cfg.Broker.Revocations, Alone: c.broker != nil, Log: c.log.With("part", "fleet")})
 	if err != nil {
 		return err
 	}
 	c.console.Fleet = c.fleet
-	c.ingest = &ingest.Handler{Store: c.db, Publish: c.link.Publish, Notify: notify, Log: c.log.With("part", "ingest")}
+	c.ingest = &ingest.Handler{Store: c.db, Publish: c.link.Publish, Notify: notify, Refused: refusals.note, Log: c.log.With("part", "ingest")}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/mqttlink"
 	"iwas/internal/wire"
 )
@@ -27,9 +28,12 @@ func (t *talk) listen(ctx context.Context) {
 
 func (t *talk) sort(ctx context.Context, m mqttlink.Message) error {
 	now := t.u.now()
-	_, channel, err := wire.ParseTopic(m.Topic)
+	agent, channel, err := wire.ParseTopic(m.Topic)
 	if err != nil {
 		return err
+	}
+	if agent != t.u.Agent { // a broker that gives anybody anything
+		return fault.New(fault.Denied, "uplink: a message for agent "+string(agent), nil)
 	}
 	t.u.note(func(s *Status) { s.LastContact = now })
 	switch channel {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/mqttlink"
 	"iwas/internal/wire"
@@ -473,16 +475,44 @@ func TestAnAnswerIsToldAtOnce(t *testing.T) {
 
 func TestUnreadableMessagesAreCountedAndHarmless(t *testing.T) {
 	s := startSite(t, nil)
-	for _, bad := range []string{"", "not json", `{"v":99}`, "\x28\xb5\x2f\xfdrubbish", `{"v":"1"}`} {
+	bomb, err := wire.Encode(map[string]string{"v": strings.Repeat(" ", wire.MaxInflated)}) // small, and too much inside
+	if err != nil || len(bomb) > 10_000 {
+		t.Fatalf("no bomb: %d octets, %v", len(bomb), err)
+	}
+	whole, err := wire.Encode(wire.State{V: wire.Version, Lineage: strings.Repeat("l", 2000), To: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := []string{"", "not json", `{"v":99}`, "\x28\xb5\x2f\xfdrubbish", `{"v":"1"}`, `{}`, string(bomb), string(whole[:len(whole)/2]), strings.Repeat("x", wire.MaxMessage+1)}
+	for _, bad := range bad {
 		for _, channel := range []wire.Channel{wire.DownAck, wire.DownState, wire.DownCommands} {
 			if err := s.cloud.link.Publish(wire.Topic(testAgent, channel), []byte(bad), false); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	eventually(t, "15 refusals", func() bool { return s.Status().Refused == 15 })
+	want := uint64(3 * len(bad))
+	eventually(t, fmt.Sprint(want, " refusals"), func() bool { return s.Status().Refused == want })
+	if h, err := s.store.Standing(t.Context()); err != nil || h.Revision != 0 || h.AckedSeq != 0 {
+		t.Errorf("standing %+v, %v: a refused message had an effect", h, err)
+	}
 	s.store.add(3)
 	wantAll(t, s.cloud, 3, 1)
+}
+
+// TestAMessageForAnotherBoxIsRefused: a broker that keeps no topics apart.
+func TestAMessageForAnotherBoxIsRefused(t *testing.T) {
+	ack, err := wire.Encode(wire.Ack{V: wire.Version, Epoch: "epoch0", Through: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk := newTalk(&Uplink{Agent: testAgent})
+	if err := tk.sort(t.Context(), mqttlink.Message{Topic: wire.Topic("agenttwo", wire.DownAck), Payload: ack}); !fault.Is(err, fault.Denied) || len(tk.acks) != 0 {
+		t.Errorf("got %v and %d answers taken in, want it denied", err, len(tk.acks))
+	}
+	if err := tk.sort(t.Context(), mqttlink.Message{Topic: wire.Topic(testAgent, wire.DownAck), Payload: ack}); err != nil || len(tk.acks) != 1 {
+		t.Errorf("our own: got %v and %d answers taken in, want one", err, len(tk.acks))
+	}
 }
 
 func TestClockIsMeasuredByAnswers(t *testing.T) {

@@ -134,6 +134,8 @@ type Options struct {
 	Kick func(agent hotspot.AgentID)
 	// Notify says that there is news of a site; nil is nobody cares.
 	Notify func(site hotspot.SiteID)
+	// Refused is told of each message that cannot be taken in; nil is nobody cares.
+	Refused func(agent hotspot.AgentID, channel wire.Channel, octets int, why error)
 	// Delivered hears how long a change took from its first sending to the site's
 	// word that it holds it; nil is nobody cares.
 	Delivered func(time.Duration)
@@ -187,6 +189,9 @@ func New(ctx context.Context, o Options) (*Fleet, error) {
 	}
 	if o.Notify == nil {
 		o.Notify = func(hotspot.SiteID) {}
+	}
+	if o.Refused == nil {
+		o.Refused = func(hotspot.AgentID, wire.Channel, int, error) {}
 	}
 	if o.Kick == nil {
 		o.Kick = func(hotspot.AgentID) {}

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,6 +268,10 @@ func TestNobodyConfirmedItYet(t *testing.T) {
 func TestBadMessagesChangeNothing(t *testing.T) {
 	run(t, func(r *rig) {
 		r.store.writes(1)
+		refused := map[string]int{}
+		r.o.Refused = func(agent hotspot.AgentID, channel wire.Channel, _ int, why error) {
+			r.lock(func() { refused[fmt.Sprint(agent, " ", channel, " ", why != nil)]++ })
+		}
 		for _, p := range [][]byte{nil, []byte("x"), []byte(`{"v":99}`), {0x28, 0xb5, 0x2f, 0xfd}, make([]byte, wire.MaxMessage+1)} {
 			r.HandleHello(t.Context(), agent, p)
 			r.HandlePresence(t.Context(), agent, p)
@@ -275,6 +281,14 @@ func TestBadMessagesChangeNothing(t *testing.T) {
 		if len(r.store.hellos)+len(r.store.presence) != 0 {
 			t.Errorf("got %d hellos and %d presences, want none", len(r.store.hellos), len(r.store.presence))
 		}
+		want := map[string]int{"agent0001 up/hello true": 5, "agent0001 up/presence true": 4, "agent0009 up/hello true": 5} // an empty presence takes a retained one back
+		r.lock(func() {
+			if !maps.Equal(refused, want) {
+				t.Errorf("got %v told of as refused, want %v", refused, want)
+			}
+		})
+		r.hello(7, nil) // a revision of the future
+		r.want("from the future", "part 1/2 of 1", "part 2/2 of 1")
 		r.hello(0, nil)
 		r.want("good again", "delta 0-1")
 	})

@@ -17,7 +17,7 @@ func (f *Fleet) take(ctx context.Context, agent hotspot.AgentID, m message) {
 	switch {
 	case err == nil || ctx.Err() != nil && fault.Is(err, fault.Unavailable):
 	case fault.Is(err, fault.Invalid), fault.Is(err, fault.Denied), fault.Is(err, fault.NotFound):
-		f.o.Log.Warn("fleet: message refused", "agent", agent, "channel", m.channel, "octets", len(m.payload), "err", err)
+		f.o.Refused(agent, m.channel, len(m.payload), err)
 	default: // the agent says it again within a minute
 		f.o.Log.Error("fleet: message not answered", "agent", agent, "channel", m.channel, "err", err)
 	}

@@ -52,7 +52,10 @@ type Handler struct {
 	Publish func(topic string, payload []byte, retained bool) error
 	// Notify says that there is news of a site; nil is nobody cares.
 	Notify func(site hotspot.SiteID)
-	Log    *slog.Logger // nil discards
+	// Refused is told of each payload that is no batch, or breaks the contract; nil
+	// is nobody cares.
+	Refused func(agent hotspot.AgentID, channel wire.Channel, octets int, why error)
+	Log     *slog.Logger // nil discards
 
 	once  sync.Once
 	lanes lanes.Lanes[hotspot.AgentID, []byte]
@@ -82,6 +85,9 @@ func (h *Handler) init() {
 		if h.Log == nil {
 			h.Log = slog.New(slog.DiscardHandler)
 		}
+		if h.Refused == nil {
+			h.Refused = func(hotspot.AgentID, wire.Channel, int, error) {}
+		}
 		h.sites, h.tally = map[hotspot.AgentID]hotspot.SiteID{}, map[hotspot.AgentID]map[Result]uint64{}
 		h.lanes.Workers, h.lanes.Depth = workers, depth
 		h.lanes.Do = func(ctx context.Context, agent hotspot.AgentID, payload []byte) {
@@ -98,14 +104,14 @@ func (h *Handler) take(ctx context.Context, agent hotspot.AgentID, payload []byt
 		err = wire.CheckVersion(b.V)
 	}
 	if err != nil {
-		h.Log.Warn("ingest: not a batch of events", "agent", agent, "octets", len(payload), "err", err)
+		h.Refused(agent, wire.UpEvents, len(payload), err)
 		return Unreadable
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	ack, err := h.Store.Ingest(ctx, agent, b)
 	if err != nil {
-		return h.refused(agent, err)
+		return h.refused(agent, len(payload), err)
 	}
 	h.answer(agent, ack)
 	switch {
@@ -121,13 +127,13 @@ func (h *Handler) take(ctx context.Context, agent hotspot.AgentID, payload []byt
 
 // refused tells why there is no answer: a site must not take a trouble of ours,
 // or a refusal, for its events being stored.
-func (h *Handler) refused(agent hotspot.AgentID, err error) Result {
+func (h *Handler) refused(agent hotspot.AgentID, octets int, err error) Result {
 	switch fault.KindOf(err) {
 	case fault.Denied:
 		h.Log.Debug("ingest: agent not in force", "agent", agent, "err", err)
 		return Denied
 	case fault.Invalid:
-		h.Log.Warn("ingest: batch breaks the contract", "agent", agent, "err", err)
+		h.Refused(agent, wire.UpEvents, octets, err)
 		return Unreadable
 	}
 	h.Log.Error("ingest: not stored; the site sends it again", "agent", agent, "err", err)

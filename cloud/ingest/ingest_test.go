@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -52,6 +55,7 @@ type rig struct {
 	mu       sync.Mutex
 	acks     map[string]wire.Ack // by topic, the last
 	notified []hotspot.SiteID
+	refused  []string // agent, channel and octets
 }
 
 // run gives f a handler that serves; f's pushes are all done when settle returns.
@@ -68,6 +72,11 @@ func run(t *testing.T, s *fakeStore, f func(r *rig, settle func())) {
 				defer r.mu.Unlock()
 				r.acks[topic] = a
 				return nil
+			},
+			Refused: func(agent hotspot.AgentID, channel wire.Channel, octets int, why error) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.refused = append(r.refused, fmt.Sprint(agent, " ", channel, " ", octets, " ", why != nil))
 			},
 			Notify: func(site hotspot.SiteID) {
 				r.mu.Lock()
@@ -128,7 +137,15 @@ func TestBatchIsAnsweredByTheMark(t *testing.T) {
 
 func TestWhatGetsNoAnswer(t *testing.T) {
 	old, _ := wire.Encode(wire.Batch{V: 99, Epoch: "e1", First: 1})
-	bomb := append([]byte{0x28, 0xb5, 0x2f, 0xfd}, bytes.Repeat([]byte{0xff}, 100)...)
+	broken := append([]byte{0x28, 0xb5, 0x2f, 0xfd}, bytes.Repeat([]byte{0xff}, 100)...)
+	var bomb bytes.Buffer
+	z, err := zstd.NewWriter(&bomb)
+	if err == nil {
+		_, err = z.Write(append([]byte(`{"v":1,"epoch":"`), bytes.Repeat([]byte("a"), wire.MaxInflated)...))
+	}
+	if err := errors.Join(err, z.Close()); err != nil || bomb.Len() > 10_000 {
+		t.Fatalf("no bomb: %d octets, %v", bomb.Len(), err)
+	}
 	for _, tt := range []struct {
 		name    string
 		payload []byte
@@ -137,7 +154,9 @@ func TestWhatGetsNoAnswer(t *testing.T) {
 	}{
 		{"no JSON", []byte("hello"), nil, Unreadable},
 		{"empty", nil, nil, Unreadable},
-		{"broken zstd", bomb, nil, Unreadable},
+		{"broken zstd", broken, nil, Unreadable},
+		{"a bomb", bomb.Bytes(), nil, Unreadable},
+		{"half a batch", payload(t, 1, 3)[:40], nil, Unreadable},
 		{"too large", make([]byte, wire.MaxMessage+1), nil, Unreadable},
 		{"a version of the future", old, nil, Unreadable},
 		{"a batch the store refuses", nil, fault.New(fault.Invalid, "x", nil), Unreadable},
@@ -155,6 +174,13 @@ func TestWhatGetsNoAnswer(t *testing.T) {
 				settle()
 				if got := r.Counts()[agent][tt.want]; got != 1 || len(r.acks) != 0 || len(r.notified) != 0 {
 					t.Errorf("got %v, %d answers, %d notified, want one %s and silence", r.Counts(), len(r.acks), len(r.notified), tt.want)
+				}
+				told := []string{fmt.Sprint(agent, " ", wire.UpEvents, " ", len(p), " true")}
+				if tt.want != Unreadable {
+					told = nil // trouble of ours, or nobody's site
+				}
+				if !slices.Equal(r.refused, told) {
+					t.Errorf("got %v told of as refused, want %v", r.refused, told)
 				}
 				r.store.err = nil
 				r.Handle(t.Context(), agent, payload(t, 1, 1))

@@ -93,6 +93,19 @@ func (db *DB) AgentSite(ctx context.Context, agent hotspot.AgentID) (site hotspo
 	return site, err
 }
 
+// AgentSiteName returns the site an agent was enrolled for, and the name people
+// gave it, whether or not the agent is in force.
+func (db *DB) AgentSiteName(ctx context.Context, agent hotspot.AgentID) (site hotspot.SiteID, name string, err error) {
+	err = db.read(ctx, "site's name", func(t *tx) error {
+		found, err := t.one(`SELECT s.id, s.name FROM agent a JOIN site s ON s.id = a.site WHERE a.id = $1`, []any{string(agent)}, &site, &name)
+		if err == nil && !found {
+			err = notFound("agent", string(agent))
+		}
+		return err
+	})
+	return site, name, err
+}
+
 // ConfirmAgent makes an enrolment the site's agent, by a person who compared
 // the check numbers. All other enrolments of the site retire with it, and the
 // documents that hold secrets are sealed anew, to it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -348,5 +349,60 @@ func TestPresenceIgnoresAnOlderWill(t *testing.T) {
 		}
 		_, err := w.db.RecordPresence(w.Context(), w.agent, wire.Presence{State: "asleep"}, w.now())
 		wantKind(w.TB, err, fault.Invalid)
+	})
+}
+
+// TestASiteSpeaksOnlyOfItself: whatever ids the events of one site name, nothing
+// of another site changes, and the cursor moves on.
+func TestASiteSpeaksOnlyOfItself(t *testing.T) {
+	onBoth(t, func(w *world) {
+		mine := &siteLog{epoch: "epoch1"}
+		id := w.user("amal")
+		must(w.TB, w.db.Lock(w.Context(), w.owner, id, "loud"))
+		pass := string(w.guest(id).Pass.ID)
+		made, err := w.db.CreateGrants(w.Context(), w.owner, w.site.ID, []hotspot.Grant{{List: "staff", Address: netip.MustParsePrefix("203.0.113.7/32"), Until: w.now().Add(time.Hour)}})
+		must(w.TB, err)
+		mine.add(wire.EventSessionStarted, w.now(), w.session("s1", id, 10))
+		w.all(mine)
+		facts := func() string {
+			_, revision, hash, err := w.db.Wanted(w.Context(), w.site.ID)
+			must(w.TB, err)
+			grants, _, err := w.db.Grants(w.Context(), w.owner.Organization, w.site.ID, "", true, 10, "")
+			must(w.TB, err)
+			all, err := json.MarshalIndent([]any{w.sessions(false), w.guest(id), revision, hash, grants}, "", " ")
+			must(w.TB, err)
+			return string(all)
+		}
+		before, revision := facts(), w.guest(id).Lock.Lock.Revision
+
+		other := w.newSite("Second")
+		stranger, _ := w.enrol(other.ID, w.owner)
+		_, _, err = w.db.ConfirmAgent(w.Context(), w.owner, stranger)
+		must(w.TB, err)
+		l := &siteLog{epoch: "epoch1"} // the same name for its log, too
+		l.add(wire.EventSessionStopped, w.now(), w.session("s1", id, 99))
+		l.add(wire.EventPassUsage, w.now(), wire.UsageBody{Pass: hotspot.PassID(pass), Account: id, TimeMS: 99_000, Upload: 99})
+		l.add(wire.EventLockReceived, w.now(), wire.LockReceived{Account: id, Revision: revision})
+		proof := wire.LockProof{Account: id, Revision: revision, Reason: hotspot.OffLocked, Outcome: hotspot.OutcomeEnforced, At: w.now()}
+		l.add(wire.EventLockProof, w.now(), proof)
+		l.add(wire.EventLockKept, w.now(), wire.LockKept{Account: id, By: "x", Reason: "x", At: w.now()})
+		l.add(wire.EventAdjusted, w.now(), wire.AdjustedBody{Account: id, Pass: hotspot.PassID(pass), By: "x", TimeS: 3600})
+		l.add(wire.EventGrantRemoved, w.now(), wire.GrantRemoved{ID: made[0].Grant.ID, By: "x"})
+		l.add(wire.EventGrantSettled, w.now(), wire.GrantSettled{State: hotspot.GrantInList, IDs: []hotspot.GrantID{made[0].Grant.ID}})
+		l.add(wire.EventNASRestarted, w.now(), wire.NASRestarted{NAS: "r1", On: true})
+		l.events = append(l.events, mine.events[0]) // an id that the first site has
+		ack, err := w.db.Ingest(w.Context(), stranger, l.batch(1, len(l.events)))
+		if err != nil || ack.Fork || ack.Through != int64(len(l.events)) {
+			w.Fatalf("got %+v, %v, want all acknowledged: one bad event stops no site", ack, err)
+		}
+		if _, err := w.db.ApplyProofs(w.Context(), stranger, "epoch1", []wire.LockProof{proof}); err != nil {
+			w.Error(err)
+		}
+		if after := facts(); after != before {
+			w.Errorf("another site's events changed\n%s\nto\n%s", before, after)
+		}
+		if through, err := w.db.Mark(w.Context(), w.site.ID, "epoch1"); err != nil || through != 1 {
+			w.Errorf("got a mark of %d (%v), want still 1", through, err)
+		}
 	})
 }

@@ -176,4 +176,10 @@ var cloud = []Condition{
 		Cause: "The file exists already, its folder cannot be written, or the database is PostgreSQL.",
 		Next:  "Name a new file; for PostgreSQL use pg_dump.",
 	},
+	{
+		Code: "CLD-312", Severity: Medium,
+		Title: "The cloud refused messages of a site",
+		Cause: "They were damaged on the way, break the contract, or come from a newer program than the cloud's.",
+		Next:  "Update iwas-cloud first, then the box; the site sends again what was not taken.",
+	},
 }
