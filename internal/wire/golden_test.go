@@ -91,6 +91,9 @@ func golden() map[string]any {
 		"events":         &Batch{V: 1, Epoch: "7hk2", First: 101, Chain: "c0ffee", At: goldenTime, Events: events},
 		"events-changes": &Batch{V: 1, Epoch: "7hk2", First: 113, Chain: "c0ffee", At: goldenTime, Events: changes},
 		"events-grants":  &Batch{V: 1, Epoch: "7hk2", First: 117, Chain: "c0ffee", At: goldenTime, Events: grants},
+		"events-gap": &Batch{V: 1, Epoch: "9xm4", First: 1, At: goldenTime, Events: []Event{
+			{ID: "e21", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "7hk2", First: 6, Last: 9})},
+			{ID: "e22", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "8kf3", First: 121})}}},
 		"state-grants": &State{V: 1, Lineage: "lin1", From: 44, To: 45, Docs: []Doc{
 			{Kind: DocGrant, ID: "g1", Rev: 45, Body: body(GrantDoc{List: "staff", Address: "203.0.113.7", Until: goldenTime.Add(2 * time.Hour), Comment: "the accountant", By: "nadia", At: goldenTime})},
 			{Kind: DocPlan, ID: "plan3", Rev: 45, Body: body(PlanDoc{Name: "Staff", Limits: LimitsBody{AddressLists: []string{"staff"}, ListsByAPI: true}})},
@@ -236,11 +239,211 @@ func TestGoldenBodiesAreUnderstood(t *testing.T) {
 	}
 }
 
+// TestFieldsOfALaterBuildAreIgnored adds a field to every object of every golden
+// message, in bodies too, as a later build may: what is known here reads the same.
 func TestFieldsOfALaterBuildAreIgnored(t *testing.T) {
-	var a Ack
-	if err := Decode([]byte(`{"v":1,"epoch":"e","through":5,"first":1,"time":"2026-11-24T08:30:00Z","later":{"x":[1]}}`), &a); err != nil || a.Through != 5 {
-		t.Errorf("got %+v, %v, want the fields known here", a, err)
+	for name, want := range golden() {
+		b, err := os.ReadFile(filepath.Join("testdata", "v1", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tree any
+		if err := json.Unmarshal(b, &tree); err != nil {
+			t.Fatal(err)
+		}
+		added := grow(tree)
+		more, err := json.Marshal(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
+		if err := Decode(more, got); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if known(t, got) != known(t, want) || added == 0 || bytes.Count(more, []byte(`"later"`)) != added {
+			t.Errorf("%s with %d more fields: got\n%s\nwant\n%s", name, added, known(t, got), known(t, want))
+		}
 	}
+}
+
+// grow adds a field to every object.
+func grow(tree any) (added int) {
+	switch v := tree.(type) {
+	case map[string]any:
+		for _, one := range v {
+			added += grow(one)
+		}
+		v["later"] = []int{1}
+		added++
+	case []any:
+		for _, one := range v {
+			added += grow(one)
+		}
+	}
+	return added
+}
+
+// bodyOf returns what a body of a kind is read into, nil for one kept as it is.
+func bodyOf(kind string) any {
+	switch kind {
+	case string(EventAgentStarted):
+		return &AgentStarted{}
+	case string(EventSessionStarted), string(EventSessionUsage), string(EventSessionStopped):
+		return &SessionBody{}
+	case string(EventPassFirstUsed), string(EventPassUsage):
+		return &UsageBody{}
+	case string(EventLockReceived):
+		return &LockReceived{}
+	case string(EventLockProof):
+		return &LockProof{}
+	case string(EventLockKept):
+		return &LockKept{}
+	case string(EventNASRestarted):
+		return &NASRestarted{}
+	case string(EventCommandResult):
+		return &CommandResult{}
+	case string(EventGap):
+		return &Gap{}
+	case string(EventGrantMade):
+		return &GrantMade{}
+	case string(EventGrantRemoved):
+		return &GrantRemoved{}
+	case string(EventGrantSettled):
+		return &GrantSettled{}
+	case string(EventAdjusted):
+		return &AdjustedBody{}
+	case string(EventSessionChanged):
+		return &SessionChanged{}
+	case string(CommandKick):
+		return &KickBody{}
+	case "doc " + string(DocSite):
+		return &SiteDoc{}
+	case "doc " + string(DocPlan):
+		return &PlanDoc{}
+	case "doc " + string(DocAccount):
+		return &AccountDoc{}
+	case "doc " + string(DocPass):
+		return &PassDoc{}
+	case "doc " + string(DocLock):
+		return &LockDoc{}
+	case "doc " + string(DocGrant):
+		return &GrantDoc{}
+	}
+	return nil
+}
+
+// known is a message as this build understands it, its bodies too.
+func known(t *testing.T, message any) string {
+	t.Helper()
+	read := func(kind string, b json.RawMessage) json.RawMessage {
+		into := bodyOf(kind)
+		if into == nil || len(b) == 0 {
+			return nil
+		}
+		if err := json.Unmarshal(b, into); err != nil {
+			t.Errorf("body of %s: %v", kind, err)
+		}
+		out, err := json.Marshal(into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	copied := reflect.New(reflect.TypeOf(message).Elem())
+	copied.Elem().Set(reflect.ValueOf(message).Elem())
+	switch m := copied.Interface().(type) {
+	case *Batch:
+		m.Events = append([]Event(nil), m.Events...)
+		for i, e := range m.Events {
+			m.Events[i].Body = read(string(e.Kind), e.Body)
+		}
+	case *State:
+		m.Docs = append([]Doc(nil), m.Docs...)
+		for i, d := range m.Docs {
+			m.Docs[i].Body = read("doc "+string(d.Kind), d.Body)
+		}
+	case *Command:
+		m.Body = read(string(m.Kind), m.Body)
+	}
+	b, err := json.MarshalIndent(copied.Interface(), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestFieldsOfAnEarlierBuildMayBeAbsent takes each field that has a meaning when
+// absent out of every golden message and body, one at a time, as a build from
+// before it sends them: the rest reads the same, and the field reads as nothing.
+func TestFieldsOfAnEarlierBuildMayBeAbsent(t *testing.T) {
+	taken := 0
+	for name, want := range golden() {
+		taken += withoutEach(t, name, want)
+		var bodies map[string]json.RawMessage
+		switch m := want.(type) {
+		case *Batch:
+			bodies = map[string]json.RawMessage{}
+			for _, e := range m.Events {
+				bodies[string(e.Kind)] = e.Body
+			}
+		case *State:
+			bodies = map[string]json.RawMessage{}
+			for _, d := range m.Docs {
+				bodies["doc "+string(d.Kind)] = d.Body
+			}
+		}
+		for kind, b := range bodies {
+			into := bodyOf(kind)
+			if into == nil || len(b) == 0 {
+				continue
+			}
+			if err := json.Unmarshal(b, into); err != nil {
+				t.Fatal(err)
+			}
+			taken += withoutEach(t, name+" "+kind, into)
+		}
+	}
+	if taken < 60 {
+		t.Errorf("only %d fields were taken out: the golden messages hold more", taken)
+	}
+}
+
+func withoutEach(t *testing.T, name string, message any) (taken int) {
+	t.Helper()
+	value := reflect.ValueOf(message).Elem()
+	for i := range value.NumField() {
+		key, options, _ := strings.Cut(value.Type().Field(i).Tag.Get("json"), ",")
+		if options == "" || value.Field(i).IsZero() {
+			continue // always sent, or not sent here
+		}
+		b, err := json.Marshal(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(b, &fields); err != nil {
+			t.Fatal(err)
+		}
+		delete(fields, key)
+		fewer, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := reflect.New(value.Type())
+		if err := Decode(fewer, got.Interface()); err != nil {
+			t.Errorf("%s without %s: %v", name, key, err)
+			continue
+		}
+		want := reflect.New(value.Type())
+		want.Elem().Set(value)
+		want.Elem().Field(i).SetZero()
+		if !reflect.DeepEqual(got.Interface(), want.Interface()) {
+			t.Errorf("%s without %s: got\n%+v\nwant\n%+v", name, key, got.Interface(), want.Interface())
+		}
+		taken++
+	}
+	return taken
 }
 
 func TestVersionsOutsideTheRangeAreRefused(t *testing.T) {
