@@ -151,7 +151,9 @@ func (f *facts) one(seq int64, e wire.Event) error {
 			_, err := f.t.commandResult(f.site, b)
 			return err
 		})
-	case wire.EventGap, wire.EventVoid:
+	case wire.EventGap:
+		return with(e, f.gap)
+	case wire.EventVoid:
 		return nil
 	}
 	return unreadablef("kind %q is not known to this build", string(e.Kind))
@@ -208,6 +210,20 @@ func (f *facts) nasRestarted(b wire.NASRestarted, at time.Time) error {
 	}
 	return f.t.exec(`UPDATE session SET state = 'suspect' WHERE site = $1 AND nas = $2 AND state = 'live' AND heard_at <= $3`, string(f.site), string(b.NAS), ms(at))
 }
+
+// gap follows a site whose memory ends before what it told (its database was put
+// back from a backup): of what was open then it may never speak again. So that is
+// closed as of its last record. A session that the site does know opens again with
+// its next record, which comes within an interim interval, or its end.
+func (f *facts) gap(b wire.Gap) error {
+	if b.First == 0 || b.Last != 0 {
+		return nil // of an older agent, or of known length: the site knows what is open
+	}
+	return f.t.exec(`UPDATE session SET state = 'closed', cause = $2, ended_at = heard_at WHERE site = $1 AND state IN ('live', 'suspect')`, string(f.site), causeForgotten)
+}
+
+// causeForgotten is why the cloud closes a session by itself.
+const causeForgotten = "forgotten"
 
 func (f *facts) passUsage(b wire.UsageBody, at time.Time) error {
 	if !name(string(b.Pass), maxEventID) || b.TimeMS < 0 {

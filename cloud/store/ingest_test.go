@@ -406,3 +406,35 @@ func TestASiteSpeaksOnlyOfItself(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatASiteForgotIsNotOpenForEver: a site that was put back from a backup may
+// not know of sessions it had told; those it knows open again as it speaks of them.
+func TestWhatASiteForgotIsNotOpenForEver(t *testing.T) {
+	onBoth(t, func(w *world) {
+		id := w.user("amal")
+		l := &siteLog{epoch: "epoch1"}
+		l.add(wire.EventSessionStarted, w.now(), w.session("s1", id, 10))
+		l.add(wire.EventSessionStarted, w.now(), w.session("s2", id, 10))
+		w.all(l)
+		w.pass(time.Minute)
+		again := &siteLog{epoch: "epoch2"}
+		again.add(wire.EventGap, w.now(), wire.Gap{Epoch: "epoch1", First: 2, Last: 9}) // known: nothing is forgotten
+		w.all(again)
+		if got := len(w.sessions(true)); got != 2 {
+			w.Fatalf("got %d open after a gap of known length, want both", got)
+		}
+		again.add(wire.EventGap, w.now(), wire.Gap{Epoch: "epoch1", First: 2})
+		again.events = append(again.events, l.events...)
+		again.add(wire.EventSessionUsage, w.now(), w.session("s2", id, 20))
+		w.all(again)
+		open, all := w.sessions(true), w.sessions(false)
+		if len(open) != 1 || open[0].ID != "s2" || len(all) != 2 {
+			w.Errorf("got open %+v, want s2 alone, of which the site spoke again", open)
+		}
+		for _, s := range all {
+			if s.ID == "s1" && (s.State != hotspot.Closed || s.Cause != "forgotten" || !s.EndedAt.Equal(s.HeardAt) || s.Time != 10*time.Second) {
+				w.Errorf("got %+v, want it closed as of its last record, with its figures", s)
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,9 @@ func seed(t *testing.T) uint64 {
 func TestBothSidesAgreeAfterEveryFault(t *testing.T) {
 	c := openCafes(t, seed(t), shape{sites: *siteFlag})
 	c.play(*faultsFlag)
+	if !t.Failed() {
+		c.judgeCanSayNo()
+	}
 }
 
 // play lets guests and staff live, throws n faults at them, and judges.
@@ -104,6 +108,16 @@ func (c *cafes) play(n int) {
 		}
 		c.Logf("site %d: %s; %d lives ended with a restore, %d events lost with them and named by a gap; %d RADIUS requests of the load answered",
 			i, counted(r.counts), len(c.former[i]), r.lost, records)
+	}
+	for i, r := range rulings {
+		if n := len(r.echoes); n > 0 {
+			c.Logf("site %d: %d facts are as a life told them that a restore ended, such as %s", i, n, r.echoes[0])
+		}
+		for _, e := range r.echoes {
+			if strings.HasPrefix(e, "grant") || strings.HasPrefix(e, "document") || strings.HasPrefix(e, "lock") {
+				c.Logf("site %d: %s", i, e)
+			}
+		}
 	}
 	for kind, times := range played {
 		if times < 2 {

@@ -208,11 +208,16 @@ func cloudSide(ctx context.Context, db *sql.DB, site string) (*side, error) {
 		s.add("lock", account, fmt.Sprintf("rev %d %s", revision, outcome), figures{})
 	})
 	r.each(`SELECT id, list, address, until FROM list_grant WHERE site = $1 AND ended_at = 0`, of, s.grant)
+	place := map[[2]any]string{}
 	r.each(`SELECT id, epoch, seq, kind, body FROM event WHERE site = $1`, of, func(scan func(...any)) {
 		var k eventKey
 		var id, body string
 		scan(&id, &k.epoch, &k.seq, &k.kind, &body)
 		s.events[id] = k
+		if twin, there := place[[2]any{k.epoch, k.seq}]; there {
+			s.doubled = append(s.doubled, fmt.Sprintf("event %d of %s, as %s and %s", k.seq, k.epoch, twin, id))
+		}
+		place[[2]any{k.epoch, k.seq}] = id
 		if k.kind == string(wire.EventGap) {
 			var g wire.Gap
 			r.err = errors.Join(r.err, json.Unmarshal([]byte(body), &g))
@@ -238,7 +243,8 @@ func cloudSide(ctx context.Context, db *sql.DB, site string) (*side, error) {
 type ruling struct {
 	wrong  []string // what is not as it must be, with both sides
 	counts map[string]int
-	lost   int // events that only a restored agent's former self knew
+	lost   int      // events that only a restored agent's former self knew
+	echoes []string // facts that the cloud still tells as a former life told them, and the present one tells otherwise
 }
 
 // judge holds both sides of a site against each other. former are the agent's
@@ -265,13 +271,19 @@ func judge(agent, cloud *side, former []*side) ruling {
 			bad("event %s (%s): agent has it as %d, cloud not at all", id, k.kind, k.seq)
 		}
 	}
+	for id, k := range cloud.events {
+		if _, there := agent.events[id]; !there && !slices.ContainsFunc(former, func(f *side) bool { _, knew := f.events[id]; return knew }) {
+			bad("event %s (%s): cloud has it as %d of %s, agent not at all", id, k.kind, k.seq, k.epoch)
+		}
+	}
 	for _, key := range keysOf(agent.facts, cloud.facts) {
 		a, here := agent.facts[key]
 		c, there := cloud.facts[key]
 		kind, _, _ := strings.Cut(key, " ")
 		v.counts[kind+"s"]++
 		switch {
-		case !here && told(key, former):
+		case !here && told(key, former) && !openThere(kind, c):
+			v.echoes = append(v.echoes, fmt.Sprintf("%s: agent nothing, cloud %s", key, c))
 		case !here:
 			bad("%s: agent nothing, cloud %s", key, c)
 		case !there && kind == "adjustment" && !cloud.holds("document pass/"+strings.TrimPrefix(a.said, "of ")):
@@ -279,7 +291,9 @@ func judge(agent, cloud *side, former []*side) ruling {
 		case !there:
 			bad("%s: agent %s, cloud nothing", key, a)
 		case a == c:
-		case a.said == c.said && c.figures.max(a.figures) == c.figures && within(key, c, a, former):
+		case a.said == c.said && c.figures.max(a.figures) == c.figures && within(key, c, a, former),
+			kind == "session" && echoes(key, c, former) && (openThere(kind, a) || !openThere(kind, c)):
+			v.echoes = append(v.echoes, fmt.Sprintf("%s: agent %s, cloud %s", key, a, c))
 		default:
 			bad("%s: agent %s, cloud %s", key, a, c)
 		}
@@ -298,6 +312,16 @@ func (s *side) holds(key string) bool { _, there := s.facts[key]; return there }
 // told reports whether a former life knew of the fact.
 func told(key string, former []*side) bool {
 	return slices.ContainsFunc(former, func(f *side) bool { _, knew := f.facts[key]; return knew })
+}
+
+// openThere reports whether a fact is a session that is not over.
+func openThere(kind string, f fact) bool {
+	return kind == "session" && !strings.Contains(f.said, " is closed ")
+}
+
+// echoes reports whether a former life said just what the cloud says.
+func echoes(key string, cloud fact, former []*side) bool {
+	return slices.ContainsFunc(former, func(f *side) bool { return f.facts[key] == cloud })
 }
 
 // within reports whether figures above the agent's own come from a former life.

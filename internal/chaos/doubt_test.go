@@ -1,0 +1,118 @@
+package chaos
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// judgeCanSayNo breaks one thing at a time in copies of the two databases of the
+// first site, and wants the judge to see it.
+func (c *cafes) judgeCanSayNo() {
+	c.Helper()
+	agentCopy, cloudCopy := filepath.Join(c.dir, "agent-whole.db"), filepath.Join(c.dir, "cloud-whole.db")
+	if err := errors.Join(vacuumInto(c.Context(), c.agentFile(0), agentCopy), vacuumInto(c.Context(), c.database, cloudCopy)); err != nil {
+		c.Fatal(err)
+	}
+	site := c.sites[0].SiteID
+	rule := func(agentFile, cloudFile string) ruling {
+		here, err := openFile(agentFile)
+		if err != nil {
+			c.Fatal(err)
+		}
+		defer here.Close()
+		there, err := openFile(cloudFile)
+		if err != nil {
+			c.Fatal(err)
+		}
+		defer there.Close()
+		agent, err := agentSide(c.Context(), here)
+		cloud, cerr := cloudSide(c.Context(), there, site)
+		if err := errors.Join(err, cerr); err != nil {
+			c.Fatal(err)
+		}
+		return judge(agent, cloud, c.former[0])
+	}
+	if r := rule(agentCopy, cloudCopy); len(r.wrong) > 0 {
+		c.Fatalf("the copies differ before anything was broken: %v", r.wrong)
+	}
+	db, err := openFile(agentCopy)
+	if err != nil {
+		c.Fatal(err)
+	}
+	var one string // that the present life knows
+	err = db.QueryRowContext(c.Context(), `SELECT id FROM session ORDER BY started_at DESC, id LIMIT 1`).Scan(&one)
+	if err := errors.Join(err, db.Close()); err != nil {
+		c.Fatal(err)
+	}
+	newest := `'` + one + `'`
+	mine := ` WHERE site = '` + site + `'`
+	found := 0
+	for _, b := range []struct{ name, where, text, says string }{
+		{"a session is gone", "cloud", `DELETE FROM session WHERE id = ` + newest, "session"},
+		{"a session is there twice", "cloud", `INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state, started_at, heard_at, ended_at, time_ms, upload, download, cause)
+			SELECT site, id || 'x', permit, account, pass, nas, acct_session_id, username, mac, ip, state, started_at, heard_at, ended_at, time_ms, upload, download, cause FROM session WHERE id = ` + newest, "session"},
+		{"octets too many", "cloud", `UPDATE session SET download = download + 1000000000000 WHERE id = ` + newest, "session"},
+		{"octets too few", "cloud", `UPDATE session SET download = -1 WHERE id = ` + newest, "session"},
+		{"a session is open", "cloud", `UPDATE session SET state = 'live' WHERE id = ` + newest, "session"},
+		{"a pass used more", "cloud", `UPDATE pass_usage SET time_ms = time_ms + 1000000000` + mine, "usage"},
+		{"an event is gone", "cloud", `DELETE FROM event WHERE id = (SELECT id FROM event` + mine + ` AND kind = 'agent.started' ORDER BY at DESC LIMIT 1)`, "event"},
+		{"an event is there twice", "cloud", `INSERT INTO event SELECT site, id || 'x', epoch, seq, kind, at, body FROM event WHERE id = (SELECT id FROM event` + mine + ` ORDER BY at DESC LIMIT 1)`, "event"},
+		{"an event was set aside", "cloud", `INSERT INTO event_dead (site, epoch, seq, agent, event, reason, received_at) VALUES ('` + site + `', 'e', 1, 'a', '{}', 'why', 1)`, "set aside"},
+		{"a grant is gone", "cloud", `DELETE FROM list_grant` + mine + ` AND ended_at = 0`, "grant"},
+		{"a lock is not proven", "cloud", `UPDATE account_lock SET outcome = ''` + mine + ` AND lifted_at = 0`, "lock"},
+		{"a lock is gone", "cloud", `UPDATE account_lock SET lifted_at = 1` + mine, "lock"},
+		{"a document has another body", "cloud", `UPDATE document SET body = '{}'` + mine + ` AND kind = 'plan'`, "wanted state"},
+		{"a revision too many", "cloud", `UPDATE site SET rev = rev + 1 WHERE id = '` + site + `'`, "wanted state"},
+		{"another lineage", "cloud", `UPDATE site SET lineage = 'x' WHERE id = '` + site + `'`, "wanted state"},
+		{"an adjustment twice", "cloud", `UPDATE document SET body = json_set(body, '$.adjusted', json_array('a', 'a'))` + mine + ` AND kind = 'pass'`, "twice"},
+		{"gaps are not named", "cloud", `DELETE FROM event` + mine + ` AND kind = 'gap'`, "gap"},
+		{"a session is gone at the site", "agent", `UPDATE session SET id = id || 'x'`, "session"},
+		{"a document is gone at the site", "agent", `DELETE FROM document WHERE kind = 'plan'`, "wanted state"},
+		{"an answer is missing at the site", "agent", `UPDATE mark SET acked = acked - 1`, "log:"},
+		{"a document is not in force", "agent", `UPDATE document SET in_force = 0`, "not in force"},
+	} {
+		files := map[string]string{"agent": agentCopy, "cloud": cloudCopy}
+		broken := filepath.Join(c.dir, "broken.db")
+		whole, err := os.ReadFile(files[b.where])
+		if err == nil {
+			err = os.WriteFile(broken, whole, 0o600)
+		}
+		if err != nil {
+			c.Fatal(err)
+		}
+		changed, err := breakIt(broken, b.text)
+		if err != nil {
+			c.Fatalf("%s: %v", b.name, err)
+		}
+		if changed == 0 && slices.Contains([]string{"a lock is not proven", "a lock is gone", "gaps are not named"}, b.name) {
+			continue // this run ended without one
+		}
+		files[b.where] = broken
+		r := rule(files["agent"], files["cloud"])
+		if changed == 0 || !strings.Contains(fmt.Sprint(r.wrong), b.says) {
+			c.Errorf("%s (%d rows changed): the judge saw %v, want it to name %q", b.name, changed, r.wrong, b.says)
+			continue
+		}
+		found++
+	}
+	c.Logf("the judge saw %d breaches made on purpose, each by itself", found)
+}
+
+// breakIt changes a database file and returns how many rows it changed.
+func breakIt(path, text string) (int64, error) {
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	r, err := db.Exec(text)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
