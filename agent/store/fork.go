@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
@@ -135,10 +136,27 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 			}
 		}
 	}
+	if slices.ContainsFunc(lost, func(g wire.Gap) bool { return g.Last == 0 }) {
+		if err := t.tellOpen(); err != nil {
+			return err
+		}
+	}
 	t.dirty, t.tick = true, true
 	t.db.o.Log.Warn("this site's log does not continue what the cloud, or the file beside the database, knows of it: a new epoch begins",
 		"old_epoch", old, "epoch", t.mark.epoch, "renumbered", t.mark.lastSeq)
 	return nil
+}
+
+// tellOpen says of every open session that it is: the cloud takes those it hears
+// nothing of after such a gap for forgotten.
+func (t *tx) tellOpen() error {
+	open, err := t.findSessions("state <> 'closed' ORDER BY started_at, id")
+	for _, s := range open {
+		if err == nil {
+			err = t.event(wire.EventSessionUsage, wire.FromSession(s.Session))
+		}
+	}
+	return err
 }
 
 // numbered is an event with the number it is stored under.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,12 +39,13 @@ func (db *DB) bearWitness(w witnessed, force bool) {
 	v := &db.witness
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	now := db.o.Elapsed()
-	if !force && now-v.at < witnessEvery {
+	now, n := db.o.Elapsed(), len(v.known)
+	same := n > 0 && v.known[n-1].Epoch == w.Epoch
+	if same && !force && now-v.at < witnessEvery {
 		return
 	}
 	v.at = now
-	if n := len(v.known); n > 0 && v.known[n-1].Epoch == w.Epoch {
+	if same {
 		v.known[n-1] = w
 	} else {
 		v.known = append(v.known[max(0, n+1-witnessLives):], w)
@@ -61,9 +63,8 @@ func (db *DB) bearWitness(w witnessed, force bool) {
 	}
 }
 
-// askWitness begins a new epoch where the file knows more than the database. Ids
-// of epochs begin with their time, so that a file left behind by a new epoch that
-// it was too late for is no sign of a restore.
+// askWitness begins a new epoch where the file knows more than the database. It
+// goes by the order in the file, never by dates, which may have been set back.
 func (db *DB) askWitness(ctx context.Context) error {
 	b, err := os.ReadFile(db.o.Path + witnessFile)
 	if err != nil {
@@ -79,16 +80,13 @@ func (db *DB) askWitness(ctx context.Context) error {
 	db.witness.mu.Unlock()
 	return db.do(ctx, func(t *tx) error {
 		m := t.mark
-		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
-		restored := false
-		for _, w := range known {
-			restored = restored || w.Epoch > m.epoch || w.Epoch == m.epoch && w.Last > m.lastSeq
-			if w.Epoch > m.epoch {
-				lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
-			}
+		at := slices.IndexFunc(known, func(w witnessed) bool { return w.Epoch == m.epoch })
+		if at < 0 || at == len(known)-1 && known[at].Last <= m.lastSeq {
+			return nil // the file is behind, or in step
 		}
-		if !restored {
-			return nil
+		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
+		for _, w := range known[at+1:] {
+			lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
 		}
 		db.o.Log.Warn("the database is older than the file beside it: it was put back from a backup", "epoch", m.epoch, "last", m.lastSeq, "known", known[len(known)-1])
 		return t.newEpoch(m.acked, lost...)
