@@ -71,6 +71,14 @@ func TestBothSidesAgreeAfterEveryFault(t *testing.T) {
 	}
 }
 
+// TestBothSidesAgreeWithMosquittoAndPostgreSQL: the same for a cloud that grew, with
+// a broker that forgets all when it is killed. Going back to a backup is SQLite's
+// matter here.
+func TestBothSidesAgreeWithMosquittoAndPostgreSQL(t *testing.T) {
+	c := openCafes(t, seed(t), shape{sites: 1, database: startPostgres(t), broker: startBroker(t)})
+	c.play(18)
+}
+
 // play lets guests and staff live, throws n faults at them, and judges.
 func (c *cafes) play(n int) {
 	c.Helper()

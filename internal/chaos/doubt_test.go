@@ -58,7 +58,7 @@ func (c *cafes) judgeCanSayNo() {
 			SELECT site, id || 'x', permit, account, pass, nas, acct_session_id, username, mac, ip, state, started_at, heard_at, ended_at, time_ms, upload, download, cause FROM session WHERE id = ` + newest, "session"},
 		{"octets too many", "cloud", `UPDATE session SET download = download + 1000000000000 WHERE id = ` + newest, "session"},
 		{"octets too few", "cloud", `UPDATE session SET download = -1 WHERE id = ` + newest, "session"},
-		{"a session is open", "cloud", `UPDATE session SET state = 'live' WHERE id = ` + newest, "session"},
+		{"a session is in doubt", "cloud", `UPDATE session SET state = 'suspect' WHERE id = ` + newest, "session"},
 		{"a pass used more", "cloud", `UPDATE pass_usage SET time_ms = time_ms + 1000000000` + mine, "usage"},
 		{"an event is gone", "cloud", `DELETE FROM event WHERE id = (SELECT id FROM event` + mine + ` AND kind = 'agent.started' ORDER BY at DESC LIMIT 1)`, "event"},
 		{"an event is there twice", "cloud", `INSERT INTO event SELECT site, id || 'x', epoch, seq, kind, at, body FROM event WHERE id = (SELECT id FROM event` + mine + ` ORDER BY at DESC LIMIT 1)`, "event"},

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,14 +34,17 @@ func (c *cafes) machines() []fault {
 		}},
 		{"the cloud stands still", func(c *cafes, d *rand.Rand) error { return freeze(c.cloud().Signal, "cloud", d) }},
 		{"an agent restored from a backup", func(c *cafes, d *rand.Rand) error { return c.restoreAgent(d.IntN(len(c.sites)), d) }},
-		{"the cloud restored from a backup", func(c *cafes, d *rand.Rand) error { return c.restoreCloud(d) }},
-		{"agent and cloud restored from backups", func(c *cafes, d *rand.Rand) error {
-			// The agent's first: so it has something to find out.
-			return errors.Join(c.restoreAgent(d.IntN(len(c.sites)), d), c.restoreCloud(d))
-		}},
 	}
-	for dir, small := range c.disks {
-		if small {
+	if !c.postgres() {
+		all = append(all,
+			fault{"the cloud restored from a backup", func(c *cafes, d *rand.Rand) error { return c.restoreCloud(d) }},
+			fault{"agent and cloud restored from backups", func(c *cafes, d *rand.Rand) error {
+				return errors.Join(c.restoreAgent(d.IntN(len(c.sites)), d), c.restoreCloud(d))
+			}})
+	}
+	for _, dir := range slices.Sorted(maps.Keys(c.disks)) {
+		small := c.disks[dir]
+		if small && !(c.postgres() && filepath.Base(dir) == "cloud") { // its database is elsewhere
 			all = append(all, fault{"the " + filepath.Base(dir) + "'s disk is full", func(_ *cafes, d *rand.Rand) error { return fill(dir, d) }})
 		}
 	}
@@ -62,7 +67,11 @@ func (c *cafes) network() []fault {
 	}
 	up, down := func(r *relay) *lane { return &r.up }, func(r *relay) *lane { return &r.down }
 	all := []fault{{"every connection cut", func(c *cafes, _ *rand.Rand) error { c.relay.cut(); return nil }}}
-	for name, of := range map[string]func(*relay) *lane{"up": up, "down": down} {
+	for _, way := range []struct {
+		name string
+		of   func(*relay) *lane
+	}{{"up", up}, {"down", down}} {
+		name, of := way.name, way.of
 		all = append(all,
 			one("nothing passes "+name, of, func(h *harm, _ *rand.Rand) { h.stall = true }),
 			one("messages lost on the way "+name, of, func(h *harm, _ *rand.Rand) { h.drop = 0.5 }),

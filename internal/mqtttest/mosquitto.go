@@ -95,6 +95,14 @@ func (m *Mosquitto) Start(t testing.TB) {
 	}
 }
 
+// Signal sends the process a signal.
+func (m *Mosquitto) Signal(s os.Signal) error {
+	if m.cmd == nil {
+		return os.ErrProcessDone
+	}
+	return m.cmd.Process.Signal(s)
+}
+
 // install writes keys and certificates and the access list.
 func (m *Mosquitto) install(t testing.TB, agentsPEM []byte) {
 	t.Helper()
