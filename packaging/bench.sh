@@ -2,7 +2,7 @@
 # Measures, prints, asserts nothing: times belong to a machine, not to a test.
 #   BENCH="radius kill" make bench   only these parts
 #   QUICK=1 make bench               shorter, for a look
-# Parts: locks sync parts, and those of internal/bench.
+# Parts: locks sync faults parts, and those of internal/bench.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=${BENCH:-}
@@ -19,6 +19,13 @@ if wants sync; then
 	echo "== facts up: fresh ones, a million after days in the dark (target: 20,000/s), and a site with nothing to say"
 	go test -count=1 -run '^$' -bench 'FactToCloud|DaysDark|IdleSite' -benchtime 1x -timeout 30m ./internal/e2e | grep '^   ' || true
 fi
+if wants faults; then
+	echo "== faults of programs, disks, lines and backups, then both sides held against each other"
+	faults=1000
+	[ -z "${QUICK:-}" ] || faults=34
+	seen=$(go test -count=1 -timeout 90m -run '^TestBothSidesAgreeAfterEveryFault$' -v ./internal/chaos -faults $faults -sites 3) || { echo "$seen"; exit 1; }
+	echo "$seen" | grep -v "over after" | sed -n 's/^ *[a-z]*_test.go:[0-9]*: /   /p'
+fi
 if wants parts; then
 	echo "== parts"
 	go test -run '^$' -bench . -benchmem ./agent/radius ./agent/store ./internal/wire ./internal/radload | grep '^Benchmark' || true
@@ -27,7 +34,7 @@ if wants parts; then
 fi
 radius=""
 for part in $wanted; do
-	case "$part" in locks | sync | parts) ;; *) radius="$radius $part" ;; esac
+	case "$part" in locks | sync | faults | parts) ;; *) radius="$radius $part" ;; esac
 done
 if [ -z "$wanted" ] || [ -n "$radius" ]; then
 	tools=$(mktemp -d)

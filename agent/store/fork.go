@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"time"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
@@ -137,7 +138,7 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 		}
 	}
 	if slices.ContainsFunc(lost, func(g wire.Gap) bool { return g.Last == 0 }) {
-		if err := t.tellOpen(); err != nil {
+		if err := t.tellSessions(); err != nil {
 			return err
 		}
 	}
@@ -147,13 +148,22 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 	return nil
 }
 
-// tellOpen says of every open session that it is: the cloud takes those it hears
-// nothing of after such a gap for forgotten.
-func (t *tx) tellOpen() error {
-	open, err := t.findSessions("state <> 'closed' ORDER BY started_at, id")
-	for _, s := range open {
+// toldAgain is how far back sessions are told again after a restore.
+const toldAgain = 24 * time.Hour
+
+// tellSessions says again how every session of the last day stands, as this
+// database has it: a life of the site that a restore ended may have told the cloud
+// otherwise, and of what is open the cloud takes all that it hears nothing of after
+// such a gap for forgotten.
+func (t *tx) tellSessions() error {
+	all, err := t.findSessions("state <> 'closed' OR ended_at > ? ORDER BY started_at, id LIMIT ?", millis(t.now.Add(-toldAgain)), eventsCarried)
+	for _, s := range all {
+		kind := wire.EventSessionUsage
+		if s.State == hotspot.Closed {
+			kind = wire.EventSessionStopped
+		}
 		if err == nil {
-			err = t.event(wire.EventSessionUsage, wire.FromSession(s.Session))
+			err = t.event(kind, wire.FromSession(s.Session))
 		}
 	}
 	return err

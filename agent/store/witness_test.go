@@ -76,12 +76,17 @@ func TestADatabaseFromABackupSaysSo(t *testing.T) {
 	}
 }
 
-// TestWhatIsOpenIsToldAfterARestore: the cloud closes what it hears nothing of, and
-// rows that follow the log by a moment are not lost with the old numbers.
-func TestWhatIsOpenIsToldAfterARestore(t *testing.T) {
+// TestSessionsAreToldAgainAfterARestore: the cloud closes what it hears nothing of,
+// and has a closed one as another life told it; rows that follow the log by a
+// moment are not lost with the old numbers.
+func TestSessionsAreToldAgainAfterARestore(t *testing.T) {
 	s := cafe(t)
 	m := newMirror(t)
 	v := s.mustLogin("bob", "hello", phone)
+	s.account(s.record(hotspot.Start, v, phone, 0, 0, 0))
+	s.account(s.record(hotspot.Stop, v, phone, 30, 10, 90))
+	s.clock.Add(time.Minute)
+	v = s.mustLogin("bob", "hello", phone)
 	s.account(s.record(hotspot.Start, v, phone, 0, 0, 0))
 	s.account(s.record(hotspot.Interim, v, phone, 60, 1000, 9000))
 	s.drain(m)
@@ -91,7 +96,11 @@ func TestWhatIsOpenIsToldAfterARestore(t *testing.T) {
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 900}))
 	events := s.events()
 	last := events[len(events)-1]
-	var body wire.SessionBody
+	var body, ended wire.SessionBody
+	s.must(json.Unmarshal(events[len(events)-2].Body, &ended))
+	if events[len(events)-2].Kind != wire.EventSessionStopped || ended.State != hotspot.Closed || ended.Download != 90 {
+		t.Errorf("before it is %s, want the closed session as it is", events[len(events)-2].Body)
+	}
 	s.must(json.Unmarshal(last.Body, &body))
 	if last.Kind != wire.EventSessionUsage || body.State != hotspot.Live || body.TimeMS != 60_000 || body.Download != 9000 {
 		t.Errorf("the newest event is %s %s, want the open session as it is", last.Kind, last.Body)

@@ -64,6 +64,7 @@ func seed(t *testing.T) uint64 {
 // TestBothSidesAgreeAfterEveryFault: agents and cloud know the same, each thing
 // once, whatever happened to programs, disks, lines and databases meanwhile.
 func TestBothSidesAgreeAfterEveryFault(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := openCafes(t, seed(t), shape{sites: *siteFlag})
 	c.play(*faultsFlag)
 	if !t.Failed() {
@@ -75,6 +76,7 @@ func TestBothSidesAgreeAfterEveryFault(t *testing.T) {
 // a broker that forgets all when it is killed. Going back to a backup is SQLite's
 // matter here.
 func TestBothSidesAgreeWithMosquittoAndPostgreSQL(t *testing.T) {
+	t.Parallel()
 	c := openCafes(t, seed(t), shape{sites: 1, database: startPostgres(t), broker: startBroker(t)})
 	c.play(18)
 }
