@@ -107,7 +107,7 @@ func (c *cafes) play(n int) {
 	c.relay.heal()
 	c.sendGuestsHome()
 	thrown := time.Since(began)
-	rulings := c.settle(100 * time.Second)
+	rulings := c.settle(150 * time.Second) // a lost hello comes again after a minute
 	c.Logf("%d faults in %v: %s", total(played), thrown.Round(time.Second), counted(played))
 	c.Logf("meddled with: up %s, down %s", c.relay.up.String(), c.relay.down.String())
 	c.Logf("staff: %s", counted(c.did))
