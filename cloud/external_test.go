@@ -73,7 +73,7 @@ revocations_file = "for-the-broker/agents-crl.pem"
 `), 0o600))
 	cfg, err := loadConfig(file, false)
 	must(err)
-	o := &outside{T: t, mqtt: m, cloud: &cloud{cfg: cfg, log: slog.New(slog.DiscardHandler)}}
+	o := &outside{T: t, mqtt: m, cloud: &cloud{cfg: cfg, log: slog.New(slog.DiscardHandler), meter: &meter{}}}
 	c := o.cloud
 	c.db, err = openStore(t.Context(), cfg, nil)
 	must(err)
