@@ -3,6 +3,7 @@ package statuspage
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -82,7 +83,7 @@ func (b board) charts(s span, minutes func(from, to time.Time) []MinuteAt) *char
 	}
 	to := b.At.Truncate(s.step).Add(s.step)
 	from := to.Add(-s.long)
-	v := &chartsView{Words: s.words}
+	v := &chartsView{Words: strings.TrimPrefix(s.words, "1 ")}
 	for _, o := range spans {
 		v.Choice = append(v.Choice, webui.Link{Href: "/?span=" + o.key + "#charts", Text: o.words, Current: o.key == s.key})
 	}

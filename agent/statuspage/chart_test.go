@@ -61,7 +61,7 @@ func askCharts(t *testing.T, path string, minutes func(from, to time.Time) []Min
 
 func TestChartsOfTheHourAndTheDay(t *testing.T) {
 	hour, long := askCharts(t, "/", day), askCharts(t, "/?span=24h", day)
-	for _, want := range []string{"The last 1 hour", "Logins per minute", "Sessions online", "Answer time of RADIUS", "Facts that wait for the cloud", "Router Counter",
+	for _, want := range []string{"The last hour", "Logins per minute", "Sessions online", "Answer time of RADIUS", "Facts that wait for the cloud", "Router Counter",
 		"Internet reachable", "Processor", "Memory", "Temperature", "Voltage", "now 23.8 V", "The same as a table", "Nothing was heard for 1 min of it"} {
 		if !strings.Contains(hour, want) {
 			t.Errorf("the hour lacks %q", want)
@@ -82,7 +82,7 @@ func TestChartsOfTheHourAndTheDay(t *testing.T) {
 	if !strings.Contains(none, "nothing heard") || strings.Contains(none, "Voltage") {
 		t.Error("a box without history says so, and shows no sensor that it does not know of")
 	}
-	if odd := askCharts(t, "/?span=9999h", day); !strings.Contains(odd, "The last 1 hour") {
+	if odd := askCharts(t, "/?span=9999h", day); !strings.Contains(odd, "The last hour") {
 		t.Error("an odd span is not the hour")
 	}
 }
