@@ -89,9 +89,10 @@ func openSQLite(db *DB) error {
 	if err := f.Close(); err != nil {
 		return fault.New(fault.Unavailable, "store: open "+path, err)
 	}
+	// A log of 16 MB instead of 4: pages of busy sessions reach the file once, not four times.
 	open := func(conns int, pragmas ...string) (*sql.DB, error) {
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)",
-			"foreign_keys(1)", "temp_store(memory)", "cache_size(-16000)", "journal_size_limit(67108864)"}, pragmas...)}
+			"foreign_keys(1)", "temp_store(memory)", "cache_size(-16000)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)"}, pragmas...)}
 		pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 		if err != nil {
 			return nil, fault.New(fault.Internal, "store: open "+path, err)
