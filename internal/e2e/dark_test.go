@@ -179,6 +179,7 @@ func BenchmarkDaysDark(b *testing.B) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		wait(b, "the first of them in the cloud", time.Minute, func() bool { return m.through() > from })
 		for m.through()-from < events {
 			locked := time.Now()
 			if err := c.API(context.Background(), http.MethodPost, "/api/v1/accounts/"+accounts[0].ID+"/lock", map[string]string{"reason": "bench"}, nil); err != nil {
