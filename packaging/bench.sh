@@ -16,8 +16,8 @@ if wants locks; then
 	echo "$seen" | grep "locks with"
 fi
 if wants sync; then
-	echo "== facts up: fresh ones, a million after days in the dark (target: 20,000/s), and a site with nothing to say"
-	go test -count=1 -run '^$' -bench 'FactToCloud|DaysDark|IdleSite' -benchtime 1x -timeout 30m ./internal/e2e | grep '^   ' || true
+	echo "== facts up: fresh ones, a million after days in the dark (target: 20,000/s), a site with nothing to say, a broker's restart"
+	go test -count=1 -run '^$' -bench 'FactToCloud|DaysDark|IdleSite|ThousandAgents' -benchtime 1x -timeout 30m ./internal/e2e ./cloud/broker | grep '^   ' || true
 fi
 if wants faults; then
 	echo "== faults of programs, disks, lines and backups, then both sides held against each other"
