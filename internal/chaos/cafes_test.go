@@ -38,6 +38,7 @@ type cafes struct {
 	broker   *broker // nil: the cloud's own
 
 	former  [][]*side // by site: lives of agents that ended with a restore
+	rewound bool      // the cloud was restored from a backup, and has lost commands with it
 	backups backups
 
 	mu   sync.Mutex
@@ -203,7 +204,7 @@ func (c *cafes) staff(ctx context.Context, dice *rand.Rand) {
 		i := dice.IntN(len(c.sites))
 		cafe := c.sites[i]
 		a := cafe.Accounts[1+dice.IntN(len(cafe.Accounts)-1)] // the first is the load's
-		throw, pause := dice.IntN(12), time.Duration(40+dice.IntN(200))*time.Millisecond
+		throw, pause := dice.IntN(14), time.Duration(40+dice.IntN(200))*time.Millisecond
 		address := fmt.Sprintf("203.0.113.%d", 1+dice.IntN(250))
 		c.act(ctx, i, a, throw, n, address)
 		select {
@@ -238,6 +239,8 @@ func (c *cafes) act(ctx context.Context, i int, a demo.Account, throw, n int, ad
 		c.note("time on site", c.onSite(ctx, i, "account", "extend", a.Username, "5m", "--reason", "chaos"))
 	case throw < 11:
 		c.note("speed on site", c.onSite(ctx, i, "account", "speed", a.Username, fmt.Sprintf("%dM/20M", 1+n%5)))
+	case throw < 13:
+		c.note("kick", post(account+"/kick", nil))
 	default:
 		c.note("grant on site", c.onSite(ctx, i, "grant", "add", "site", address, "--for", "1d"))
 	}
@@ -266,6 +269,9 @@ func (c *cafes) look(i int) (agent, cloud *side, err error) {
 	defer there.Close()
 	agent, err = agentSide(ctx, here)
 	cloud, cerr := cloudSide(ctx, there, c.sites[i].SiteID)
+	if cerr == nil {
+		cloud.rewound = c.rewound
+	}
 	return agent, cloud, errors.Join(err, cerr)
 }
 

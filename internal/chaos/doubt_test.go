@@ -35,6 +35,7 @@ func (c *cafes) judgeCanSayNo() {
 		if err := errors.Join(err, cerr); err != nil {
 			c.Fatal(err)
 		}
+		cloud.rewound = c.rewound
 		return judge(agent, cloud, c.former[0])
 	}
 	if r := rule(agentCopy, cloudCopy); len(r.wrong) > 0 {
@@ -51,6 +52,7 @@ func (c *cafes) judgeCanSayNo() {
 	}
 	newest := `'` + one + `'`
 	mine := ` WHERE site = '` + site + `'`
+	asked := `'` + c.ownCommand(cloudCopy, site) + `'`
 	found := 0
 	for _, b := range []struct{ name, where, text, says string }{
 		{"a session is gone", "cloud", `DELETE FROM session WHERE id = ` + newest, "session"},
@@ -71,6 +73,11 @@ func (c *cafes) judgeCanSayNo() {
 		{"another lineage", "cloud", `UPDATE site SET lineage = 'x' WHERE id = '` + site + `'`, "wanted state"},
 		{"an adjustment twice", "cloud", `UPDATE document SET body = json_set(body, '$.adjusted', json_array('a', 'a'))` + mine + ` AND kind = 'pass'`, "twice"},
 		{"gaps are not named", "cloud", `DELETE FROM event` + mine + ` AND kind = 'gap'`, "gap"},
+		{"a command is still open", "cloud", `UPDATE command SET state = 'sent', answered = 0, ended_at = 0 WHERE id = ` + asked, "still open in the cloud"},
+		{"a command ended otherwise", "cloud", `UPDATE command SET state = CASE state WHEN 'failed' THEN 'executed' ELSE 'failed' END WHERE id = ` + asked, "command"},
+		{"a command was answered twice", "cloud", `INSERT INTO event SELECT site, id || 'x', epoch, seq + 1000000, kind, at, json_set(body, '$.state', 'failed') FROM event WHERE kind = 'command.result' AND json_extract(body, '$.id') = ` + asked, "answered 2 times"},
+		{"a command is not known at the site", "agent", `DELETE FROM command_inbox WHERE id = ` + asked, "agent nothing, cloud was answered"},
+		{"a command is still open at the site", "agent", `UPDATE command_inbox SET state = 'running', ended = 0 WHERE id = ` + asked, "still open at the site"},
 		{"a session is gone at the site", "agent", `UPDATE session SET id = id || 'x'`, "session"},
 		{"a document is gone at the site", "agent", `DELETE FROM document WHERE kind = 'plan'`, "wanted state"},
 		{"an answer is missing at the site", "agent", `UPDATE mark SET acked = acked - 1`, "log:"},
@@ -101,6 +108,29 @@ func (c *cafes) judgeCanSayNo() {
 		found++
 	}
 	c.Logf("the judge saw %d breaches made on purpose, each by itself", found)
+}
+
+// ownCommand returns a command that no former life of the agent knew, so that
+// nothing about it is forgiven.
+func (c *cafes) ownCommand(file, site string) (id string) {
+	c.Helper()
+	db, err := openFile(file)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer db.Close()
+	r := &reader{ctx: c.Context(), db: db}
+	r.each(`SELECT id FROM command WHERE site = $1 AND answered = 1 AND EXISTS (SELECT 1 FROM event WHERE event.site = command.site AND kind = 'command.result' AND json_extract(event.body, '$.id') = command.id) ORDER BY id`, []any{site}, func(scan func(...any)) {
+		var one string
+		scan(&one)
+		if !slices.ContainsFunc(c.former[0], func(f *side) bool { _, knew := f.commands[one]; return knew }) {
+			id = one
+		}
+	})
+	if r.err != nil || id == "" {
+		c.Fatalf("no command of the present life was answered: %v", r.err)
+	}
+	return id
 }
 
 // breakIt changes a database file and returns how many rows it changed.

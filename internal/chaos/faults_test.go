@@ -243,5 +243,6 @@ func (c *cafes) restoreCloud(dice *rand.Rand) error {
 	if out, err := c.cloudCommand("restore", from); err != nil {
 		return fmt.Errorf("restore from %s: %w\n%s", from, err, out)
 	}
+	c.rewound = true
 	return c.cloud().StartCloud(c.Context())
 }

@@ -54,10 +54,13 @@ type side struct {
 	gaps     []wire.Gap      // cloud
 	dead     []string        // cloud: events set aside
 	marks    map[string]int64
+	commands map[string]command
+	results  map[string][]string // command.result events of the log, by command: its states
+	rewound  bool                // cloud: restored from a backup
 }
 
 func newSide() *side {
-	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}}
+	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}, commands: map[string]command{}, results: map[string][]string{}}
 }
 
 func (s *side) add(kind, id, said string, f figures) {
@@ -139,6 +142,12 @@ func agentSide(ctx context.Context, db *sql.DB) (*side, error) {
 		}
 		s.events[id] = k
 	})
+	r.each(`SELECT id, state, ended FROM command_inbox`, nil, s.command)
+	r.each(`SELECT body FROM event WHERE kind = 'command.result'`, nil, func(scan func(...any)) {
+		var body []byte
+		scan(&body)
+		r.err = errors.Join(r.err, s.result(body))
+	})
 	r.each(`SELECT id, pass FROM adjustment`, nil, func(scan func(...any)) {
 		var id, pass string
 		scan(&id, &pass)
@@ -218,12 +227,16 @@ func cloudSide(ctx context.Context, db *sql.DB, site string) (*side, error) {
 			s.doubled = append(s.doubled, fmt.Sprintf("event %d of %s, as %s and %s", k.seq, k.epoch, twin, id))
 		}
 		place[[2]any{k.epoch, k.seq}] = id
+		if k.kind == string(wire.EventCommandResult) {
+			r.err = errors.Join(r.err, s.result([]byte(body)))
+		}
 		if k.kind == string(wire.EventGap) {
 			var g wire.Gap
 			r.err = errors.Join(r.err, json.Unmarshal([]byte(body), &g))
 			s.gaps = append(s.gaps, g)
 		}
 	})
+	r.each(`SELECT id, state, answered FROM command WHERE site = $1`, of, s.command)
 	r.each(`SELECT seq, reason FROM event_dead WHERE site = $1`, of, func(scan func(...any)) {
 		var seq int64
 		var reason string
@@ -241,10 +254,11 @@ func cloudSide(ctx context.Context, db *sql.DB, site string) (*side, error) {
 
 // ruling is what the judge found of a site.
 type ruling struct {
-	wrong  []string // what is not as it must be, with both sides
-	counts map[string]int
-	lost   int      // events that only a restored agent's former self knew
-	echoes []string // facts that the cloud still tells as a former life told them, and the present one tells otherwise
+	wrong    []string // what is not as it must be, with both sides
+	counts   map[string]int
+	lost     int      // events that only a restored agent's former self knew
+	forgiven []string // of commands, because a side was restored
+	echoes   []string // facts that the cloud still tells as a former life told them, and the present one tells otherwise
 }
 
 // judge holds both sides of a site against each other. former are the agent's
@@ -303,6 +317,7 @@ func judge(agent, cloud *side, former []*side) ruling {
 			bad("%s: not enforced in the end: agent %s, cloud %s", key, f, cloud.facts[key])
 		}
 	}
+	v.judgeCommands(agent, cloud, former)
 	v.lost = lost(cloud, former, bad)
 	return v
 }
