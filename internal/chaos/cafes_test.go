@@ -79,6 +79,8 @@ func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 				return d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports.MQTT))
 			}
 			if s.broker != nil {
+				own := s.broker.m.Cloud.Server(t)
+				c.relay.own = &own
 				c.relay.dial, o.Broker = s.broker.dial, s.broker.config(t, o.Dir)
 			}
 		} else {

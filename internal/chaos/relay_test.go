@@ -26,8 +26,9 @@ import (
 type relay struct {
 	port  int
 	ln    net.Listener
-	cloud string   // the cloud's state folder
-	sites []string // the agents' state folders
+	cloud string           // the cloud's state folder
+	sites []string         // the agents' state folders
+	own   *tls.Certificate // of an external broker; nil: the cloud made one
 	dial  func(agent string, identity tls.Certificate, roots *x509.CertPool) (net.Conn, error)
 
 	up, down lane
@@ -146,7 +147,7 @@ func (r *relay) accept() {
 }
 
 func (r *relay) serve(c net.Conn) error {
-	own, err := tls.LoadX509KeyPair(filepath.Join(r.cloud, "ca", "mqtt.pem"), filepath.Join(r.cloud, "ca", "mqtt.pem"))
+	own, err := r.server()
 	if err != nil {
 		return err
 	}
@@ -177,6 +178,16 @@ func (r *relay) serve(c net.Conn) error {
 	both.Go(func() { r.down.pump(agent, broker); p.close() })
 	both.Wait()
 	return nil
+}
+
+// server is the certificate that agents meet: the broker's own, by whose authority
+// they know it.
+func (r *relay) server() (tls.Certificate, error) {
+	if r.own != nil {
+		return *r.own, nil
+	}
+	pem := filepath.Join(r.cloud, "ca", "mqtt.pem")
+	return tls.LoadX509KeyPair(pem, pem)
 }
 
 // identity finds who a certificate's name is, and whom that agent trusts.
