@@ -84,14 +84,15 @@ func (v *ruling) judgeCommands(agent, cloud *side, former []*side) {
 	}
 }
 
-// lastKicks asks every site for one kick more: the first that no restore concerns.
+// lastKicks asks every site for one kick more, which no restore concerns. The account
+// is not that of the load, whose guests no router can put off.
 func (c *cafes) lastKicks() {
 	c.Helper()
 	for i, cafe := range c.sites {
 		var err error
 		for range 20 {
 			ctx, cancel := context.WithTimeout(c.Context(), patience)
-			err = cafe.API(ctx, http.MethodPost, "/api/v1/accounts/"+cafe.Accounts[0].ID+"/kick", nil, nil)
+			err = cafe.API(ctx, http.MethodPost, "/api/v1/accounts/"+cafe.Accounts[1].ID+"/kick", nil, nil)
 			cancel()
 			if err == nil {
 				break
