@@ -83,6 +83,7 @@ func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 				c.relay.own = &own
 				c.relay.dial, o.Broker = s.broker.dial, s.broker.config(t, o.Dir)
 			}
+			c.relay.open()
 		} else {
 			o.Join = c.sites[0]
 		}

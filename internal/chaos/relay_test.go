@@ -96,6 +96,8 @@ func (l *lane) fate(publish bool) (h harm, what string) {
 	return h, ""
 }
 
+// startRelay listens. Nobody is served before open: the fields are the caller's
+// until then.
 func startRelay(t *testing.T, seed uint64) *relay {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -106,7 +108,6 @@ func startRelay(t *testing.T, seed uint64) *relay {
 	for i, l := range []*lane{&r.up, &r.down} {
 		l.open, l.dice = sync.NewCond(&l.mu), rand.New(rand.NewPCG(seed, uint64(100+i)))
 	}
-	r.conns.Go(r.accept)
 	t.Cleanup(func() {
 		close(r.done)
 		_ = ln.Close()
@@ -116,6 +117,8 @@ func startRelay(t *testing.T, seed uint64) *relay {
 	})
 	return r
 }
+
+func (r *relay) open() { r.conns.Go(r.accept) }
 
 func (r *relay) heal() {
 	for _, l := range []*lane{&r.up, &r.down} {
