@@ -90,17 +90,24 @@ func (c *checks) Serve(ctx context.Context) error {
 
 func (c *checks) run(ctx context.Context, n nasConfig) {
 	nas := hotspot.NASID(n.ID)
-	check, err := c.cfg.checkOf(n)
+	r, err := c.look(ctx, n, func(done, of int) { c.change(nas, func(k *statuspage.Check) { k.Done, k.Of = done, of }) })
 	if err != nil {
 		c.change(nas, func(k *statuspage.Check) { k.Running, k.Problem, k.ProblemAt = false, err.Error(), time.Now() })
 		return
 	}
-	check.API.Pace, check.RADIUS = c.pace(n.ID), onlooker{c.client, c.heard}
-	check.Progress = func(done, of int) { c.change(nas, func(k *statuspage.Check) { k.Done, k.Of = done, of }) }
-	r := check.Run(ctx)
 	c.change(nas, func(k *statuspage.Check) {
 		k.Running, k.Problem = false, ""
 		k.Report = &condition.CheckReport{}
 		*k.Report = r
 	})
+}
+
+// look makes one check now, at the pace of whoever else asks that router.
+func (c *checks) look(ctx context.Context, n nasConfig, progress func(done, of int)) (condition.CheckReport, error) {
+	check, err := c.cfg.checkOf(n)
+	if err != nil {
+		return condition.CheckReport{}, err
+	}
+	check.API.Pace, check.RADIUS, check.Progress = c.pace(n.ID), onlooker{c.client, c.heard}, progress
+	return check.Run(ctx), nil
 }

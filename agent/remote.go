@@ -9,6 +9,7 @@ import (
 
 	"iwas/agent/provision"
 	"iwas/agent/store"
+	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/lanes"
@@ -65,6 +66,8 @@ func (r *remote) answer(ctx context.Context, c wire.Command) error {
 		return db.Kick(ctx, c.ID, b.Account)
 	case wire.CommandRouterPlan:
 		run = r.plan
+	case wire.CommandRouterCheck:
+		run = r.check
 	case wire.CommandRouterApply:
 		run = r.apply
 	case wire.CommandRouterConfirm:
@@ -134,11 +137,20 @@ func (s *site) wantedSetup(ctx context.Context, n nasConfig) (*wire.RouterSetup,
 	return &doc.RouterSetup, wire.SetupOfCloud, nil
 }
 
-// applier finds a router and its set-up. needs says that there must be one.
-func (r *remote) applier(ctx context.Context, nas hotspot.NASID, needs bool) (nasConfig, *provision.Applier, string, error) {
+// router finds a router of this box.
+func (r *remote) router(nas hotspot.NASID) (nasConfig, error) {
 	n, err := r.site.cfg.nas(string(nas))
 	if err != nil || nas == "" {
-		return n, nil, "", refusal{fault.New(fault.NotFound, fmt.Sprintf("this box has no router %q", nas), err).WithCode(provision.CodeNoSetup, "iwas-agent router show lists those there are.")}
+		return n, refusal{fault.New(fault.NotFound, fmt.Sprintf("this box has no router %q", nas), err).WithCode(provision.CodeNoSetup, "iwas-agent router show lists those there are.")}
+	}
+	return n, nil
+}
+
+// applier finds a router and its set-up. needs says that there must be one.
+func (r *remote) applier(ctx context.Context, nas hotspot.NASID, needs bool) (nasConfig, *provision.Applier, string, error) {
+	n, err := r.router(nas)
+	if err != nil {
+		return n, nil, "", err
 	}
 	setup, from, err := r.site.wantedSetup(ctx, n)
 	switch {
@@ -175,6 +187,29 @@ func (r *remote) plan(ctx context.Context, c wire.RouterCommand) (any, string, e
 		text = "1 step"
 	}
 	return plan, text, nil
+}
+
+// check looks at everything between this box and a router. Rows that failed are what
+// was asked for: the command is done.
+func (r *remote) check(ctx context.Context, c wire.RouterCommand) (any, string, error) {
+	n, err := r.router(c.NAS)
+	if err != nil {
+		return nil, "", err
+	}
+	report, err := r.site.checks.look(ctx, n, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	return checkTold(report), report.Verdict, nil
+}
+
+// checkTold is a check on the wire, cut where it is too long.
+func checkTold(r condition.CheckReport) wire.CheckResult {
+	out := wire.CheckResult{NAS: hotspot.NASID(r.Subject), At: r.At.UTC(), TookMS: r.Took.Milliseconds(), State: string(r.State), Verdict: r.Verdict, Rows: []wire.CheckRow{}}
+	for _, row := range r.Rows {
+		out.Rows = append(out.Rows, wire.CheckRow{Probe: row.Probe, Title: row.Title, State: string(row.State), Code: row.Code, Seen: row.Seen, Cause: row.Cause, Next: row.Next, Command: row.Command})
+	}
+	return out.Fit(wire.ResultBytes)
 }
 
 // planTold is a plan on the wire, cut where it is too long.

@@ -329,3 +329,31 @@ func TestALoginIsStoredOnPurpose(t *testing.T) {
 		t.Errorf("shown after it was forgotten: %s", out)
 	}
 }
+
+// A check from the cloud needs no set-up and is the check of the command line: every
+// row, with the code of what is wrong; one of a router that is not there says so.
+func TestARouterIsCheckedFromTheCloud(t *testing.T) {
+	c := openFromCloud(t, "")
+	look := func() (out wire.CheckResult, marks map[string]string) {
+		t.Helper()
+		r := c.tell(wire.CommandRouterCheck, "")
+		if r.State != wire.CommandDone || json.Unmarshal(r.Body, &out) != nil || r.Detail != out.Verdict || out.NAS != "cafe1" || len(out.Rows) < 20 || out.Cut != 0 {
+			t.Fatalf("got %+v", r)
+		}
+		marks = map[string]string{}
+		for _, row := range out.Rows {
+			marks[row.Probe] = row.State
+			if row.State == "fail" && (row.Code == "" || row.Cause == "" || row.Next == "") {
+				t.Errorf("a row that failed helps nobody: %+v", row)
+			}
+		}
+		return out, marks
+	}
+	if _, marks := look(); marks["login"] != "ok" || marks["address-list-write"] != "ok" || marks["radius"] == "" {
+		t.Errorf("got %v", marks)
+	}
+	c.write("password", "wrong")
+	if out, marks := look(); out.State != "fail" || marks["tcp"] != "ok" || marks["login"] != "fail" || marks["rights"] != "skipped" {
+		t.Errorf("with a wrong password: %s, %v", out.State, marks)
+	}
+}

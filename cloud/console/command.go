@@ -29,7 +29,7 @@ const commandsShown = 20
 
 // routerCommands are the kinds a person may ask for about a router, by the short name.
 var routerCommands = map[string]wire.CommandKind{
-	"plan": wire.CommandRouterPlan, "apply": wire.CommandRouterApply, "confirm": wire.CommandRouterConfirm, "rollback": wire.CommandRouterRollback,
+	"check": wire.CommandRouterCheck, "plan": wire.CommandRouterPlan, "apply": wire.CommandRouterApply, "confirm": wire.CommandRouterConfirm, "rollback": wire.CommandRouterRollback,
 }
 
 // command has one kept and sent, once for each key that is not "".
@@ -56,7 +56,7 @@ func (s *Server) command(ctx context.Context, op hotspot.Operator, c hotspot.Com
 func (s *Server) routerCommand(ctx context.Context, op hotspot.Operator, site hotspot.SiteID, nas, kind, plan, key string) (hotspot.Command, error) {
 	k, ok := routerCommands[kind]
 	if !ok {
-		return hotspot.Command{}, invalid("command", map[string]error{"kind": errors.New("give plan, apply, confirm or rollback")})
+		return hotspot.Command{}, invalid("command", map[string]error{"kind": errors.New("give check, plan, apply, confirm or rollback")})
 	}
 	if kind == "apply" && plan == "" {
 		return hotspot.Command{}, fault.New(fault.Invalid, "apply needs the plan that was read", nil).WithCode("", "Ask for a plan, read it, and give its key.")
@@ -83,7 +83,7 @@ func (s *Server) kick(ctx context.Context, op hotspot.Operator, account hotspot.
 
 // commandNames word what was asked for.
 var commandNames = map[string]string{
-	string(wire.CommandKick): "End sessions", string(wire.CommandRouterPlan): "Plan", string(wire.CommandRouterApply): "Apply",
+	string(wire.CommandKick): "End sessions", string(wire.CommandRouterCheck): "Check", string(wire.CommandRouterPlan): "Plan", string(wire.CommandRouterApply): "Apply",
 	string(wire.CommandRouterConfirm): "Confirm", string(wire.CommandRouterRollback): "Roll back",
 }
 
@@ -157,7 +157,7 @@ func (s *Server) newestKick(ctx context.Context, op hotspot.Operator, st hotspot
 // apiCommand is a command in the API.
 type apiCommand struct {
 	ID        string     `json:"id"`
-	Kind      string     `json:"kind" doc:"kick, router.plan, router.apply, router.confirm or router.rollback."`
+	Kind      string     `json:"kind" doc:"kick, router.check, router.plan, router.apply, router.confirm or router.rollback."`
 	Subject   string     `json:"subject" doc:"The router or the account it is about."`
 	By        string     `json:"by" doc:"Who asked."`
 	AskedAt   *time.Time `json:"asked_at"`
@@ -169,6 +169,7 @@ type apiCommand struct {
 	Next      string     `json:"next,omitempty" doc:"What to do now."`
 
 	Plan        *wire.PlanResult  `json:"plan,omitempty" doc:"Of router.plan: steps in words and as commands of RouterOS, what stops it, and the key that apply takes; cut says how many steps were left out because the message would be too long."`
+	Check       *wire.CheckResult `json:"check,omitempty" doc:"Of router.check: every point looked at, with its code, cause, next step and a command to paste where it is not ok."`
 	Application *wire.ApplyResult `json:"application,omitempty" doc:"Of the other commands about a router: how the application stands, and how many seconds were left to confirm when it was told."`
 }
 
@@ -179,9 +180,12 @@ func toAPICommand(c hotspot.Command) apiCommand {
 		return a
 	}
 	// What a later build says and this one cannot read is left out.
-	if c.Kind == string(wire.CommandRouterPlan) {
+	switch wire.CommandKind(c.Kind) {
+	case wire.CommandRouterPlan:
 		a.Plan = read[wire.PlanResult](c.Result)
-	} else {
+	case wire.CommandRouterCheck:
+		a.Check = read[wire.CheckResult](c.Result)
+	default:
 		a.Application = read[wire.ApplyResult](c.Result)
 	}
 	return a

@@ -43,7 +43,18 @@ func (f *fakeCloud) setupsOfFake() {
 	made.Result = string(body)
 	refused := c("c1", "router.apply", hotspot.CommandRejected, 15*time.Minute, "no login with all rights is stored on the box for counter")
 	refused.Code, refused.Next = "RTR-161", "On the box: iwas-agent router apply counter, which asks for the login and forgets it."
-	f.commands = []hotspot.Command{made, refused}
+	check := wire.CheckResult{NAS: "counter", At: noon.Add(-20 * time.Minute), TookMS: 2100, State: "fail", Verdict: "RADIUS entry: timeout is 300ms (and 1 more)", Cut: 1, Rows: []wire.CheckRow{
+		{Probe: "login", Title: "Login", State: "ok", Seen: "as iwas, of group iwas"},
+		{Probe: "radius", Title: "RADIUS entry", State: "fail", Code: "RTR-121", Seen: "timeout is 300ms", Cause: "A login that waits for the disk is given up too early.", Next: "Set the timeout to 3 seconds.", Command: "/radius/set [find address=192.168.88.2] timeout=3s"},
+		{Probe: "license", Title: "License", State: "unknown", Seen: "it was not come to"},
+		{Probe: "bindings", Title: "Bypassed bindings", State: "warn", Code: "RTR-133", Seen: "1 device goes past the HotSpot"},
+		{Probe: "trial", Title: "Trial logins", State: "skipped", Seen: "no HotSpot server"}}}
+	if body, err = json.Marshal(check); err != nil {
+		panic(err) // strings and numbers
+	}
+	checked := c("c0", "router.check", hotspot.CommandExecuted, 20*time.Minute, check.Verdict)
+	checked.Result = string(body)
+	f.commands = []hotspot.Command{made, refused, checked}
 }
 
 // waiting has an application of the counter's router wait to be confirmed.

@@ -47,6 +47,7 @@ type routerPage struct {
 	Form    map[string]string
 	Wrong   map[string]string
 	Plan    *planView
+	Check   *checkView
 	Busy    *commandView // a command that is not over
 	History []commandView
 	Once    string    // of the buttons: the same until something new happens
@@ -60,6 +61,49 @@ type planView struct {
 	wire.PlanResult
 	CanApply bool
 	Stale    bool // something was applied or wanted since
+}
+
+// checkView is the newest check.
+type checkView struct {
+	commandView
+	wire.CheckResult
+}
+
+// Wrong are the rows to be seen to, the worst first.
+func (c checkView) Wrong() (out []wire.CheckRow) {
+	for _, state := range []string{"fail", "warn", "unknown"} {
+		for _, r := range c.Rows {
+			if r.State == state {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// Right are the other rows.
+func (c checkView) Right() (out []wire.CheckRow) {
+	for _, r := range c.Rows {
+		if r.State != "fail" && r.State != "warn" && r.State != "unknown" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// RowBadge words how a row came out.
+func (checkView) RowBadge(state string) webui.Badge {
+	switch state {
+	case "ok":
+		return webui.Badge{Tone: webui.Good, Icon: "circle-check", Text: "OK"}
+	case "warn":
+		return webui.Badge{Tone: webui.Warn, Icon: "triangle-alert", Text: "Look at it"}
+	case "fail":
+		return webui.Badge{Tone: webui.Bad, Icon: "circle-x", Text: "Failed"}
+	case "skipped":
+		return webui.Badge{Tone: webui.Calm, Icon: "info", Text: "Not asked"}
+	}
+	return webui.Badge{Tone: webui.Warn, Icon: "info", Text: "Not known"}
 }
 
 // Waiting reports whether somebody may still confirm.
@@ -198,6 +242,13 @@ func (p *routerPage) commands(all []hotspot.Command, wantedAt time.Time) {
 					p.Plan = &plan
 				}
 			}
+		case wire.CommandRouterCheck:
+			if p.Check == nil && c.State == hotspot.CommandExecuted {
+				check := checkView{commandView: v}
+				if json.Unmarshal([]byte(c.Result), &check.CheckResult) == nil {
+					p.Check = &check
+				}
+			}
 		case wire.CommandRouterApply, wire.CommandRouterRollback:
 			if c.State != hotspot.CommandRejected && c.State != hotspot.CommandExpired {
 				changed = true
@@ -333,7 +384,7 @@ func (s *Server) routerLive(w http.ResponseWriter, r *http.Request, _ hotspot.Op
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "router-standing", "router-state", "router-plan", "router-history")
+		return s.fragments(body, "router-standing", "router-state", "router-check", "router-plan", "router-history")
 	})
 	return nil
 }
@@ -438,7 +489,7 @@ type routerCommandInput struct {
 	RouterInput
 	Key  string `header:"Idempotency-Key" maxLength:"100" doc:"A repeat with the same key gets the first command instead of a second."`
 	Body struct {
-		Kind string `json:"kind" enum:"plan,apply,confirm,rollback"`
+		Kind string `json:"kind" enum:"check,plan,apply,confirm,rollback"`
 		Plan string `json:"plan,omitempty" maxLength:"64" doc:"For apply: key of the plan that was read. Another plan is not applied."`
 	}
 }
@@ -494,7 +545,7 @@ func (s *Server) routerOperations(api huma.API) {
 		func(ctx context.Context, op hotspot.Operator, in *RouterInput) (apiDone, error) {
 			return apiDone{in.Router}, s.Store.SetRouterSetup(ctx, op, hotspot.SiteID(in.Site), hotspot.NASID(in.Router), nil)
 		})
-	register(s, api, operation("POST /api/v1/sites/{site}/routers/{router}/commands", "command-router", "Plan, apply, confirm or roll back a router's set-up; read the command for what became of it", http.StatusAccepted),
+	register(s, api, operation("POST /api/v1/sites/{site}/routers/{router}/commands", "command-router", "Check a router, or plan, apply, confirm or roll back its set-up; read the command for what became of it", http.StatusAccepted),
 		func(ctx context.Context, op hotspot.Operator, in *routerCommandInput) (apiCommand, error) {
 			if _, err := s.routerOf(ctx, op, in.RouterInput); err != nil {
 				return apiCommand{}, err

@@ -33,6 +33,8 @@ func TestRouterSetUpsByTheAPI(t *testing.T) {
 		{hotspot.Owner, "PUT", "/api/v1/sites/main/routers/nowhere/setup", `{"mode":"radius-only"}`, 404, ``},
 		{hotspot.Owner, "PUT", "/api/v1/sites/rival/routers/counter/setup", `{"mode":"radius-only"}`, 404, ``},
 		{hotspot.Owner, "POST", path + "/commands", `{"kind":"plan"}`, 202, `router.plan counter {"nas":"counter"} for 1m0s by owner`},
+		{hotspot.Technician, "POST", path + "/commands", `{"kind":"check"}`, 202, `router.check counter {"nas":"counter"} for 1m0s by technician`},
+		{hotspot.Manager, "POST", path + "/commands", `{"kind":"check"}`, 403, ``},
 		{hotspot.Technician, "POST", path + "/commands", `{"kind":"apply","plan":"7f3a11aa"}`, 202, `router.apply counter {"nas":"counter","plan":"7f3a11aa"} for 1m0s by technician`},
 		{hotspot.Owner, "POST", path + "/commands", `{"kind":"confirm"}`, 202, `router.confirm counter {"nas":"counter"} for 1m0s by owner`},
 		{hotspot.Owner, "POST", path + "/commands", `{"kind":"rollback"}`, 202, `router.rollback counter {"nas":"counter"} for 5m0s by owner`},
@@ -175,6 +177,16 @@ func TestTheRoutersPageOffersWhatCanBeDone(t *testing.T) {
 	const path = "/sites/main/routers/counter"
 	shows(see(path, hotspot.Owner), "3 steps stand", "guests never reach PCs", "/ip/firewall/filter/add chain=forward", "connections between the two end", "1 more step is not shown", `id="apply-button"`, `value="7f3a11aa"`,
 		"RTR-161", "!confirm-button", "&#34;list&#34;: &#34;banned&#34;")
+	shows(see(path, hotspot.Owner), "timeout is 300ms (and 1 more)", "RTR-121", "Set the timeout to 3 seconds.", "/radius/set [find address=192.168.88.2] timeout=3s", "2 points with nothing to do", "1 more point is not shown", `id="check-button"`)
+	shows(see(path, hotspot.Manager), "timeout is 300ms", "!check-button")
+	page := see(path, hotspot.Owner)
+	if fail, warn, unknown := strings.Index(page, "RADIUS entry: timeout is 300ms <"), strings.Index(page, "1 device goes past"), strings.Index(page, "it was not come to"); fail < 0 || warn < fail || unknown < warn {
+		t.Errorf("the worst does not come first: %d, %d, %d", fail, warn, unknown)
+	}
+	var c apiCommand
+	if err := json.Unmarshal([]byte(see("/api/v1/sites/main/commands/c0", hotspot.Owner)), &c); err != nil || c.Check == nil || len(c.Check.Rows) != 5 || c.Application != nil {
+		t.Errorf("the API has %+v, %v", c, err)
+	}
 	shows(see(path, hotspot.Manager), "3 steps stand", "!apply-button", "!save-setup")
 	shows(see("/sites/main/routers/attic", hotspot.Owner), "the box’s own goes first", "Take <code>[nas.setup]</code>", "none stored")
 	shows(see("/sites/harbour/routers/pier", hotspot.Owner), "does not know set-ups from the console")

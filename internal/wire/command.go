@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -35,6 +36,7 @@ const (
 
 	// Those of a router have a RouterCommand as body.
 	CommandRouterPlan     CommandKind = "router.plan"     // result: a PlanResult
+	CommandRouterCheck    CommandKind = "router.check"    // result: a CheckResult; since 2026-11-28
 	CommandRouterApply    CommandKind = "router.apply"    // result: an ApplyResult
 	CommandRouterConfirm  CommandKind = "router.confirm"  // result: an ApplyResult
 	CommandRouterRollback CommandKind = "router.rollback" // result: an ApplyResult
@@ -105,23 +107,64 @@ type PlanStop struct {
 
 // Fit cuts steps, then notes, until the plan is at most limit octets long.
 func (p PlanResult) Fit(limit int) PlanResult {
-	for len(p.Steps) > 0 && p.length() > limit {
+	for len(p.Steps) > 0 && length(p) > limit {
 		keep := len(p.Steps) * 3 / 4
 		p.Cut += len(p.Steps) - keep
 		p.Steps = p.Steps[:keep]
 	}
-	for len(p.Notes) > 0 && p.length() > limit {
+	for len(p.Notes) > 0 && length(p) > limit {
 		p.Notes = p.Notes[:len(p.Notes)-1]
 	}
 	return p
 }
 
-func (p PlanResult) length() int {
-	b, err := json.Marshal(p)
+func length(v any) int {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return 0 // strings and numbers: cannot be
 	}
 	return len(b)
+}
+
+// CheckResult is one look at everything between a box and a router.
+type CheckResult struct {
+	NAS     hotspot.NASID `json:"nas"`
+	At      time.Time     `json:"at"` // its beginning
+	TookMS  int64         `json:"took_ms"`
+	State   string        `json:"state"` // the worst of the rows
+	Verdict string        `json:"verdict"`
+	Rows    []CheckRow    `json:"rows"`
+	Cut     int           `json:"cut,omitempty"` // rows left out, because the message would be too long
+}
+
+// CheckRow is one point of a check.
+type CheckRow struct {
+	Probe   string `json:"probe"` // stable name, "radius-secret"
+	Title   string `json:"title"`
+	State   string `json:"state"`             // ok, warn, fail, unknown, skipped
+	Code    string `json:"code,omitempty"`    // of the catalogue
+	Seen    string `json:"seen"`              // what was found
+	Cause   string `json:"cause,omitempty"`   // why, in a sentence
+	Next    string `json:"next,omitempty"`    // what to do, in a sentence
+	Command string `json:"command,omitempty"` // to paste
+}
+
+// Fit cuts rows until the check is at most limit octets long: those that are ok or
+// were not asked first, from the end.
+func (c CheckResult) Fit(limit int) CheckResult {
+	c.Rows = slices.Clone(c.Rows)
+	for len(c.Rows) > 0 && length(c) > limit {
+		last := len(c.Rows) - 1
+		for i := last; i >= 0; i-- {
+			if s := c.Rows[i].State; s == "ok" || s == "skipped" {
+				last = i
+				break
+			}
+		}
+		c.Rows = slices.Delete(c.Rows, last, last+1)
+		c.Cut++
+	}
+	return c
 }
 
 // ApplyResult is how an application of a set-up stands.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -86,5 +87,25 @@ func TestSetUpsNobodyCanMean(t *testing.T) {
 	}
 	if got := doc.Check(); len(got) != 0 {
 		t.Errorf("a whole one: %v", got)
+	}
+}
+
+// What is wrong stays longest in a check that is too long.
+func TestACheckIsCutToFit(t *testing.T) {
+	c := CheckResult{NAS: "r1", State: "fail"}
+	for _, state := range []string{"ok", "fail", "skipped", "warn", "ok"} {
+		c.Rows = append(c.Rows, CheckRow{Probe: state, State: state, Seen: strings.Repeat("a", 1000)})
+	}
+	states := func(c CheckResult) (out []string) {
+		for _, r := range c.Rows {
+			out = append(out, r.State)
+		}
+		return out
+	}
+	for limit, want := range map[int][]string{6000: {"ok", "fail", "skipped", "warn", "ok"}, 4000: {"ok", "fail", "warn"}, 2500: {"fail", "warn"}, 1500: {"fail"}, 10: nil} {
+		got := c.Fit(limit)
+		if !slices.Equal(states(got), want) || got.Cut != 5-len(want) || len(c.Rows) != 5 || limit > 10 && length(got) > limit {
+			t.Errorf("within %d: %v, %d cut, %d octets, want %v", limit, states(got), got.Cut, length(got), want)
+		}
 	}
 }
