@@ -95,7 +95,7 @@ func TestChartsOutliveTheService(t *testing.T) {
 		t.Errorf("after a restart: got %d minutes", len(got))
 	}
 	page := w.get("/")
-	for _, want := range []string{"The last 1 hour", "Logins per minute", "highest 7", "Nothing was heard for"} {
+	for _, want := range []string{"The last hour", "Logins per minute", "highest 7", "Nothing was heard for"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
