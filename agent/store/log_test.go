@@ -20,10 +20,11 @@ type mirror struct {
 	chains map[string]string
 	ids    []string
 	gaps   []wire.Gap
+	void   map[string]bool // ids of what came folded
 }
 
 func newMirror(t *testing.T) *mirror {
-	return &mirror{t: t, marks: map[string]int64{}, chains: map[string]string{}}
+	return &mirror{t: t, marks: map[string]int64{}, chains: map[string]string{}, void: map[string]bool{}}
 }
 
 // take stores a batch and answers it.
@@ -34,7 +35,7 @@ func (m *mirror) take(b wire.Batch) wire.Ack {
 	switch {
 	case b.First > mark+1:
 		return ack
-	case b.First == mark+1 && b.Chain != m.chains[b.Epoch]:
+	case !m.continues(b):
 		ack.Fork, ack.Chain = true, m.chains[b.Epoch]
 		return ack
 	}
@@ -42,6 +43,7 @@ func (m *mirror) take(b wire.Batch) wire.Ack {
 		if seq := b.First + int64(i); seq > mark {
 			if !slices.Contains(m.ids, e.ID) {
 				m.ids = append(m.ids, e.ID)
+				m.void[e.ID] = e.Kind == wire.EventVoid
 				if e.Kind == wire.EventGap {
 					var g wire.Gap
 					if err := json.Unmarshal(e.Body, &g); err != nil {
@@ -55,6 +57,20 @@ func (m *mirror) take(b wire.Batch) wire.Ack {
 	}
 	ack.Through = m.marks[b.Epoch]
 	return ack
+}
+
+// continues carries the chain over what is done already. A batch that ends below
+// the mark shows no value to compare with: there ids tell.
+func (m *mirror) continues(b wire.Batch) bool {
+	old := min(m.marks[b.Epoch]-b.First+1, int64(len(b.Events)))
+	chain := b.Chain
+	for _, e := range b.Events[:old] {
+		chain = wire.NextChain(chain, e)
+	}
+	if b.First+old-1 == m.marks[b.Epoch] {
+		return chain == m.chains[b.Epoch]
+	}
+	return !slices.ContainsFunc(b.Events[:old], func(e wire.Event) bool { return !slices.Contains(m.ids, e.ID) })
 }
 
 // drain sends until the cloud has all, as the uplink does.

@@ -93,7 +93,11 @@ func (t *tx) settleEvents() error {
 	t.events = t.events[:0]
 	err := t.insertAll("append events", &insertEvents, len(events), func(i int, to []any) []any {
 		e := events[i]
-		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), []byte(e.Body), e.late)
+		body := []byte(e.Body)
+		if body == nil { // a void event's, which is no NULL
+			body = []byte{}
+		}
+		return append(to, e.seq, e.ID, string(e.Kind), e.At.UnixMilli(), body, e.late)
 	})
 	clear(events)
 	return err
