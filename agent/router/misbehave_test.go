@@ -33,6 +33,7 @@ func TestALockIsProvenOnARouterThatMisbehaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			everyRouter(t, func(*cafe) {}, func(t *testing.T, c *cafe) {
+				knobs := knobs // of this router: they run side by side
 				knobs.Still = true
 				c.arrive(1, 3)
 				c.arrive(2, 3)
