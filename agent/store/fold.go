@@ -94,7 +94,7 @@ func (db *DB) waiting(ctx context.Context) (octets int64, err error) {
 func (db *DB) superseded(ctx context.Context, after int64) (seqs []any, last int64, err error) {
 	newest := map[string]int64{} // of each session
 	err = db.query(ctx, "read the log to fold it", `SELECT seq, kind, body FROM event WHERE kind IN ('session.usage', 'session.stopped')
-		AND seq > MAX(?, (SELECT acked FROM mark WHERE id = 1) + ?) AND seq <= (SELECT settled FROM mark WHERE id = 1) ORDER BY seq LIMIT ?`,
+		AND seq > MAX(?, `+everAcked+` + ?) AND seq <= (SELECT settled FROM mark WHERE id = 1) ORDER BY seq LIMIT ?`,
 		[]any{after, unfolded, foldWindow}, func(scan func(...any) error) error {
 			var kind string
 			var body []byte
@@ -119,13 +119,18 @@ func (db *DB) superseded(ctx context.Context, after int64) (seqs []any, last int
 	return seqs, last, err
 }
 
+// everAcked is the newest event that the cloud ever acknowledged, also where it asks
+// for older ones again since: a cloud that was restored, or an answer that comes late.
+// The chain up to there has been told, and its points are kept.
+const everAcked = "(SELECT MAX(acked, COALESCE((SELECT MAX(seq) FROM chain_point), 0)) FROM mark WHERE id = 1)"
+
 // foldEvents makes events void, and returns how many. A batch in flight begins
-// behind the mark, one that is ready behind that, and the mark moves in the writer
-// only: what is beyond their reach was never sent, or the cloud lost it.
+// behind what was ever acknowledged, one that is ready behind that, and both move in
+// the writer only: what is beyond their reach was never sent.
 func (db *DB) foldEvents(ctx context.Context, seqs []any) (folded int64, err error) {
 	err = db.do(ctx, func(t *tx) error {
-		folded, err = t.exec("fold events", "UPDATE event SET kind = ?, body = x'', late = '' WHERE seq > ? AND seq IN (?"+strings.Repeat(", ?", len(seqs)-1)+")",
-			append([]any{string(wire.EventVoid), t.mark.acked + unfolded}, seqs...)...)
+		folded, err = t.exec("fold events", "UPDATE event SET kind = ?, body = x'', late = '' WHERE seq > MAX(?, "+everAcked+" + ?) AND seq IN (?"+strings.Repeat(", ?", len(seqs)-1)+")",
+			append([]any{string(wire.EventVoid), t.mark.acked + unfolded, unfolded}, seqs...)...)
 		return err
 	})
 	return folded, err
