@@ -136,6 +136,9 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 				return err
 			}
 		}
+		if err := t.settle(); err != nil { // a log of days does not fit into memory
+			return err
+		}
 	}
 	if slices.ContainsFunc(lost, func(g wire.Gap) bool { return g.Last == 0 }) {
 		if err := t.tellSessions(); err != nil {
