@@ -70,7 +70,7 @@ func (r *recorder) Between(from, to time.Time) (out []statuspage.MinuteAt) {
 	return out
 }
 
-// loginTotals is what RADIUS loginTotals since this program began.
+// loginTotals is what became of requests since this program began.
 type loginTotals struct{ accepts, rejects, dropped, answers uint64 }
 
 // totalsOf sums up as the page does: this box's own tests say nothing of guests.

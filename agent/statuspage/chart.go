@@ -1,7 +1,6 @@
 package statuspage
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -41,52 +40,26 @@ type MinuteAt struct {
 	Minute
 }
 
-// span is how far back charts go.
-type span struct {
-	key, words string
-	long, step time.Duration
-	row        time.Duration // of the table
-}
-
-// spans are those offered, the first where nobody asks.
-var spans = []span{
-	{"1h", "1 hour", time.Hour, time.Minute, 5 * time.Minute},
-	{"24h", "24 hours", 24 * time.Hour, 5 * time.Minute, time.Hour},
-}
-
-func spanOf(r *http.Request) span {
-	for _, s := range spans {
-		if r.URL.Query().Get("span") == s.key {
-			return s
-		}
-	}
-	return spans[0]
+// spans are how far back the charts can go.
+var spans = webui.ChartSpans{
+	{Key: "1h", Words: "1 hour", Long: time.Hour, Step: time.Minute, Row: 5 * time.Minute},
+	{Key: "24h", Words: "24 hours", Long: 24 * time.Hour, Step: 5 * time.Minute, Row: time.Hour},
 }
 
 // chartsView is the section of charts.
 type chartsView struct {
 	Choice []webui.Link
 	Words  string
-	Groups []chartGroup
-}
-
-type chartGroup struct {
-	Name   string
-	Charts []webui.Chart
-	Table  webui.ChartTable
+	Groups []webui.ChartGroup
 }
 
 // charts draws what is kept. It changes with the minute, not with each look.
-func (b board) charts(s span, minutes func(from, to time.Time) []MinuteAt) *chartsView {
+func (b board) charts(s webui.ChartSpan, minutes func(from, to time.Time) []MinuteAt) *chartsView {
 	if minutes == nil {
 		return nil
 	}
-	to := b.At.Truncate(s.step).Add(s.step)
-	from := to.Add(-s.long)
-	v := &chartsView{Words: strings.TrimPrefix(s.words, "1 ")}
-	for _, o := range spans {
-		v.Choice = append(v.Choice, webui.Link{Href: "/?span=" + o.key + "#charts", Text: o.words, Current: o.key == s.key})
-	}
+	from, to := s.Range(b.At)
+	v := &chartsView{Words: strings.TrimPrefix(s.Words, "1 "), Choice: spans.Links(s, func(key string) string { return "/?span=" + key + "#charts" })}
 	p := plot{b: b, span: s, from: from, to: to, all: minutes(from, to)}
 	v.Groups = append(v.Groups, p.group("guests", "Guests", p.guests()))
 	for i := range b.Routers {
@@ -100,13 +73,13 @@ func (b board) charts(s span, minutes func(from, to time.Time) []MinuteAt) *char
 // plot makes the charts of one span.
 type plot struct {
 	b        board
-	span     span
+	span     webui.ChartSpan
 	from, to time.Time
 	all      []MinuteAt
 }
 
-func (p plot) group(id, name string, charts []webui.Chart) chartGroup {
-	return chartGroup{Name: name, Charts: charts, Table: webui.TableOf("chart-table-"+id, p.span.row, charts...)}
+func (p plot) group(id, name string, charts []webui.Chart) webui.ChartGroup {
+	return webui.ChartGroup{Name: name, Charts: charts, Table: webui.TableOf("chart-table-"+id, p.span.Row, charts...)}
 }
 
 // of is what a minute has of one figure.
@@ -119,11 +92,11 @@ func (p plot) line(name string, take of) webui.Line {
 			points = append(points, webui.Point{At: m.At, Value: v})
 		}
 	}
-	return webui.Line{Name: name, Spans: webui.Fold(points, p.from, p.to, p.span.step)}
+	return webui.Line{Name: name, Spans: webui.Fold(points, p.from, p.to, p.span.Step)}
 }
 
 func (p plot) chart(title string, words func(float64) string, high float64, lines ...webui.Line) webui.Chart {
-	return webui.Chart{Title: title, Clock: p.b.Clock, From: p.from, To: p.to, Step: p.span.step, Lines: lines, High: high, Words: words}
+	return webui.Chart{Title: title, Clock: p.b.Clock, From: p.from, To: p.to, Step: p.span.Step, Lines: lines, High: high, Words: words}
 }
 
 func number[T int | int64 | uint64 | float64 | hotspot.Rate](v *T) (float64, bool) {

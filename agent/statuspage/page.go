@@ -72,9 +72,9 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, pag
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
-	b, long := newBoard(st.Snapshot, st.open), spanOf(r)
+	b, long := newBoard(st.Snapshot, st.open), spans.Of(r)
 	b.Charts = b.charts(long, s.Minutes)
-	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live?span=" + long.key, Refresh: 10, Clock: b.Clock, Body: b})
+	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live?span=" + long.Key, Refresh: 10, Clock: b.Clock, Body: b})
 }
 
 // parts are the elements that follow the facts.
@@ -84,7 +84,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
 		st := s.glance(ctx)
 		b := newBoard(st.Snapshot, st.open)
-		b.Charts = b.charts(spanOf(r), s.Minutes)
+		b.Charts = b.charts(spans.Of(r), s.Minutes)
 		out := make([]webui.Part, 0, len(parts))
 		for _, id := range parts {
 			html, err := s.pages.Fragment(id, b)

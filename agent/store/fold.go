@@ -45,7 +45,7 @@ func (db *DB) fold(ctx context.Context) error {
 	if s.measured != 0 && ran-s.measured < measureEvery && (s.octets <= db.o.LogCap || s.done) {
 		return nil
 	}
-	octets, err := db.waiting(ctx)
+	octets, err := db.waiting(ctx, rowOverhead)
 	if err != nil {
 		return err
 	}
@@ -81,10 +81,11 @@ func (db *DB) fold(ctx context.Context) error {
 	return nil
 }
 
-// waiting returns the octets that the unacknowledged log takes, about.
-func (db *DB) waiting(ctx context.Context) (octets int64, err error) {
+// waiting returns the octets of the bodies that the cloud has not acknowledged,
+// with so many more for each event.
+func (db *DB) waiting(ctx context.Context, each int) (octets int64, err error) {
 	err = db.queryLate(ctx, "measure the log", "SELECT COALESCE(SUM(LENGTH(body) + ?), 0) FROM event WHERE seq > (SELECT acked FROM mark WHERE id = 1)",
-		[]any{rowOverhead}, func(scan func(...any) error) error { return scan(&octets) })
+		[]any{each}, func(scan func(...any) error) error { return scan(&octets) })
 	return octets, err
 }
 

@@ -182,11 +182,7 @@ func (db *DB) Counts(ctx context.Context) (Counts, error) {
 
 // OutboxBytes is the size of the events that the cloud has not acknowledged. It
 // reads them all: for a question in ten seconds, not for each look.
-func (db *DB) OutboxBytes(ctx context.Context) (n int64, err error) {
-	err = db.query(ctx, "measure the outbox", "SELECT COALESCE(SUM(LENGTH(body)), 0) FROM event WHERE seq > (SELECT acked FROM mark)", nil,
-		func(scan func(...any) error) error { return scan(&n) })
-	return n, err
-}
+func (db *DB) OutboxBytes(ctx context.Context) (int64, error) { return db.waiting(ctx, 0) }
 
 // Check asks SQLite whether the file is sound (PRAGMA quick_check).
 func (db *DB) Check(ctx context.Context) (string, error) {

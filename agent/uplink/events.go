@@ -55,7 +55,10 @@ func (t *talk) read(ctx context.Context, after int64) (*batch, error) {
 	}
 	b.V, b.At, b.Boot = wire.Version, t.u.now().UTC(), t.u.Boot
 	payload, err := wire.Encode(b)
-	return &batch{epoch: b.Epoch, first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload}, err
+	if err != nil {
+		return nil, err
+	}
+	return &batch{epoch: b.Epoch, first: b.First, last: b.First + int64(len(b.Events)) - 1, payload: payload}, nil
 }
 
 // put sends the batch, for the first time or again.

@@ -98,6 +98,20 @@ func TestWhatIsReadyIsNotSentWhereItDoesNotFit(t *testing.T) {
 	}
 }
 
+// TestABatchThatCannotBeEncodedIsNotSent: one made ready ahead neither, and people
+// are told why nothing leaves.
+func TestABatchThatCannotBeEncodedIsNotSent(t *testing.T) {
+	s := startSite(t, func(s *site) {
+		s.store.add(wire.MaxEvents + 100)
+		s.store.events[wire.MaxEvents+50].Body = []byte("{") // what a damaged file may hold
+	})
+	wantAll(t, s.cloud, wire.MaxEvents, 1)
+	eventually(t, "the trouble", func() bool { return s.Status().Problem != "" })
+	if got := see(s.cloud, func() int { return len(s.cloud.batches) }); got != 1 {
+		t.Errorf("%d batches came, want the first alone", got)
+	}
+}
+
 func TestUnansweredBatchIsSentAgainWithGrowingPauses(t *testing.T) {
 	s := startSite(t, func(s *site) {
 		s.store.add(10)

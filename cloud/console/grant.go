@@ -170,11 +170,7 @@ func (s *Server) addGrants(w http.ResponseWriter, r *http.Request, op hotspot.Op
 	form := formValues(r, "list", "address", "lasts", "unit", "comment")
 	grants, wrong := grantsOfForm(form, s.now())
 	if len(wrong) > 0 {
-		text := map[string]string{}
-		for field, err := range wrong {
-			text[field] = err.Error()
-		}
-		return s.showGrants(w, r, op, http.StatusBadRequest, form, text, nil)
+		return s.showGrants(w, r, op, http.StatusBadRequest, form, inWords(wrong), nil)
 	}
 	site := r.PathValue("site")
 	if _, err := s.Store.CreateGrants(r.Context(), op, hotspot.SiteID(site), grants); err != nil {

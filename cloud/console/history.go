@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -18,54 +17,31 @@ type Historian interface {
 	History(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, width time.Duration, from, to time.Time) ([]hotspot.HistoryStep, error)
 }
 
-// span is how far back charts go.
-type span struct {
-	key, words      string
-	long, step, row time.Duration
-}
-
-// spans are those offered, the first where nobody asks.
-var spans = []span{
-	{"24h", "24 hours", 24 * time.Hour, 5 * time.Minute, time.Hour},
-	{"7d", "7 days", 7 * 24 * time.Hour, time.Hour, 6 * time.Hour},
-}
-
-func spanOf(r *http.Request) span {
-	for _, s := range spans {
-		if r.URL.Query().Get("span") == s.key {
-			return s
-		}
-	}
-	return spans[0]
+// spans are how far back the charts of a site can go.
+var spans = webui.ChartSpans{
+	{Key: "24h", Words: "24 hours", Long: 24 * time.Hour, Step: 5 * time.Minute, Row: time.Hour},
+	{Key: "7d", Words: "7 days", Long: 7 * 24 * time.Hour, Step: time.Hour, Row: 6 * time.Hour},
 }
 
 // historyView is the section of charts.
 type historyView struct {
 	Words  string
 	Choice []webui.Link
-	Groups []historyGroup
+	Groups []webui.ChartGroup
 	Empty  bool // nothing was heard in all that time
 }
 
-type historyGroup struct {
-	Name   string
-	Charts []webui.Chart
-	Table  webui.ChartTable
-}
-
 // history makes the charts of a site.
-func (s *Server) history(ctx context.Context, b siteBody, long span, org hotspot.OrganizationID) (historyView, error) {
+func (s *Server) history(ctx context.Context, b siteBody, long webui.ChartSpan, org hotspot.OrganizationID) (historyView, error) {
 	id := b.Status.Site.ID
-	to := b.Clock.Now.Truncate(long.step).Add(long.step)
-	p := plot{clock: b.Clock, span: long, from: to.Add(-long.long), to: to}
+	p := plot{clock: b.Clock, span: long}
+	p.from, p.to = long.Range(b.Clock.Now)
 	var err error
-	if p.steps, err = s.Store.History(ctx, org, id, long.step, p.from, to); err != nil {
+	if p.steps, err = s.Store.History(ctx, org, id, long.Step, p.from, p.to); err != nil {
 		return historyView{}, err
 	}
-	v := historyView{Words: long.words, Empty: len(p.steps) == 0}
-	for _, o := range spans {
-		v.Choice = append(v.Choice, webui.Link{Href: "/sites/" + string(id) + "?span=" + o.key + "#history", Text: o.words, Current: o.key == long.key})
-	}
+	v := historyView{Words: long.Words, Empty: len(p.steps) == 0,
+		Choice: spans.Links(long, func(key string) string { return "/sites/" + string(id) + "?span=" + key + "#history" })}
 	if v.Empty {
 		return v, nil
 	}
@@ -81,17 +57,17 @@ func (s *Server) history(ctx context.Context, b siteBody, long span, org hotspot
 // plot makes the charts of one span.
 type plot struct {
 	clock    webui.Clock
-	span     span
+	span     webui.ChartSpan
 	from, to time.Time
 	steps    []hotspot.HistoryStep
 }
 
-func (p plot) group(id, name string, charts []webui.Chart) historyGroup {
-	return historyGroup{Name: name, Charts: charts, Table: webui.TableOf("history-table-"+id, p.span.row, charts...)}
+func (p plot) group(id, name string, charts []webui.Chart) webui.ChartGroup {
+	return webui.ChartGroup{Name: name, Charts: charts, Table: webui.TableOf("history-table-"+id, p.span.Row, charts...)}
 }
 
 func (p plot) chart(title string, words func(float64) string, high float64, lines ...webui.Line) webui.Chart {
-	return webui.Chart{Title: title, Clock: p.clock, From: p.from, To: p.to, Step: p.span.step, Lines: lines, High: high, Words: words}
+	return webui.Chart{Title: title, Clock: p.clock, From: p.from, To: p.to, Step: p.span.Step, Lines: lines, High: high, Words: words}
 }
 
 func (p plot) line(name string, of func(hotspot.HistoryStep) *hotspot.Rolled) webui.Line {

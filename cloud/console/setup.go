@@ -4,15 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -271,91 +266,6 @@ func (p *routerPage) commands(all []hotspot.Command, wantedAt time.Time) {
 	}
 }
 
-// setupForm is a set-up in the form, and what it says besides, as JSON.
-func setupForm(s wire.RouterSetup) (form map[string]string, more string) {
-	form = map[string]string{"mode": s.Mode, "wan": s.WAN, "trunk": s.Trunk, "pc_ports": strings.Join(s.PCPorts, ", "), "box_port": s.BoxPort, "portal": s.Portal, "guest_ipv6": s.IPv6, "repair": s.Repair, "coa_port": number(s.CoAPort)}
-	network := func(key string, n *wire.NetworkSetup) {
-		form[key+"_vlan"], form[key+"_subnet"] = "", ""
-		if n != nil {
-			form[key+"_vlan"], form[key+"_subnet"] = number(n.VLAN), n.Subnet
-		}
-	}
-	network("guests", s.Guests)
-	network("pcs", s.PCs)
-	form["management_ports"] = ""
-	if s.Management != nil {
-		form["management_ports"] = strings.Join(s.Management.Ports, ", ")
-	}
-	form["dns_name"] = ""
-	if s.HotSpot != nil {
-		form["dns_name"] = s.HotSpot.DNSName
-	}
-	if b, err := json.MarshalIndent(s, "", "  "); err == nil && s.Mode != "" {
-		more = string(b)
-	}
-	return form, more
-}
-
-func number(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
-}
-
-// setupOf takes what was typed over what was wanted before: what the form does not
-// show stays.
-func setupOf(s wire.RouterSetup, f map[string]string) (wire.RouterSetup, map[string]error) {
-	wrong := map[string]error{}
-	count := func(field string) int {
-		if f[field] == "" {
-			return 0
-		}
-		n, err := strconv.Atoi(f[field])
-		if err != nil {
-			wrong[field] = errors.New("give a number")
-		}
-		return n
-	}
-	words := func(field string) []string {
-		return strings.FieldsFunc(f[field], func(r rune) bool { return r == ',' || r == ' ' || r == ';' })
-	}
-	s.Mode, s.WAN, s.Trunk, s.BoxPort, s.Portal, s.IPv6, s.Repair = f["mode"], f["wan"], f["trunk"], f["box_port"], f["portal"], f["guest_ipv6"], f["repair"]
-	s.CoAPort, s.PCPorts = count("coa_port"), words("pc_ports")
-	network := func(key string, old *wire.NetworkSetup, change func(*wire.NetworkSetup)) *wire.NetworkSetup {
-		var n wire.NetworkSetup
-		if old != nil {
-			n = *old
-		}
-		change(&n)
-		if n.VLAN == 0 && n.Subnet == "" && n.Pool == "" && n.Lease == "" && len(n.Ports) == 0 {
-			return nil
-		}
-		return &n
-	}
-	s.Guests = network("guests", s.Guests, func(n *wire.NetworkSetup) { n.VLAN, n.Subnet = count("guests_vlan"), f["guests_subnet"] })
-	s.PCs = network("pcs", s.PCs, func(n *wire.NetworkSetup) { n.VLAN, n.Subnet = count("pcs_vlan"), f["pcs_subnet"] })
-	s.Management = network("management", s.Management, func(n *wire.NetworkSetup) { n.Ports = words("management_ports") })
-	var h wire.HotSpotSetup
-	if s.HotSpot != nil {
-		h = *s.HotSpot
-	}
-	h.DNSName = f["dns_name"]
-	s.HotSpot = nil
-	if h.Server != "" || h.Profile != "" || h.DNSName != "" || len(h.LoginBy) > 0 {
-		s.HotSpot = &h
-	}
-	for field, err := range s.Check() {
-		if field == "hotspot" {
-			field = "dns_name"
-		}
-		if wrong[field] == nil {
-			wrong[field] = err
-		}
-	}
-	return s, wrong
-}
-
 func (s *Server) routerSetup(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
 	return s.showRouter(w, r, op, http.StatusOK, nil, nil, nil)
 }
@@ -389,8 +299,6 @@ func (s *Server) routerLive(w http.ResponseWriter, r *http.Request, _ hotspot.Op
 	return nil
 }
 
-var setupFields = []string{"mode", "wan", "trunk", "pc_ports", "box_port", "portal", "guest_ipv6", "repair", "coa_port", "guests_vlan", "guests_subnet", "pcs_vlan", "pcs_subnet", "management_ports", "dns_name"}
-
 func (s *Server) saveSetup(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
 	p, err := s.routerPage(r.Context(), r, op)
 	if err != nil {
@@ -403,17 +311,11 @@ func (s *Server) saveSetup(w http.ResponseWriter, r *http.Request, op hotspot.Op
 	}
 	setup, wrong := setupOf(had, form)
 	if len(wrong) > 0 {
-		text := map[string]string{}
-		for field, err := range wrong {
-			text[field] = err.Error()
+		var alert *webui.Alert
+		if slices.ContainsFunc(sortedKeys(wrong), func(field string) bool { return !slices.Contains(setupFields, field) }) {
+			alert = alertOf("Not saved", invalid("set-up", wrong)) // of what the form does not show
 		}
-		alert := (*webui.Alert)(nil)
-		for field := range wrong {
-			if !slices.Contains(setupFields, field) {
-				alert = alertOf("Not saved", invalid("set-up", wrong))
-			}
-		}
-		return s.showRouter(w, r, op, http.StatusBadRequest, form, text, alert)
+		return s.showRouter(w, r, op, http.StatusBadRequest, form, inWords(wrong), alert)
 	}
 	if err := s.Store.SetRouterSetup(r.Context(), op, p.Status.Site.ID, hotspot.NASID(p.NAS), &setup); err != nil {
 		return err
@@ -448,109 +350,4 @@ func (s *Server) commandRouter(w http.ResponseWriter, r *http.Request, op hotspo
 	}
 	http.Redirect(w, r, fmt.Sprintf("/sites/%s/routers/%s", site, nas), http.StatusSeeOther)
 	return nil
-}
-
-// apiRouterSetup is a router's set-up in the API.
-type apiRouterSetup struct {
-	ID           string          `json:"id"`
-	Name         string          `json:"name,omitempty"`
-	Wanted       *wire.RouterDoc `json:"wanted,omitempty" doc:"What this console wants; the box applies it by a command only."`
-	State        string          `json:"state" enum:"none,on_its_way,waits_for_site,held,not_taken,box_first,box_too_old,no_such_router" doc:"Of what is wanted. box_first: a set-up in the box's own configuration goes before it. not_taken: the box cannot apply it. box_too_old: the box's version does not know it."`
-	From         string          `json:"from,omitempty" enum:"box,cloud" doc:"Whose set-up the box goes by; absent: nobody's, or not known."`
-	Mode         string          `json:"mode,omitempty"`
-	Application  string          `json:"application,omitempty" doc:"Newest, as the box told: applying, waiting, confirmed, reverted, undone."`
-	ConfirmUntil *time.Time      `json:"confirm_until,omitempty" doc:"Until then router.confirm keeps what was applied; else the router takes it back by itself."`
-	StoredLogin  string          `json:"stored_login,omitempty" doc:"User of the login for applying that somebody stored on the box; absent: apply on site only."`
-}
-
-func toAPIRouterSetup(p routerPage) apiRouterSetup {
-	a := apiRouterSetup{ID: p.NAS, Name: p.Name, Wanted: p.Wanted, State: p.State}
-	if p.Setup != nil {
-		a.From, a.Mode, a.Application, a.StoredLogin = p.Setup.From, p.Setup.Mode, p.Setup.State, p.Setup.Login
-	}
-	if p.Waiting() {
-		a.ConfirmUntil = moment(p.Until)
-	}
-	return a
-}
-
-// RouterInput is the address of a router of a site; exported like SiteInput.
-type RouterInput struct {
-	SiteInput
-	Router string `path:"router" maxLength:"64"`
-}
-
-type setupInput struct {
-	RouterInput
-	Body wire.RouterSetup
-}
-
-type routerCommandInput struct {
-	RouterInput
-	Key  string `header:"Idempotency-Key" maxLength:"100" doc:"A repeat with the same key gets the first command instead of a second."`
-	Body struct {
-		Kind string `json:"kind" enum:"check,plan,apply,confirm,rollback"`
-		Plan string `json:"plan,omitempty" maxLength:"64" doc:"For apply: key of the plan that was read. Another plan is not applied."`
-	}
-}
-
-// routerOf reads a router's page for the API.
-func (s *Server) routerOf(ctx context.Context, op hotspot.Operator, in RouterInput) (routerPage, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	if err != nil {
-		return routerPage{}, err
-	}
-	r.SetPathValue("site", in.Site)
-	r.SetPathValue("router", in.Router)
-	return s.routerPage(ctx, r, op)
-}
-
-func (s *Server) routerOperations(api huma.API) {
-	register(s, api, operation("GET /api/v1/sites/{site}/routers", "list-routers", "Routers of a site that are spoken to, and their set-ups", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (list[apiRouterSetup], error) {
-			st, err := s.Store.Site(ctx, op.Organization, hotspot.SiteID(in.Site))
-			if err != nil {
-				return list[apiRouterSetup]{}, err
-			}
-			out := list[apiRouterSetup]{Items: []apiRouterSetup{}}
-			for _, t := range st.Routers {
-				p, err := s.routerOf(ctx, op, RouterInput{*in, string(t.NAS)})
-				if err != nil {
-					return out, err
-				}
-				out.Items = append(out.Items, toAPIRouterSetup(p))
-			}
-			return out, nil
-		})
-	register(s, api, operation("GET /api/v1/sites/{site}/routers/{router}", "get-router", "One router's set-up, and how its application stands", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *RouterInput) (apiRouterSetup, error) {
-			p, err := s.routerOf(ctx, op, *in)
-			return toAPIRouterSetup(p), err
-		})
-	register(s, api, operation("PUT /api/v1/sites/{site}/routers/{router}/setup", "set-router-setup", "Say how a router should be set up; nothing is applied by that", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *setupInput) (apiRouterSetup, error) {
-			if _, err := s.routerOf(ctx, op, in.RouterInput); err != nil {
-				return apiRouterSetup{}, err
-			}
-			if wrong := in.Body.Check(); len(wrong) > 0 {
-				return apiRouterSetup{}, invalid("set-up", wrong)
-			}
-			if err := s.Store.SetRouterSetup(ctx, op, hotspot.SiteID(in.Site), hotspot.NASID(in.Router), &in.Body); err != nil {
-				return apiRouterSetup{}, err
-			}
-			p, err := s.routerOf(ctx, op, in.RouterInput)
-			return toAPIRouterSetup(p), err
-		})
-	register(s, api, operation("DELETE /api/v1/sites/{site}/routers/{router}/setup", "forget-router-setup", "Want nothing of a router any more; what was applied stays", http.StatusOK),
-		func(ctx context.Context, op hotspot.Operator, in *RouterInput) (apiDone, error) {
-			return apiDone{in.Router}, s.Store.SetRouterSetup(ctx, op, hotspot.SiteID(in.Site), hotspot.NASID(in.Router), nil)
-		})
-	register(s, api, operation("POST /api/v1/sites/{site}/routers/{router}/commands", "command-router", "Check a router, or plan, apply, confirm or roll back its set-up; read the command for what became of it", http.StatusAccepted),
-		func(ctx context.Context, op hotspot.Operator, in *routerCommandInput) (apiCommand, error) {
-			if _, err := s.routerOf(ctx, op, in.RouterInput); err != nil {
-				return apiCommand{}, err
-			}
-			c, err := s.routerCommand(ctx, op, hotspot.SiteID(in.Site), in.Router, in.Body.Kind, in.Body.Plan, in.Key)
-			return toAPICommand(c), err
-		})
 }

@@ -142,7 +142,7 @@ func (s *Server) siteBody(ctx context.Context, r *http.Request, op hotspot.Opera
 	for _, g := range guests {
 		b.Guests = append(b.Guests, viewGuest(g, st, b.Clock, b.Hide))
 	}
-	b.History, err = s.history(ctx, b, spanOf(r), op.Organization)
+	b.History, err = s.history(ctx, b, spans.Of(r), op.Organization)
 	return b, err
 }
 
@@ -161,7 +161,7 @@ func (s *Server) site(w http.ResponseWriter, r *http.Request, op hotspot.Operato
 		return err
 	}
 	p := shell(op, body.Status.Site.Name, "")
-	p.Live = r.URL.Path + "/live?" + url.Values{"q": {body.Query}, "after": {body.After}, "span": {spanOf(r).key}}.Encode()
+	p.Live = r.URL.Path + "/live?" + url.Values{"q": {body.Query}, "after": {body.After}, "span": {spans.Of(r).Key}}.Encode()
 	p.Clock, p.Body = body.Clock, body
 	s.render(w, r, http.StatusOK, "site", p)
 	return nil
@@ -252,6 +252,15 @@ func checkSite(site hotspot.Site) map[string]error {
 		wrong["language"] = errors.New("choose one of the languages offered")
 	}
 	return wrong
+}
+
+// inWords is what is wrong with a form, as it shows beside each field.
+func inWords(wrong map[string]error) map[string]string {
+	text := make(map[string]string, len(wrong))
+	for field, err := range wrong {
+		text[field] = err.Error()
+	}
+	return text
 }
 
 // invalid joins what is wrong, by field, into one error of kind Invalid.

@@ -65,16 +65,12 @@ func (db *DB) AddCommand(ctx context.Context, actor hotspot.Operator, c hotspot.
 // several processes that ask at once get each command once. Those that nobody can
 // answer any more end; sites are those concerned.
 func (db *DB) DueCommands(ctx context.Context) (due []wire.DueCommand, ended []hotspot.SiteID, err error) {
+	var waiting int
 	err = db.read(ctx, "look for commands", func(t *tx) error {
-		due = nil
-		var n int
-		_, err := t.one(`SELECT COUNT(*) FROM command WHERE ended_at = 0 AND next_at <= $1`, []any{ms(t.now)}, &n)
-		if n > 0 {
-			due = []wire.DueCommand{{}}
-		}
+		_, err := t.one(`SELECT COUNT(*) FROM command WHERE ended_at = 0 AND next_at <= $1`, []any{ms(t.now)}, &waiting)
 		return err
 	})
-	if err != nil || len(due) == 0 {
+	if err != nil || waiting == 0 {
 		return nil, nil, err // the usual case costs one look
 	}
 	err = db.write(ctx, "take commands to send", func(t *tx) error {
