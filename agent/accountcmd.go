@@ -145,9 +145,7 @@ func callControl(ctx context.Context, path, what string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}
+	transport := overSocket(path)
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
@@ -167,6 +165,13 @@ func callControl(ctx context.Context, path, what string, in, out any) error {
 		return fmt.Errorf("the service answered %s", resp.Status)
 	}
 	return fault.New(fault.Conflict, strings.TrimPrefix(p.Error, "store: "), nil).WithCode("", p.Next)
+}
+
+// overSocket carries HTTP to the running service through its socket.
+func overSocket(path string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}
 }
 
 // controlAnswer bounds an answer, in octets: twenty thousand grants are 8 MB.

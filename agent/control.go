@@ -18,13 +18,14 @@ import (
 	"iwas/internal/hotspot"
 )
 
-// control is the door for `iwas-agent account …` and `grant …`: HTTP over a socket in the file
+// control is the door for `iwas-agent status`, `account …` and `grant …`: HTTP over a socket in the file
 // system, which the rights of its file and folder guard. It is the same on
 // Windows 10 1803 and newer, where the folder's rights alone guard it.
 type control struct {
-	path  string
-	db    *store.DB
-	limit time.Duration // how long an answer waits for the router; 0 is 5 s
+	path   string
+	status http.HandlerFunc // what the service says of itself
+	db     *store.DB        // nil while the database will not open: then nothing but status is answered
+	limit  time.Duration    // how long an answer waits for the router; 0 is 5 s
 	// settles says that a router can be asked whether it has a grant.
 	settles bool
 	// device is what the HotSpot knows of a session's device; nil: nobody asks it.
@@ -82,6 +83,15 @@ func (c *control) Serve(ctx context.Context) error {
 
 func (c *control) handler() http.Handler {
 	mux := http.NewServeMux()
+	if c.status != nil {
+		mux.HandleFunc("GET /v1/status", c.status)
+	}
+	if c.db == nil {
+		mux.HandleFunc("POST /", func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, fault.New(fault.Unavailable, "the database is not open, so guests can be neither shown nor changed", nil).WithCode("DB-108", "iwas-agent status"))
+		})
+		return mux
+	}
 	mux.HandleFunc("POST /v1/account/show", func(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, false, func(context.Context, accountAsk) error { return nil })
 	})
@@ -188,13 +198,19 @@ func reply[In, Out any](w http.ResponseWriter, r *http.Request, do func(context.
 	if err == nil {
 		out, err = do(r.Context(), in)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	var v any = out
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		v = problemAnswer{Kind: fault.KindOf(err).String(), Error: err.Error(), Next: fault.Hint(err)}
+		refuse(w, err)
+		return
 	}
-	_ = json.NewEncoder(w).Encode(v) // the caller went away
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out) // the caller went away
+}
+
+// refuse says why nothing was done.
+func refuse(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_ = json.NewEncoder(w).Encode(problemAnswer{Kind: fault.KindOf(err).String(), Error: err.Error(), Next: fault.Hint(err)}) // the caller went away
 }
 
 // described adds what the routers know to what the store does.

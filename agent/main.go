@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -27,8 +28,10 @@ const (
 	exitUsage     = 2
 	exitNotThere  = 3 // the daemon does not run, or this box is not enrolled
 	exitFindings  = 4 // a check found failures, or guests cannot log in
+	exitRights    = 5 // it needs root, or the rights of the service
 	exitChanges   = 6 // a plan has something to do, with --detailed-exitcode
 	exitBadConfig = 78
+	exitStopped   = 130 // a person interrupted it
 )
 
 func main() {
@@ -60,11 +63,19 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 		return exitDone
 	}
 	fmt.Fprintln(talk, "iwas-agent:", err)
-	if hint := fault.Hint(err); hint != "" {
+	rights := errors.Is(err, fs.ErrPermission)
+	switch hint := fault.Hint(err); {
+	case rights:
+		fmt.Fprintln(talk, "Next: run it as root: sudo iwas-agent …")
+	case hint != "":
 		fmt.Fprintln(talk, "Next:", hint)
 	}
 	var e *exitError
 	switch {
+	case ctx.Err() != nil:
+		return exitStopped
+	case rights:
+		return exitRights
 	case errors.As(err, &e):
 		return e.code
 	case !started: // words, flags or arguments that no command takes
@@ -88,8 +99,9 @@ func noteStart(c *cobra.Command, started *bool) {
 
 // options are the flags every command has.
 type options struct {
-	config string
-	json   bool
+	config   string
+	json     bool
+	noColour bool
 }
 
 const defaultConfigFile = "/etc/iwas-agent/agent.toml"
@@ -114,6 +126,7 @@ func commands() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.PersistentFlags().StringVar(&o.config, "config", defaultConfigFile, "configuration file")
 	root.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON")
+	root.PersistentFlags().BoolVar(&o.noColour, "no-color", false, "no colours; NO_COLOR in the environment does the same")
 	root.AddCommand(
 		&cobra.Command{
 			Use: "run", Short: "Run the service in the foreground", Args: cobra.NoArgs,
@@ -125,7 +138,7 @@ func commands() *cobra.Command {
 				return asService(cmd.Context(), func(ctx context.Context) error { return serve(ctx, c, cmd.ErrOrStderr()) })
 			},
 		},
-		enrollCommand(o), unenrollCommand(o), statusCommand(o), accountCommand(o), grantCommand(o), edlCommand(o), testCommand(o), routerCommand(o), explainCommand(o), configCommand(o),
+		enrollCommand(o), unenrollCommand(o), statusCommand(o), checkCommand(o), accountCommand(o), grantCommand(o), edlCommand(o), testCommand(o), routerCommand(o), explainCommand(o), configCommand(o),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -99,7 +98,7 @@ func heardOf(s statuspage.Snapshot, nas hotspot.NASID) router.Heard {
 }
 
 func routerCheckCommand(o *options) *cobra.Command {
-	var debug, plain bool
+	var debug bool
 	c := &cobra.Command{
 		Use: "check [ROUTER]", Short: "Check everything between this box and a router", Args: cobra.MaximumNArgs(1),
 		Long: "Looks at the connection to a router, our rights on it, its set-up and RADIUS, side by side and within 15 seconds.\n" +
@@ -116,11 +115,10 @@ func routerCheckCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runCheck(cmd, o, cfg, n, debug, plain)
+			return runCheck(cmd, o, cfg, n, debug)
 		},
 	}
 	c.Flags().BoolVar(&debug, "debug-log", false, "have the router log RADIUS packets for ten minutes")
-	c.Flags().BoolVar(&plain, "no-color", false, "no colours; NO_COLOR in the environment does the same")
 	return c
 }
 
@@ -130,7 +128,7 @@ type checked struct {
 	DebugLog *router.DebugLogged `json:"debug_log,omitempty"`
 }
 
-func runCheck(cmd *cobra.Command, o *options, cfg config, n nasConfig, debug, plain bool) error {
+func runCheck(cmd *cobra.Command, o *options, cfg config, n nasConfig, debug bool) error {
 	check, err := cfg.checkOf(n)
 	if err != nil {
 		return &exitError{exitBadConfig, err}
@@ -141,9 +139,9 @@ func runCheck(cmd *cobra.Command, o *options, cfg config, n nasConfig, debug, pl
 		return &exitError{exitBadConfig, err}
 	}
 	check.RADIUS = onlooker{&radius.Client{NASes: nases}, func(ctx context.Context) (s statuspage.Snapshot, err error) {
-		b, err := fetchStatus(ctx, cfg.Status.Listen)
+		b, err := fetchStatus(ctx, cfg)
 		if err != nil {
-			return s, errors.New("the service does not run, so nobody here has heard a packet")
+			return s, errNoService
 		}
 		return s, json.Unmarshal(b, &s)
 	}}
@@ -168,7 +166,7 @@ func runCheck(cmd *cobra.Command, o *options, cfg config, n nasConfig, debug, pl
 			return err
 		}
 	} else {
-		printCheck(cmd.OutOrStdout(), out.CheckReport, !plain && colours(cmd.OutOrStdout()))
+		printCheck(cmd.OutOrStdout(), out.CheckReport, o.colours(cmd.OutOrStdout()))
 	}
 	if out.DebugLog != nil {
 		if err := waitDebugLog(cmd, check.API, *out.DebugLog); err != nil {
@@ -244,33 +242,53 @@ var ansi = map[condition.Mark]string{condition.OK: "\x1b[32m", condition.Warn: "
 
 // printCheck is a check for people: a table, a sentence, and what to do.
 func printCheck(w io.Writer, r condition.CheckReport, colour bool) {
-	wide := 0
+	wide := widest(r.Rows)
 	for _, row := range r.Rows {
+		printRow(w, row, wide, colour)
+	}
+	fmt.Fprintf(w, "\n%s\n%s, in %s\n", sentence(r.Verdict), tally(r.Count), webui.Took(r.Took))
+	printSteps(w, r.Rows)
+}
+
+func widest(rows []condition.CheckRow) int {
+	wide := 0
+	for _, row := range rows {
 		wide = max(wide, len(row.Title))
 	}
-	for _, row := range r.Rows {
-		word := fmt.Sprintf("%-7s", words[row.State])
-		if c := ansi[row.State]; colour && c != "" {
-			word = c + word + "\x1b[0m"
-		}
-		code := ""
-		if row.Code != "" {
-			code = "  " + row.Code
-		}
-		fmt.Fprintf(w, "%-*s  %s  %s%s\n", wide, row.Title, word, row.Seen, code)
+	return wide
+}
+
+func printRow(w io.Writer, row condition.CheckRow, wide int, colour bool) {
+	word := fmt.Sprintf("%-7s", words[row.State])
+	if c := ansi[row.State]; colour && c != "" {
+		word = c + word + "\x1b[0m"
 	}
-	fmt.Fprintf(w, "\n%s\n%d ok, %d warnings, %d failed, %d unknown, %d skipped, in %s\n", sentence(r.Verdict), r.Count(condition.OK), r.Count(condition.Warn),
-		r.Count(condition.Fail), r.Count(condition.Unknown), r.Count(condition.Skipped), webui.Took(r.Took))
+	code := ""
+	if row.Code != "" {
+		code = "  " + row.Code
+	}
+	fmt.Fprintf(w, "%-*s  %s  %s%s\n", wide, row.Title, word, plain(row.Seen), code)
+}
+
+// tally says how rows came out.
+func tally(of func(condition.Mark) int) string {
+	warnings := map[bool]string{true: "warning", false: "warnings"}[of(condition.Warn) == 1]
+	return fmt.Sprintf("%d ok, %d %s, %d failed, %d unknown, %d skipped", of(condition.OK), of(condition.Warn), warnings, of(condition.Fail), of(condition.Unknown), of(condition.Skipped))
+}
+
+// printSteps says what to do about the rows that are not as they should be, the
+// worst first.
+func printSteps(w io.Writer, rows []condition.CheckRow) {
 	n := 0
 	for _, state := range []condition.Mark{condition.Fail, condition.Warn, condition.Unknown} {
-		for _, row := range r.Rows {
+		for _, row := range rows {
 			if row.State != state || row.Next == "" && row.Command == "" {
 				continue
 			}
 			if n++; n == 1 {
 				fmt.Fprintln(w, "\nNext steps:")
 			}
-			fmt.Fprintf(w, "%d. %s: %s\n", n, row.Title, row.Seen)
+			fmt.Fprintf(w, "%d. %s: %s\n", n, row.Title, plain(row.Seen))
 			for _, line := range []struct{ name, text string }{{"why", row.Cause}, {"do", row.Next}, {"paste", row.Command}, {"help", helpOn(row.Code)}} {
 				if line.text != "" {
 					fmt.Fprintf(w, "   %-5s  %s\n", line.name, line.text)
@@ -290,8 +308,8 @@ func helpOn(code string) string {
 func sentence(s string) string { return strings.TrimRight(s, ". ") + "." }
 
 // colours reports whether a person looks at w and wants colours (no-color.org).
-func colours(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && cmp.Or(os.Getenv("TERM"), "dumb") != "dumb"
+func (o *options) colours(w io.Writer) bool {
+	return !o.noColour && isTerminal(w) && os.Getenv("NO_COLOR") == "" && cmp.Or(os.Getenv("TERM"), "dumb") != "dumb"
 }
 
 func isTerminal(w io.Writer) bool {

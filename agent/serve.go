@@ -138,8 +138,8 @@ func (s *site) run(ctx context.Context) (err error) {
 		}
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
-		back.Add(task{"control door", (&control{path: cfg.controlPath(), db: s.db, settles: s.settles(), device: s.device}).Serve})
 	}
+	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device}).Serve})
 	return runFloors(ctx, []*suture.Supervisor{page, back, front})
 }
 

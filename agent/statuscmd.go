@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -16,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"iwas/agent/statuspage"
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
 )
@@ -30,9 +33,9 @@ func statusCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := fetchStatus(cmd.Context(), cfg.Status.Listen)
+			b, err := fetchStatus(cmd.Context(), cfg)
 			if err != nil {
-				return &exitError{exitNotThere, fmt.Errorf("the service does not answer on %s: %w", cfg.Status.Listen, err)}
+				return err
 			}
 			var r statuspage.Report
 			if err := json.Unmarshal(b, &r); err != nil {
@@ -54,18 +57,47 @@ func statusCommand(o *options) *cobra.Command {
 	}
 }
 
-func fetchStatus(ctx context.Context, addr string) ([]byte, error) {
+// fetchStatus asks the service what it says of itself: through its socket, or, where
+// the rights of that keep us out, on the page's loopback address.
+func fetchStatus(ctx context.Context, cfg config) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/status.json", nil)
+	b, err := getStatus(ctx, overSocket(cfg.controlPath()), "http://iwas-agent/v1/status")
+	if err == nil {
+		return b, nil
+	}
+	b, pageErr := getStatus(ctx, &http.Transport{}, "http://"+cfg.Status.Listen+"/status.json")
+	if pageErr == nil {
+		return b, nil
+	}
+	strange := errors.Join(strangeSilence(err), strangeSilence(pageErr))
+	return nil, &exitError{exitNotThere, fault.New(fault.Unavailable, "nobody answers on "+cfg.controlPath()+" and "+cfg.Status.Listen, strange).
+		WithCode("SYS-140", "Start it: systemctl start iwas-agent; why it ended: journalctl -u iwas-agent -n 50")}
+}
+
+// strangeSilence is what is worth telling of an attempt that nobody answered: that
+// nobody listens says nothing more.
+func strangeSilence(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+func getStatus(ctx context.Context, transport *http.Transport, url string) ([]byte, error) {
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
+	}
 	return io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 }
 

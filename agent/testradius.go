@@ -36,9 +36,7 @@ type radiusTest struct {
 }
 
 func testCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "test", Short: "Try out what this box depends on"}
-	c.AddCommand(testRADIUSCommand(o))
-	return c
+	return group("test", "Try out what this box depends on", testRADIUSCommand(o), testCloudCommand(o))
 }
 
 func testRADIUSCommand(o *options) *cobra.Command {

@@ -132,9 +132,9 @@ type OpenEntry struct {
 	Help         string             `json:"help"` // path on this server
 }
 
-// json answers with lists that are empty rather than null, which every reader
-// would have to know about.
-func (s *Server) json(w http.ResponseWriter, r *http.Request) {
+// Status answers with the Report, for whoever may ask it by another door than the
+// page's. Lists are empty rather than null, which every reader would have to know about.
+func (s *Server) Status(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
 	v := judge(st.Snapshot, st.open)
 	out := Report{Guests: guestsOf(v, st.Snapshot), Verdict: v.Title, VerdictNext: v.Detail, Conditions: []OpenEntry{}, Snapshot: st.Snapshot}

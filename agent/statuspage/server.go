@@ -142,7 +142,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("GET /live", s.live)
 	mux.HandleFunc("GET /help/{$}", s.helpList)
 	mux.HandleFunc("GET /help/{code}", s.help)
-	mux.HandleFunc("GET /status.json", s.json)
+	mux.HandleFunc("GET /status.json", s.Status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if s.Metrics != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"iwas/internal/fault"
+	"iwas/internal/mqttlink"
 	"iwas/internal/wire"
 )
 
@@ -207,6 +208,8 @@ func explainHTTPS(op string, err error) error {
 	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid):
 		f.Kind = fault.Forged
 		f.WithCode("CLD-102", "This box does not trust the cloud's certificate: use the command with the fingerprint from the console. If that fails too, something in between intercepts TLS.")
+	case mqttlink.NoRoute(err):
+		f.WithCode("NET-101", "This box has no way to the internet: check the cable, and the gateway it was given (ip route). Then run the same command again: the code is not lost.")
 	case errors.As(err, &dns):
 		f.WithCode("NET-102", "The name "+dns.Name+" cannot be looked up: check the internet connection and the DNS server.")
 	default:

@@ -92,6 +92,10 @@ func (e *enrolled) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
+	if r.Method == http.MethodHead { // somebody who only looks whether the door is there
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
 	var s wire.Signed
 	if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
 		e.Error(err)

@@ -29,6 +29,12 @@ var box = []Condition{
 		Next:  "Read the line; if the cause is not plain from it, send it to support.",
 	},
 	{
+		Code: "SYS-140", Severity: High, ImpactsLogin: true,
+		Title: "The service does not run",
+		Cause: "It was stopped, was never started, or ended by itself; the command that says so asked its socket and its status page.",
+		Next:  "Start it, and read in its log why it ended.",
+	},
+	{
 		Code: "CLK-101", Severity: Medium, Delay: time.Minute,
 		Title: "The clock is wrong",
 		Cause: "The date of this box differs by more than two seconds from the cloud's, most often because it has no battery and found no time server.",

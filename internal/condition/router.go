@@ -61,7 +61,7 @@ var router = []Condition{
 		Code: "RTR-109", Severity: High, ImpactsLogin: true,
 		Title: "No router is configured",
 		Cause: "The configuration has no [[nas]] section, so nobody's requests are answered.",
-		Next:  "Add the router's address and RADIUS secret to the configuration and restart the service.",
+		Next:  "Add it: iwas-agent router add ADDRESS. Then restart the service.",
 	},
 	{
 		Code: "RTR-110", Severity: Low,

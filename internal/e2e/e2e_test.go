@@ -283,8 +283,18 @@ func lockWhileAway(t *testing.T, kill bool, presence string) {
 
 func TestTheCafeGoesOnWithoutTheCloud(t *testing.T) {
 	c := open(t, nil)
+	way := func() (string, error) {
+		out, err := exec.Command(filepath.Join(bin, "iwas-agent"), "--config", c.AgentConfig(), "test", "cloud").CombinedOutput()
+		return string(out), err
+	}
+	if out, err := way(); err != nil || !strings.Contains(out, "5 ok, 0 warnings, 0 failed") {
+		t.Errorf("the way to a cloud that is there: %v\n%s", err, out)
+	}
 	if err := c.StopOne("cloud", true); err != nil {
 		t.Fatal(err)
+	}
+	if out, err := way(); err == nil || !strings.Contains(out, "CLD-101") {
+		t.Errorf("the way to a cloud that is away: %v\n%s", err, out)
 	}
 	for mac, m := range map[string]string{phone: "http-chap", laptop: "http-pap"} {
 		if err := login(t, c, mac, c.Accounts[0], m); err != nil {

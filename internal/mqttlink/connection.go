@@ -40,7 +40,7 @@ func (l *Link) connection(ctx context.Context) (up bool, err error) {
 		<-connecting.Done()
 	}
 	if err := connecting.Error(); err != nil {
-		return false, explain("mqtt: connect to "+l.where(), err)
+		return false, Explain("mqtt: connect to "+l.where(), err)
 	}
 	defer s.client.Disconnect(uint(quiesce / time.Millisecond))
 	if err := l.subscribe(ctx, s); err != nil || ctx.Err() != nil {
@@ -57,7 +57,7 @@ func (l *Link) connection(ctx context.Context) (up bool, err error) {
 	}
 	select {
 	case err := <-s.lost:
-		return true, explain("mqtt: connection to "+l.where()+" lost", err)
+		return true, Explain("mqtt: connection to "+l.where()+" lost", err)
 	case <-ctx.Done():
 		return true, nil
 	}
@@ -125,12 +125,12 @@ func (l *Link) subscribe(ctx context.Context, s *session) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-s.lost:
-		return explain("mqtt: connection to "+l.where()+" lost while subscribing", err)
+		return Explain("mqtt: connection to "+l.where()+" lost while subscribing", err)
 	case <-timeout.C:
-		return explain("mqtt: subscribe at "+l.where(), context.DeadlineExceeded)
+		return Explain("mqtt: subscribe at "+l.where(), context.DeadlineExceeded)
 	}
 	if err := token.Error(); err != nil {
-		return explain("mqtt: subscribe at "+l.where(), err)
+		return Explain("mqtt: subscribe at "+l.where(), err)
 	}
 	for filter, code := range token.Result() {
 		if code == subscriptionRefused {

@@ -26,9 +26,9 @@ const (
 	alertCertificateMissing = 116
 )
 
-// explain gives an error of the connection its kind, its code of the
+// Explain gives an error of a connection to the broker its kind, its code of the
 // condition catalogue and the next step for a person.
-func explain(op string, err error) *fault.Error {
+func Explain(op string, err error) *fault.Error {
 	f := fault.New(fault.Unavailable, op, err)
 	var already *fault.Error
 	if errors.As(err, &already) {
@@ -43,6 +43,8 @@ func explain(op string, err error) *fault.Error {
 	case errors.Is(err, packets.ErrorRefusedNotAuthorised), errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
 		f.Kind = fault.Denied
 		return f.WithCode("CLD-103", "The cloud refuses this identity (revoked, or replaced by a newer enrolment): enrol this box again.")
+	case NoRoute(err):
+		return f.WithCode("NET-101", "This box has no way to the internet: check the cable, and the gateway it was given (ip route).")
 	case errors.As(err, &dns):
 		return f.WithCode("NET-102", fmt.Sprintf("The name %s cannot be looked up: check the internet connection and the DNS server.", dns.Name))
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -68,6 +70,8 @@ func explainTLS(f *fault.Error, err error) bool {
 		f.WithCode("CLD-102", "The cloud's certificate is not from the authority named at enrolment: something in between intercepts TLS, or the cloud was set up anew. Then enrol again.")
 	case errors.As(err, &host):
 		f.WithCode("CLD-102", "The cloud's certificate is for another name: check the address, or whether something in between intercepts TLS.")
+	case errors.As(err, &record) && string(record.RecordHeader[:4]) == "HTTP":
+		f.WithCode("NET-103", "A web server answers in the broker's place, as a login page does: this box is most likely in the guest network. Move it out, or let it pass with an ip-binding.")
 	case errors.As(err, &record):
 		f.WithCode("CLD-102", "What answers on that port does not speak TLS: check the address and port.")
 	default:
@@ -100,6 +104,26 @@ func explainAlert(f *fault.Error, err error) bool {
 		f.WithCode("CLD-102", "The cloud broke off the TLS handshake: both sides need TLS 1.3.")
 	}
 	return true
+}
+
+// nowhere is an address of documentation (RFC 5737): a UDP socket is only given a
+// route to it, and nothing is sent.
+const nowhere = "192.0.2.1:9"
+
+// NoRoute reports whether err came of this box having no route at all. A name that
+// cannot be looked up is asked about: without a route the resolver's answer says
+// only that it got none.
+func NoRoute(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		c, dialErr := net.Dial("udp4", nowhere)
+		if dialErr != nil {
+			return errors.Is(dialErr, syscall.ENETUNREACH)
+		}
+		c.Close()
+		return false
+	}
+	return errors.Is(err, syscall.ENETUNREACH)
 }
 
 func isTimeout(err error) bool {

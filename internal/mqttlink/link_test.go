@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -406,13 +408,22 @@ func TestTroubleIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
+	portal := httptest.NewServer(http.NotFoundHandler()) // as a HotSpot's login page answers whatever comes
+	defer portal.Close()
+	noName := "NET-102"
+	if c, err := net.Dial("udp4", nowhere); err == nil {
+		c.Close()
+	} else {
+		noName = "NET-101" // this machine itself has no route
+	}
 	for _, test := range []struct {
 		name string
 		o    Options
 		code string
 	}{
 		{"nobody listens", Options{URL: "tls://" + closed.Addr().String()}, "CLD-101"},
-		{"no such name", Options{URL: "tls://nowhere.invalid"}, "NET-102"},
+		{"no such name", Options{URL: "tls://nowhere.invalid"}, noName},
+		{"a login page in between", Options{URL: "tls://" + portal.Listener.Addr().String()}, "NET-103"},
 		{"the server's authority is unknown", Options{URL: m.URL, TLS: m.Agents.ClientTLS(t, "agentone", stranger)}, "CLD-102"},
 		{"our authority is unknown there", Options{URL: m.URL, TLS: stranger.ClientTLS(t, "agentone", m.Cloud)}, "CLD-103"},
 	} {
