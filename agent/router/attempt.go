@@ -346,7 +346,7 @@ func (a *attempt) dropConnections(ctx context.Context) (string, error) {
 	if len(now) == 0 {
 		return "none of its devices is on the network", nil
 	}
-	rows, err := a.n.connections.read(ctx, a.n.command)
+	rows, err := a.n.flows.read(ctx, a.n.command)
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,7 @@ type nas struct {
 	hosts       *table[host]
 	cookies     *table[cookie]
 	connections *table[connection]
+	flows       *table[connection] // the same rows, of which only the ends are asked for: a long table is half as long then
 	bindings    *table[binding]
 	queues      *table[queue]
 
@@ -40,6 +41,7 @@ func newNAS(r Router) *nas {
 	n.hosts = newTable("/ip/hotspot/host", ".id,mac-address,address,to-address,authorized,bypassed", parseHost)
 	n.cookies = newTable("/ip/hotspot/cookie", ".id,user,domain,mac-address", parseCookie)
 	n.connections = newTable("/ip/firewall/connection", ".id,protocol,src-address,dst-address,dst-port,reply-src-address", parseConnection)
+	n.flows = newTable("/ip/firewall/connection", ".id,src-address,dst-address", parseConnection)
 	n.bindings = newTable("/ip/hotspot/ip-binding", ".id,mac-address,address,type,bypassed,disabled", parseBinding)
 	n.queues = newTable("/queue/simple", "target,dynamic,max-limit,burst-limit", parseQueue)
 	return n
@@ -158,6 +160,11 @@ func address(s string) netip.Addr {
 // endpoint reads an address with or without ":port": both forms are seen
 // (facts.md §11).
 func endpoint(s string) (netip.Addr, string) {
+	if i := strings.IndexByte(s, ':'); i > 0 && strings.IndexByte(s, '.') < i { // IPv4 with a port, which a connection table has by the thousand
+		if a, err := netip.ParseAddr(s[:i]); err == nil {
+			return a.Unmap(), s[i+1:]
+		}
+	}
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Unmap(), ""
 	}

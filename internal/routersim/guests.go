@@ -24,6 +24,7 @@ type conn struct {
 	proto    string
 	since    time.Time
 	fast     bool // fasttracked: it goes on whatever becomes of its guest's session
+	shown    view // as listed; nil until it first is
 }
 
 // Login is how a guest logs in.
