@@ -160,7 +160,7 @@ func (f *facts) adjusted(e wire.Event, b wire.AdjustedBody) error {
 	return f.t.audit(hotspot.Operator{Organization: org, Name: text200(b.By)}, f.site, what, string(b.Account), nil, became)
 }
 
-// sessionChanged keeps the newest word on a session, to be written after it.
+// sessionChanged writes the newest word on a session, after what was said of it before.
 func (f *facts) sessionChanged(b wire.SessionChanged) error {
 	if !name(string(b.Session), maxEventID) {
 		return unreadablef("a change of no session")
@@ -170,20 +170,14 @@ func (f *facts) sessionChanged(b wire.SessionChanged) error {
 			return unreadablef("session.changed: %v", err)
 		}
 	}
-	f.changes = append(f.changes, b)
-	return nil
-}
-
-func (f *facts) writeChanges() error {
-	for _, b := range f.changes {
-		if err := f.t.exec(`UPDATE session SET rate = $3, change_wanted = $4, change_outcome = $5, change_code = $6, change_detail = $7, changed_at = $8
-			WHERE site = $1 AND id = $2`, string(f.site), string(b.Session), rateText(b.Rate), rateText(b.Wanted), text200(string(b.Outcome)),
-			text200(b.Code), text200(b.Detail), ms(b.At)); err != nil {
+	if _, waits := f.sessions[b.Session]; waits {
+		if err := f.writeSessions(); err != nil {
 			return err
 		}
 	}
-	f.changes = nil
-	return nil
+	return f.t.exec(`UPDATE session SET rate = $3, change_wanted = $4, change_outcome = $5, change_code = $6, change_detail = $7, changed_at = $8
+		WHERE site = $1 AND id = $2`, string(f.site), string(b.Session), rateText(b.Rate), rateText(b.Wanted), text200(string(b.Outcome)),
+		text200(b.Code), text200(b.Detail), ms(b.At))
 }
 
 // rateText is a speed as stored: no limit is 0/0, so that "" is "not reported".

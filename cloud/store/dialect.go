@@ -27,6 +27,7 @@ type dialect struct {
 	beginLazy string               // first statement of a transaction whose loss is bearable; "" is none
 	reading   sql.TxOptions        // of a transaction that must see one state
 	bulk      func(n int) string   // the n-th parameter in a long row of them, in order
+	shared    func(n int) string   // the n-th parameter, which a row of them begins with more than once
 	retryable func(err error) bool // the same transaction may succeed when run again
 	pools     func(*DB) error      // opens the pools
 }
@@ -69,6 +70,7 @@ var sqliteDialect = dialect{
 	// $1 is a name to SQLite, found by going through all: 3,500 of them take
 	// 40 ms a batch. ? is the same parameter without a name.
 	bulk:      func(int) string { return "?" },
+	shared:    func(n int) string { return "?" + strconv.Itoa(n) },
 	retryable: sqliteBusy,
 	pools:     openSQLite,
 }
@@ -101,7 +103,7 @@ func openSQLite(db *DB) error {
 		pool.SetMaxIdleConns(conns)
 		return pool, nil
 	}
-	db.turn = make(chan struct{}, 1)
+	db.turn, db.kept = make(chan struct{}, 1), map[string]*sql.Stmt{}
 	if db.durable, err = open(1, "synchronous(FULL)"); err != nil {
 		return err
 	}
@@ -130,6 +132,7 @@ var postgresDialect = dialect{
 	beginLazy: "SET LOCAL synchronous_commit = off",
 	reading:   sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 	bulk:      func(n int) string { return "$" + strconv.Itoa(n) },
+	shared:    func(n int) string { return "$" + strconv.Itoa(n) },
 	retryable: postgresRetryable,
 	pools:     openPostgres,
 }

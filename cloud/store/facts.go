@@ -14,7 +14,8 @@ import (
 )
 
 // facts applies one batch. Sessions and usage are whole in each event, so of
-// many of one batch only their sum is written.
+// many of one batch only their sum is written: what event after event would have
+// left, to the letter.
 type facts struct {
 	t        *tx
 	site     hotspot.SiteID
@@ -26,7 +27,6 @@ type facts struct {
 	order    []hotspot.SessionID
 	usage    map[hotspot.PassID]usage
 	passes   []hotspot.PassID // keys of usage in order
-	changes  []wire.SessionChanged
 }
 
 // usage is what a pass has used, and when that was recorded, by the site's clock.
@@ -105,9 +105,6 @@ func (f *facts) apply(first int64, events []wire.Event) error {
 	if err := f.writeSessions(); err != nil {
 		return err
 	}
-	if err := f.writeChanges(); err != nil {
-		return err
-	}
 	return f.writeUsage()
 }
 
@@ -162,7 +159,7 @@ func (f *facts) one(seq int64, e wire.Event) error {
 // with decodes the body for f.
 func with[T any](e wire.Event, f func(T) error) error {
 	var body T
-	if err := json.Unmarshal(e.Body, &body); err != nil {
+	if err := wire.Unmarshal(e.Body, &body); err != nil {
 		return unreadablef("body of %s: %v", e.Kind, err)
 	}
 	return f(body)
@@ -191,22 +188,43 @@ func (f *facts) session(b wire.SessionBody) error {
 	if !known {
 		f.order = append(f.order, b.ID)
 	}
+	if b.State == hotspot.Closed && b.EndedAt.IsZero() {
+		b.EndedAt = b.HeardAt
+	}
 	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
-	if b.Rate == nil {
+	b.HeardAt = later(b.HeardAt, was.HeardAt)
+	if b.Rate = readable(b.Rate); b.Rate == nil {
 		b.Rate = was.Rate
 	}
 	f.sessions[b.ID] = b
 	return nil
 }
 
+// readable is a speed as stored; one that cannot be read is not reported.
+func readable(rate *string) *string {
+	if rate == nil {
+		return nil
+	}
+	r, err := hotspot.ParseRateLimit(*rate)
+	if err != nil {
+		return nil
+	}
+	text := rateText(r.String())
+	return &text
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // nasRestarted doubts what was open at a NAS that restarted: only accounting from
 // before says so. The next record of a session, or its end, settles it.
 func (f *facts) nasRestarted(b wire.NASRestarted, at time.Time) error {
-	for id, s := range f.sessions {
-		if s.NAS == b.NAS && s.State == hotspot.Live && !s.HeardAt.After(at) {
-			s.State = hotspot.Suspect
-			f.sessions[id] = s
-		}
+	if err := f.writeSessions(); err != nil { // those of before
+		return err
 	}
 	return f.t.exec(`UPDATE session SET state = 'suspect' WHERE site = $1 AND nas = $2 AND state = 'live' AND heard_at <= $3`, string(f.site), string(b.NAS), ms(at))
 }
@@ -218,6 +236,9 @@ func (f *facts) nasRestarted(b wire.NASRestarted, at time.Time) error {
 func (f *facts) gap(b wire.Gap) error {
 	if b.First == 0 || b.Last != 0 {
 		return nil // of an older agent, or of known length: the site knows what is open
+	}
+	if err := f.writeSessions(); err != nil { // those of before
+		return err
 	}
 	return f.t.exec(`UPDATE session SET state = 'closed', cause = $2, ended_at = heard_at WHERE site = $1 AND state IN ('live', 'suspect')`, string(f.site), causeForgotten)
 }
@@ -237,24 +258,20 @@ func (f *facts) passUsage(b wire.UsageBody, at time.Time) error {
 		b.FirstUsed = was.FirstUsed
 	}
 	b.TimeMS, b.Upload, b.Download = max(b.TimeMS, was.TimeMS), max(b.Upload, was.Upload), max(b.Download, was.Download)
-	f.usage[b.Pass] = usage{b, at}
+	f.usage[b.Pass] = usage{b, later(at, was.at)}
 	return nil
 }
 
-// chunk bounds the parameters of one statement: 100 rows of at most 20.
-const chunk = 100
-
+// writeSessions writes what the events so far said of sessions.
 func (f *facts) writeSessions() error {
-	for len(f.order) > 0 {
-		n := min(chunk, len(f.order))
-		var args []any
-		for _, id := range f.order[:n] {
-			args = append(args, f.sessionRow(f.sessions[id])...)
+	err := parts(len(f.order), func(from, to int) error {
+		args := append(make([]any, 0, 1+19*(to-from)), string(f.site))
+		for _, id := range f.order[from:to] {
+			args = f.sessionRow(args, f.sessions[id])
 		}
-		f.order = f.order[n:]
-		err := f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
+		return f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
 				started_at, heard_at, ended_at, time_ms, upload, download, cause, rate, as_of)
-			VALUES `+f.t.tuples(n, 20)+`
+			VALUES `+f.t.tuples(to-from, 1, 20)+`
 			ON CONFLICT (site, id) DO UPDATE SET
 				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
 				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
@@ -265,14 +282,14 @@ func (f *facts) writeSessions() error {
 				time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
 				upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
 				download = CASE WHEN excluded.download > session.download THEN excluded.download ELSE session.download END`, args...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	f.order = f.order[:0]
+	clear(f.sessions)
+	return err
 }
 
-func (f *facts) sessionRow(b wire.SessionBody) []any {
+// sessionRow adds the columns of a session's row but for the site.
+func (f *facts) sessionRow(args []any, b wire.SessionBody) []any {
 	mac := ""
 	if m, ok := hotspot.ParseMAC(b.MAC); ok {
 		mac = macText(m)
@@ -283,16 +300,10 @@ func (f *facts) sessionRow(b wire.SessionBody) []any {
 	}
 	rate := ""
 	if b.Rate != nil {
-		if r, err := hotspot.ParseRateLimit(*b.Rate); err == nil { // one we cannot read is not reported
-			rate = rateText(r.String())
-		}
+		rate = *b.Rate
 	}
-	ended := b.EndedAt
-	if b.State == hotspot.Closed && ended.IsZero() {
-		ended = b.HeardAt
-	}
-	return []any{string(f.site), string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
-		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(ended), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause, rate, f.asOf(b.HeardAt)}
+	return append(args, string(b.ID), string(b.Permit), string(b.Account), string(b.Pass), string(b.NAS), string(b.AcctSessionID),
+		b.Username, mac, ip, string(b.State), ms(b.StartedAt), ms(b.HeardAt), ms(b.EndedAt), b.TimeMS, octets(b.Upload), octets(b.Download), b.Cause, rate, f.asOf(b.HeardAt))
 }
 
 // macText is an address as stored: twelve lower-case digits, so that a part of
@@ -302,26 +313,20 @@ func macText(m hotspot.MAC) string {
 }
 
 func (f *facts) writeUsage() error {
-	for len(f.passes) > 0 {
-		n := min(chunk, len(f.passes))
-		var args []any
-		for _, id := range f.passes[:n] {
+	return parts(len(f.passes), func(from, to int) error {
+		args := append(make([]any, 0, 1+7*(to-from)), string(f.site))
+		for _, id := range f.passes[from:to] {
 			u := f.usage[id]
-			args = append(args, string(f.site), string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download), f.asOf(u.at))
+			args = append(args, string(id), string(u.Account), ms(u.FirstUsed), u.TimeMS, octets(u.Upload), octets(u.Download), f.asOf(u.at))
 		}
-		f.passes = f.passes[n:]
-		err := f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download, as_of) VALUES `+f.t.tuples(n, 8)+`
+		return f.t.exec(`INSERT INTO pass_usage (site, pass, account, first_used_at, time_ms, upload, download, as_of) VALUES `+f.t.tuples(to-from, 1, 8)+`
 			ON CONFLICT (site, pass) DO UPDATE SET account = excluded.account,
 				first_used_at = CASE WHEN excluded.first_used_at > 0 THEN excluded.first_used_at ELSE pass_usage.first_used_at END,
 				as_of = CASE WHEN excluded.as_of > pass_usage.as_of THEN excluded.as_of ELSE pass_usage.as_of END,
 				time_ms = CASE WHEN excluded.time_ms > pass_usage.time_ms THEN excluded.time_ms ELSE pass_usage.time_ms END,
 				upload = CASE WHEN excluded.upload > pass_usage.upload THEN excluded.upload ELSE pass_usage.upload END,
 				download = CASE WHEN excluded.download > pass_usage.download THEN excluded.download ELSE pass_usage.download END`, args...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // lockKept takes back a lock this database lost (restored from a backup) and

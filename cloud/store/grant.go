@@ -320,13 +320,8 @@ func (f *facts) grantSettled(b wire.GrantSettled, at time.Time) error {
 	default:
 		state = hotspot.GrantInList // one that a later build tells apart
 	}
-	for len(b.IDs) > 0 {
-		n := min(chunk, len(b.IDs))
-		in, args := list(f.t, []any{string(f.site), string(state), f.asOf(at)}, b.IDs[:n])
-		if err := f.t.exec(`UPDATE list_grant SET state = $2, state_at = $3 WHERE site = $1 AND id IN `+in, args...); err != nil {
-			return err
-		}
-		b.IDs = b.IDs[n:]
-	}
-	return nil
+	return parts(len(b.IDs), func(from, to int) error {
+		in, args := list(f.t, []any{string(f.site), string(state), f.asOf(at)}, b.IDs[from:to])
+		return f.t.exec(`UPDATE list_grant SET state = $2, state_at = $3 WHERE site = $1 AND id IN `+in, args...)
+	})
 }

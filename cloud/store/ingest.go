@@ -196,8 +196,9 @@ func (f *facts) store(m mark, events []wire.Event) (mark, error) {
 // remember writes the events' ids and returns those never seen before.
 func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, error) {
 	fresh := make(map[string]bool, len(events))
-	args := make([]any, 0, 7*len(events))
-	rows, oldest := 0, ""
+	const width = 5
+	args := make([]any, 0, width*len(events))
+	oldest := ""
 	for i, e := range events {
 		if !name(e.ID, maxEventID) {
 			continue
@@ -213,13 +214,11 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 		if !name(kind, maxEventID) {
 			kind = "unreadable"
 		}
-		args = append(args, string(f.site), e.ID, f.epoch, first+int64(i), kind, ms(e.At), body)
-		rows++
+		args = append(args, e.ID, first+int64(i), kind, ms(e.At), body)
 	}
-	if rows == 0 {
+	if len(args) == 0 {
 		return fresh, nil
 	}
-	insert := `INSERT INTO event (site, id, epoch, seq, kind, at, body) VALUES ` + f.t.tuples(rows, 7) + ` ON CONFLICT (site, id) DO NOTHING`
 	// Ids begin with their time: most batches hold nothing but newer ones than any
 	// stored, and then nothing need be told apart.
 	var one int64
@@ -227,20 +226,23 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 	if err != nil {
 		return nil, err
 	}
-	if !known {
-		for i := 1; i < len(args); i += 7 {
-			fresh[args[i].(string)] = true
+	return fresh, parts(len(args)/width, func(from, to int) error {
+		rows := args[width*from : width*to]
+		insert := `INSERT INTO event (site, epoch, id, seq, kind, at, body) VALUES ` + f.t.tuples(to-from, 2, 2+width) + ` ON CONFLICT (site, id) DO NOTHING`
+		all := append(append(make([]any, 0, 2+len(rows)), string(f.site), f.epoch), rows...)
+		if !known {
+			for i := 0; i < len(rows); i += width {
+				fresh[rows[i].(string)] = true
+			}
+			return f.t.exec(insert, all...)
 		}
-		return fresh, f.t.exec(insert, args...)
-	}
-	err = f.t.each(insert+` RETURNING id`,
-		args, func(scan func(...any) error) error {
+		return f.t.each(insert+` RETURNING id`, all, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)
 			fresh[id] = true
 			return err
 		})
-	return fresh, err
+	})
 }
 
 // keepsBody tells the kinds whose body no table of its own holds.

@@ -41,10 +41,11 @@ type Options struct {
 type DB struct {
 	o       Options
 	dialect dialect
-	durable *sql.DB       // commits are on disk when they return
-	lazy    *sql.DB       // commits may be lost with the power, never torn
-	readers *sql.DB       // read-only transactions
-	turn    chan struct{} // SQLite has one writer: whose turn it is; nil for PostgreSQL
+	durable *sql.DB              // commits are on disk when they return
+	lazy    *sql.DB              // commits may be lost with the power, never torn
+	readers *sql.DB              // read-only transactions
+	turn    chan struct{}        // SQLite has one writer: whose turn it is; nil for PostgreSQL
+	kept    map[string]*sql.Stmt // of durable, by text; touched by whose turn it is
 
 	committed atomic.Pointer[func(hotspot.SiteID, hotspot.AgentID, wire.State)]
 }

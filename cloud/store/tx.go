@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ type tx struct {
 	db   *DB
 	now  time.Time
 	done []committed // changes of intent, announced after the commit
+
+	prepares bool     // the pool's one connection keeps statements
+	new      []string // statements that ran and are not kept yet
 }
 
 // committed is one change of intent as announced.
@@ -100,10 +104,44 @@ func (db *DB) once(t *tx, pool *sql.DB, opts *sql.TxOptions, writing bool, f fun
 	if t.Tx, err = pool.BeginTx(t.ctx, opts); err != nil {
 		return err
 	}
+	t.prepares = writing && db.turn != nil && pool == db.durable
 	if err = f(t); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
-	return t.Commit()
+	if err = t.Commit(); err == nil {
+		db.prepare(t)
+	}
+	return err
+}
+
+// maxKept bounds the statements that are kept prepared. The texts of this package
+// are fewer, since long lists come in few sizes.
+const maxKept = 400
+
+// prepare has what a transaction ran prepared for those after it: SQLite reads a
+// statement of 200 rows for as long as it runs it. (PostgreSQL's driver does so by
+// itself.) It is called in turn, outside the transaction, which has the only connection.
+func (db *DB) prepare(t *tx) {
+	for _, query := range t.new {
+		if _, kept := db.kept[query]; kept || len(db.kept) >= maxKept {
+			continue
+		}
+		if s, err := db.durable.PrepareContext(t.ctx, query); err == nil { // else the next transaction asks again
+			db.kept[query] = s
+		}
+	}
+}
+
+// statement returns the prepared statement of a text, nil while there is none.
+func (t *tx) statement(query string) *sql.Stmt {
+	if !t.prepares {
+		return nil
+	}
+	if s := t.db.kept[query]; s != nil {
+		return t.StmtContext(t.ctx, s)
+	}
+	t.new = append(t.new, query)
+	return nil
 }
 
 func ignoreDone(err error) error {
@@ -127,31 +165,47 @@ func wrap(op string, err error) error {
 }
 
 func (t *tx) exec(query string, args ...any) error {
-	_, err := t.ExecContext(t.ctx, query, args...)
+	_, err := t.touched(query, args...)
 	return err
 }
 
-// change runs a statement and says how many rows it touched.
+// touched runs a statement and says how many rows it touched.
 func (t *tx) touched(query string, args ...any) (int64, error) {
-	r, err := t.ExecContext(t.ctx, query, args...)
+	run := func() (sql.Result, error) { return t.ExecContext(t.ctx, query, args...) }
+	if s := t.statement(query); s != nil {
+		run = func() (sql.Result, error) { return s.ExecContext(t.ctx, args...) }
+	}
+	r, err := run()
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
 }
 
+func (t *tx) query(query string, args []any) (*sql.Rows, error) {
+	if s := t.statement(query); s != nil {
+		return s.QueryContext(t.ctx, args...)
+	}
+	return t.QueryContext(t.ctx, query, args...)
+}
+
 // one reads at most one row; found is false when there is none.
 func (t *tx) one(query string, args []any, dest ...any) (found bool, err error) {
-	err = t.QueryRowContext(t.ctx, query, args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+	rows, err := t.query(query, args)
+	if err != nil {
+		return false, err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return false, rows.Err()
+	}
+	err = rows.Scan(dest...)
 	return err == nil, err
 }
 
 // each calls f once per row.
 func (t *tx) each(query string, args []any, f func(scan func(...any) error) error) (err error) {
-	rows, err := t.QueryContext(t.ctx, query, args...)
+	rows, err := t.query(query, args)
 	if err != nil {
 		return err
 	}
@@ -183,11 +237,28 @@ func at(ms int64) time.Time {
 // octets is a count as stored: SQL integers are signed.
 func octets(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-// tuples writes "($1,$2),($3,$4)" for rows of the width: a statement that has no
-// other parameters.
-func (t *tx) tuples(rows, width int) string {
+// parts calls f for n rows in parts, each a power of two long: so the statements
+// about them come in few texts, each of which is prepared once.
+func parts(n int, f func(from, to int) error) error {
+	for from := 0; from < n; {
+		to := from + min(1<<(bits.Len(uint(n-from))-1), maxPart)
+		if err := f(from, to); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// maxPart bounds the rows of one statement, a power of two: SQLite takes 32,766
+// parameters, PostgreSQL 65,535.
+const maxPart = 256
+
+// tuples writes "($1,$2,$3),($1,$4,$5)" for rows of the width, the first columns of
+// which are the same in all: a statement that has no other parameters.
+func (t *tx) tuples(rows, same, width int) string {
 	var b strings.Builder
-	n := 0
+	n := same
 	for r := range rows {
 		if r > 0 {
 			b.WriteByte(',')
@@ -196,6 +267,10 @@ func (t *tx) tuples(rows, width int) string {
 		for c := range width {
 			if c > 0 {
 				b.WriteByte(',')
+			}
+			if c < same {
+				b.WriteString(t.db.dialect.shared(c + 1))
+				continue
 			}
 			n++
 			b.WriteString(t.db.dialect.bulk(n))
@@ -206,11 +281,13 @@ func (t *tx) tuples(rows, width int) string {
 }
 
 // list writes "($2,$3,…)" for an IN, its parameters behind the given arguments,
-// and returns all arguments.
+// and returns all arguments. The last item comes again until they are a power of
+// two, as in parts.
 func list[T ~string](t *tx, args []any, items []T) (in string, all []any) {
-	names := make([]string, len(items))
-	for i, item := range items {
-		args = append(args, string(item))
+	n := 1 << bits.Len(uint(len(items)-1))
+	names := make([]string, n)
+	for i := range names {
+		args = append(args, string(items[min(i, len(items)-1)]))
 		names[i] = t.db.dialect.bulk(len(args))
 	}
 	return "(" + strings.Join(names, ",") + ")", args
