@@ -98,7 +98,7 @@ func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) 
 		return nil
 	})
 	if err == nil {
-		db.newest.remember(b.Epoch, after+int64(len(b.Events)), chain)
+		db.newest.remember(batchEnd{b.Epoch, after + int64(len(b.Events)), chain})
 	}
 	return b, err
 }
@@ -142,24 +142,36 @@ func chainAfter(r reads, seq int64) (chain string, known bool, err error) {
 	return chain, at == seq, err
 }
 
-// batchEnd is the chain at the end of the newest batch, so that its answer costs no reading.
+// batchEnds are the chain at the ends of the two newest batches, one in flight and
+// one made ready behind it, so that an answer costs no reading.
+type batchEnds struct {
+	mu   sync.Mutex
+	ends [2]batchEnd // the newest first
+}
+
 type batchEnd struct {
-	mu    sync.Mutex
 	epoch string
 	seq   int64
 	chain string // after seq
 }
 
-func (s *batchEnd) remember(epoch string, seq int64, chain string) {
+func (s *batchEnds) remember(e batchEnd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.epoch, s.seq, s.chain = epoch, seq, chain
+	if s.ends[0] != e {
+		s.ends[0], s.ends[1] = e, s.ends[0]
+	}
 }
 
-func (s *batchEnd) chainAfter(epoch string, seq int64) (chain string, known bool) {
+func (s *batchEnds) chainAfter(epoch string, seq int64) (chain string, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.chain, s.seq == seq && s.epoch == epoch
+	for _, e := range s.ends {
+		if e.seq == seq && e.epoch == epoch {
+			return e.chain, true
+		}
+	}
+	return "", false
 }
 
 const eventColumns = "id, kind, at, body"

@@ -80,7 +80,7 @@ type DB struct {
 	vault     *secret.Vault // of guests' passwords
 	nases     nases
 	lag       lag
-	newest    batchEnd
+	newest    batchEnds
 	logSize   logSize // the sweeper's
 	overCap   atomic.Bool
 	folded    atomic.Int64  // readings, since this program started

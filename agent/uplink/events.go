@@ -37,10 +37,27 @@ func (t *talk) sendEvents(ctx context.Context) {
 		return
 	}
 	t.put(b)
-	if b.last-b.first >= aheadFrom {
-		// While the cloud is at work; an error comes up when it is this batch's turn.
-		t.ahead, _ = t.read(ctx, b.last)
+	t.getReady(ctx)
+}
+
+// getReady makes the batch ready that follows the one in flight, while the cloud is at work.
+func (t *talk) getReady(ctx context.Context) {
+	if b := t.batch; b.last-b.first >= aheadFrom {
+		t.ahead, _ = t.read(ctx, b.last) // an error comes up when it is this batch's turn
 	}
+}
+
+// sendReady puts the batch that is ready in flight behind one that was stored, before
+// the disk has the answer to that: should it never have it, the cloud says it again.
+func (t *talk) sendReady(a answer) bool {
+	b, next := t.batch, t.ahead
+	if a.Fork || a.First == 0 || a.Through != b.last || next == nil || next.epoch != t.epoch || next.first != b.last+1 || !t.link.Connected() {
+		return false
+	}
+	t.settle(a.Through)
+	t.ahead, t.refusals = nil, 0
+	t.put(next)
+	return true
 }
 
 // aheadFrom is the size of a batch behind which more is likely to wait: what
@@ -107,12 +124,16 @@ func (t *talk) acknowledged(ctx context.Context, a answer) {
 		return // an answer to a repeat; taking it for news starts cascades of repeats
 	}
 	t.sample(a, b)
+	sent := t.sendReady(a)
 	if err := t.u.Store.Acked(ctx, a.Ack); err != nil {
 		t.fail(ctx, takingAcks, "take in an acknowledgement", err)
 		return // the batch goes again by its timer
 	}
 	t.ok(takingAcks)
 	switch {
+	case sent:
+		t.u.note(func(s *Status) { s.LastAck = t.u.now() })
+		t.getReady(ctx)
 	case a.Fork:
 		t.fork(ctx)
 	case a.First == 0:

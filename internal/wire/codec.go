@@ -34,7 +34,7 @@ var decoder = sync.OnceValue(func() *zstd.Decoder {
 // Encode returns a message as it travels: JSON, compressed by zstd above 512
 // octets.
 func Encode(message any) ([]byte, error) {
-	b, err := json.Marshal(message)
+	b, err := marshal(message)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "wire: encode", err)
 	}
@@ -47,7 +47,14 @@ func Encode(message any) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads a message that Encode wrote. Sizes are checked before anything
+func marshal(message any) ([]byte, error) {
+	if b, ok := message.(Batch); ok {
+		return b.appendTo(nil)
+	}
+	return json.Marshal(message)
+}
+
+// Decode reads a message that Encode wrote. Bodies may be parts of b. Sizes are checked before anything
 // is inflated or parsed; errors are of kind Invalid.
 func Decode(b []byte, message any) error {
 	if len(b) > MaxMessage {
@@ -70,7 +77,7 @@ func Decode(b []byte, message any) error {
 	if len(b) == 0 || b[0] != '{' {
 		return fault.New(fault.Invalid, "wire: not a JSON object", nil)
 	}
-	if err := json.Unmarshal(b, message); err != nil {
+	if err := Unmarshal(b, message); err != nil {
 		return fault.New(fault.Invalid, "wire: JSON", err)
 	}
 	return nil

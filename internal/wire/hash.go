@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 )
 
 // SetHash is the hash of a set of documents, whatever their order: four lanes
@@ -70,8 +71,12 @@ func lanes(d Doc) [4]uint64 {
 // hex, of SHA-256 over the value before it and the event's id, kind, time and
 // body. Equal chains mean equal histories.
 func NextChain(before string, e Event) string {
-	s := sha256.New()
-	fmt.Fprintf(s, "%s|%s|%s|%d|", before, e.ID, e.Kind, e.At.UnixMilli())
-	s.Write(e.Body)
-	return hex.EncodeToString(s.Sum(nil)[:16])
+	var room [1024]byte // holds what most hash
+	b := append(room[:0], before...)
+	b = append(append(b, '|'), e.ID...)
+	b = append(append(b, '|'), e.Kind...)
+	b = strconv.AppendInt(append(b, '|'), e.At.UnixMilli(), 10)
+	b = append(append(b, '|'), e.Body...)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
 }
