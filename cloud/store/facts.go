@@ -264,28 +264,77 @@ func (f *facts) passUsage(b wire.UsageBody, at time.Time) error {
 
 // writeSessions writes what the events so far said of sessions.
 func (f *facts) writeSessions() error {
-	err := parts(len(f.order), func(from, to int) error {
-		args := append(make([]any, 0, 1+19*(to-from)), string(f.site))
+	defer func() {
+		f.order = f.order[:0]
+		clear(f.sessions)
+	}()
+	return parts(len(f.order), func(from, to int) error {
+		placed, err := f.placed(f.order[from:to])
+		if err != nil {
+			return err
+		}
+		var same, others []hotspot.SessionID
 		for _, id := range f.order[from:to] {
+			if placed[id] == placeOf(f.sessions[id]) {
+				same = append(same, id)
+			} else {
+				others = append(others, id)
+			}
+		}
+		return errors.Join(f.putSessions(others, placedSet+sessionSet), f.putSessions(same, sessionSet))
+	})
+}
+
+// placeOfSession is where the indexes have a session. An engine takes an entry out
+// and puts it in again where a statement names such a column, though it stays the
+// same, as it does with nearly every record; so those are written without.
+type placeOfSession struct {
+	account, state string
+	started        int64
+}
+
+func placeOf(b wire.SessionBody) placeOfSession {
+	return placeOfSession{string(b.Account), string(b.State), ms(b.StartedAt)}
+}
+
+// placed returns where those of the sessions are that are stored.
+func (f *facts) placed(ids []hotspot.SessionID) (map[hotspot.SessionID]placeOfSession, error) {
+	placed := make(map[hotspot.SessionID]placeOfSession, len(ids))
+	in, args := list(f.t, []any{string(f.site)}, ids)
+	return placed, f.t.each(`SELECT id, account, state, started_at FROM session WHERE site = $1 AND id IN `+in, args, func(scan func(...any) error) error {
+		var id hotspot.SessionID
+		var p placeOfSession
+		err := scan(&id, &p.account, &p.state, &p.started)
+		placed[id] = p
+		return err
+	})
+}
+
+// What a record changes of the row that is there.
+const (
+	placedSet = `account = excluded.account, state = excluded.state, started_at = excluded.started_at, `
+
+	sessionSet = `permit = excluded.permit, pass = excluded.pass, nas = excluded.nas,
+		acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
+		ended_at = excluded.ended_at, cause = excluded.cause,
+		rate = CASE WHEN excluded.rate <> '' THEN excluded.rate ELSE session.rate END,
+		heard_at = CASE WHEN excluded.heard_at > session.heard_at THEN excluded.heard_at ELSE session.heard_at END,
+		as_of = CASE WHEN excluded.as_of > session.as_of THEN excluded.as_of ELSE session.as_of END,
+		time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
+		upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
+		download = CASE WHEN excluded.download > session.download THEN excluded.download ELSE session.download END`
+)
+
+func (f *facts) putSessions(ids []hotspot.SessionID, set string) error {
+	return parts(len(ids), func(from, to int) error {
+		args := append(make([]any, 0, 1+19*(to-from)), string(f.site))
+		for _, id := range ids[from:to] {
 			args = f.sessionRow(args, f.sessions[id])
 		}
 		return f.t.exec(`INSERT INTO session (site, id, permit, account, pass, nas, acct_session_id, username, mac, ip, state,
 				started_at, heard_at, ended_at, time_ms, upload, download, cause, rate, as_of)
-			VALUES `+f.t.tuples(to-from, 1, 20)+`
-			ON CONFLICT (site, id) DO UPDATE SET
-				permit = excluded.permit, account = excluded.account, pass = excluded.pass, nas = excluded.nas,
-				acct_session_id = excluded.acct_session_id, username = excluded.username, mac = excluded.mac, ip = excluded.ip,
-				state = excluded.state, started_at = excluded.started_at, ended_at = excluded.ended_at, cause = excluded.cause,
-				rate = CASE WHEN excluded.rate <> '' THEN excluded.rate ELSE session.rate END,
-				heard_at = CASE WHEN excluded.heard_at > session.heard_at THEN excluded.heard_at ELSE session.heard_at END,
-				as_of = CASE WHEN excluded.as_of > session.as_of THEN excluded.as_of ELSE session.as_of END,
-				time_ms = CASE WHEN excluded.time_ms > session.time_ms THEN excluded.time_ms ELSE session.time_ms END,
-				upload = CASE WHEN excluded.upload > session.upload THEN excluded.upload ELSE session.upload END,
-				download = CASE WHEN excluded.download > session.download THEN excluded.download ELSE session.download END`, args...)
+			VALUES `+f.t.tuples(to-from, 1, 20)+` ON CONFLICT (site, id) DO UPDATE SET `+set, args...)
 	})
-	f.order = f.order[:0]
-	clear(f.sessions)
-	return err
 }
 
 // sessionRow adds the columns of a session's row but for the site.

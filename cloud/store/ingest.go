@@ -219,10 +219,9 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 	if len(args) == 0 {
 		return fresh, nil
 	}
-	// Ids begin with their time: most batches hold nothing but newer ones than any
-	// stored, and then nothing need be told apart.
-	var one int64
-	known, err := f.t.one(`SELECT 1 FROM event WHERE site = $1 AND id >= $2 LIMIT 1`, []any{string(f.site), oldest}, &one)
+	// Ids begin with their time: of most batches hardly one can be stored already, and
+	// those few are known before.
+	stored, told, err := f.t.storedFrom(f.site, oldest)
 	if err != nil {
 		return nil, err
 	}
@@ -230,9 +229,11 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 		rows := args[width*from : width*to]
 		insert := `INSERT INTO event (site, epoch, id, seq, kind, at, body) VALUES ` + f.t.tuples(to-from, 2, 2+width) + ` ON CONFLICT (site, id) DO NOTHING`
 		all := append(append(make([]any, 0, 2+len(rows)), string(f.site), f.epoch), rows...)
-		if !known {
+		if told {
 			for i := 0; i < len(rows); i += width {
-				fresh[rows[i].(string)] = true
+				if id := rows[i].(string); !stored[id] {
+					fresh[id] = true
+				}
 			}
 			return f.t.exec(insert, all...)
 		}
@@ -243,6 +244,19 @@ func (f *facts) remember(first int64, events []wire.Event) (map[string]bool, err
 			return err
 		})
 	})
+}
+
+// storedFrom returns the ids stored from one on; told is false where they are too
+// many to say.
+func (t *tx) storedFrom(site hotspot.SiteID, oldest string) (stored map[string]bool, told bool, err error) {
+	stored = map[string]bool{}
+	err = t.each(`SELECT id FROM event WHERE site = $1 AND id >= $2 LIMIT $3`, []any{string(site), oldest, wire.MaxEvents}, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		stored[id] = true
+		return err
+	})
+	return stored, len(stored) < wire.MaxEvents, err
 }
 
 // keepsBody tells the kinds whose body no table of its own holds.

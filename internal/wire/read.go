@@ -324,7 +324,12 @@ func (b Batch) appendTo(out []byte) ([]byte, error) {
 	if err != nil || events == nil {
 		return append(out, head...), err
 	}
-	out = append(append(out, strings.TrimSuffix(string(head), "null}")...), '[')
+	const frame = 160 // octets of an event besides its body
+	room := len(head)
+	for _, e := range events {
+		room += len(e.Body) + frame
+	}
+	out = append(append(slices.Grow(out, room), strings.TrimSuffix(string(head), "null}")...), '[')
 	for i, e := range events {
 		if i > 0 {
 			out = append(out, ',')
