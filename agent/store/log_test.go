@@ -425,3 +425,34 @@ func TestALongForkIsRenumberedInPieces(t *testing.T) {
 		}
 	}
 }
+
+// An answer to either of the two batches that may be under way or ready costs no
+// reading of the log.
+func TestTheEndsOfTwoBatchesAreKept(t *testing.T) {
+	s := newSite(t)
+	s.must(s.do(t.Context(), func(x *tx) error {
+		for i := range 30 {
+			if err := x.event("test", map[string]string{"n": fmt.Sprint(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	first, err := s.Events(t.Context(), 0, 10, 1<<20)
+	s.must(err)
+	second, err := s.Events(t.Context(), 10, 10, 1<<20)
+	s.must(err)
+	third, err := s.Events(t.Context(), 20, 10, 1<<20)
+	s.must(err)
+	if got, known := s.newest.chainAfter(first.Epoch, 20); !known || got != third.Chain {
+		t.Errorf("the end of the batch in flight: %q, %v; want %q", got, known, third.Chain)
+	}
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: first.Epoch, Through: 20}))
+	if got, known := s.newest.chainAfter("another", 20); known {
+		t.Errorf("another epoch has a chain %q there", got)
+	}
+	s.newest = batchEnds{}
+	if again, err := s.Events(t.Context(), 20, 10, 1<<20); err != nil || again.Chain != third.Chain || again.Chain == second.Chain {
+		t.Errorf("got chain %q, %v; want %q, worked out anew", again.Chain, err, third.Chain)
+	}
+}

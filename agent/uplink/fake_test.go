@@ -29,6 +29,7 @@ type memory struct {
 	staged   int
 	forks    int
 	ticks    chan struct{}
+	busy     chan struct{} // Acked waits until it is closed; nil: it does not
 }
 
 func newMemory() *memory { return &memory{epoch: "epoch0", ticks: make(chan struct{}, 1)} }
@@ -70,7 +71,14 @@ func (m *memory) Events(_ context.Context, after int64, most, _ int) (wire.Batch
 	return wire.Batch{Epoch: m.epoch, First: after + 1, Events: append([]wire.Event(nil), m.events[after:end]...)}, nil
 }
 
-func (m *memory) Acked(_ context.Context, a wire.Ack) error {
+func (m *memory) Acked(ctx context.Context, a wire.Ack) error {
+	if m.busy != nil {
+		select {
+		case <-m.busy:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if a.Epoch != m.epoch {

@@ -86,6 +86,24 @@ func TestNextBatchFollowsTheAnswerAtOnce(t *testing.T) {
 
 // TestWhatIsReadyIsNotSentWhereItDoesNotFit: behind a long batch the next is made
 // ready, and the answer may ask for another.
+// While the disk takes an answer in, the cloud is at work on the next batch, and on
+// no more than that.
+func TestTheNextBatchLeavesBeforeTheDiskHasTheAnswer(t *testing.T) {
+	busy := make(chan struct{})
+	s := startSite(t, func(s *site) {
+		s.store.add(1700)
+		s.store.busy = busy
+	})
+	eventually(t, "the second batch", func() bool {
+		return see(s.cloud, func() bool { return len(s.cloud.batches) > 1 && s.cloud.batches[1].First == 501 })
+	})
+	if last := see(s.cloud, func() int64 { return s.cloud.batches[len(s.cloud.batches)-1].First }); last > 501 {
+		t.Errorf("a batch from %d left though no answer was taken in", last)
+	}
+	close(busy)
+	wantAll(t, s.cloud, 1700, 1)
+}
+
 func TestWhatIsReadyIsNotSentWhereItDoesNotFit(t *testing.T) {
 	const events = 3 * wire.MaxEvents
 	s := startSite(t, func(s *site) {

@@ -16,7 +16,7 @@ const compressAbove = 512 // octets; below it zstd gains nothing (measured: 292 
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
 var encoder = sync.OnceValue(func() *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		panic(err) // only for impossible options
 	}

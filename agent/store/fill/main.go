@@ -157,7 +157,7 @@ func each(n int, do func(i int) error) error {
 const guests = 256
 
 // events has guests log in and report, each a minute of their stay at a time,
-// until about n events wait.
+// until n events wait, or a few more.
 func events(ctx context.Context, db *store.DB, n int, names []string) error {
 	if len(names) == 0 {
 		return errors.New("there are no accounts to report for")
@@ -167,7 +167,7 @@ func events(ctx context.Context, db *store.DB, n int, names []string) error {
 	for g := range guests {
 		wg.Go(func() {
 			mac, _ := hotspot.ParseMAC(fmt.Sprintf("02:00:00:01:%02X:%02X", g>>8, g&255))
-			failed[g] = stay(ctx, db, names[g%len(names)], mac, n/guests)
+			failed[g] = stay(ctx, db, names[g%len(names)], mac, (n+guests-1)/guests)
 		})
 	}
 	wg.Wait()
