@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +139,99 @@ func TestAReopenedLockIsSaidAsItIs(t *testing.T) {
 	}
 	if page := f.get("/guests/" + string(account)); strings.Contains(page, "No longer proven") {
 		t.Error("proven anew: the guest's page still says that it is not")
+	}
+}
+
+// TestALockIsToldInOrderWhateverTheSitesClockShows: the box's clock is an hour
+// wrong; each stage names the machine whose clock its time is of, the order is by
+// number, what took how long is of one clock, and nothing says that the proof
+// came before the lock.
+func TestALockIsToldInOrderWhateverTheSitesClockShows(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"behind ours": -time.Hour, "ahead of ours": time.Hour} {
+		f := newFront(t)
+		account, revision := f.lockedGuest()
+		lock := func() map[string]any { return f.api("/api/v1/accounts/" + string(account))["lock"].(map[string]any) }
+		began := time.Now().Add(ahead).UTC().Truncate(time.Millisecond) // by the site's clock: when it had the lock
+		hello := func(holds int64) {
+			lineage, _, _, err := f.db.Wanted(t.Context(), f.site.ID)
+			f.must(err)
+			f.must(f.db.RecordHello(t.Context(), f.box.agent, wire.Hello{V: wire.Version, Boot: "b1", Epoch: "e1", Lineage: lineage, Revision: holds, At: began}, time.Now()))
+		}
+		hello(revision - 1)
+		if l := lock(); l["state"] != "requested" {
+			t.Errorf("%s: accepted: got %v", name, l)
+		}
+		f.must(f.db.MarkSent(t.Context(), f.site.ID, revision, time.Now()))
+		hello(revision)
+		if l := lock(); l["state"] != "received" {
+			t.Errorf("%s: received: got %v", name, l)
+		}
+		_, err := f.db.ApplyProofs(t.Context(), f.box.agent, "e1", []wire.LockProof{{Account: account, Revision: revision, Reason: hotspot.OffLocked, Outcome: hotspot.OutcomeEnforced,
+			Method: "disconnect", Seq: 1, ReceivedAt: began, At: began.Add(40 * time.Millisecond), Steps: []wire.LockStep{
+				{Name: hotspot.StepDisconnect, At: began.Add(10 * time.Millisecond), TookMS: 7.5, OK: true, Detail: "Disconnect-ACK"},
+				{Name: hotspot.StepReadBack, At: began.Add(40 * time.Millisecond), TookMS: 3, OK: true}}}})
+		f.must(err)
+		l := lock()
+		if l["state"] != "enforced" {
+			t.Fatalf("%s: proven: got %v", name, l)
+		}
+		type told struct {
+			name, machine string
+			order, took   float64
+		}
+		var got []told
+		for _, list := range []string{"steps", "site_steps"} {
+			for _, v := range l[list].([]any) {
+				s := v.(map[string]any)
+				got = append(got, told{s["name"].(string), s["machine"].(string), s["order"].(float64), s["took_ms"].(float64)})
+				at, err := time.Parse(time.RFC3339, s["at"].(string))
+				if clock := time.Now().Add(map[string]time.Duration{"site": ahead}[s["machine"].(string)]); err != nil || at.Sub(clock).Abs() > 30*time.Minute {
+					t.Errorf("%s: %s is at %v (%v), which is not the clock of the %s", name, s["name"], s["at"], err, s["machine"])
+				}
+			}
+		}
+		slices.SortFunc(got, func(a, b told) int { return cmp.Compare(a.order, b.order) })
+		want := []told{{"requested", "cloud", 1, 0}, {"sent", "cloud", 2, 0}, {"received", "site", 3, 0},
+			{hotspot.StepDisconnect, "site", 4, 7.5}, {hotspot.StepReadBack, "site", 5, 3}, {"enforced", "site", 6, 40}}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got the steps\n%v, want\n%v", name, got, want)
+		}
+		page := f.get("/guests/" + string(account))
+		for _, text := range []string{"Sent", "Received by the site", "Cut off, with proof", "From here on by the site&#39;s clock, ", name, "What the site did, by its own clock", "Disconnect-ACK"} {
+			if !strings.Contains(page, text) {
+				t.Errorf("%s: the guest's page does not say %q", name, text)
+			}
+		}
+		offset := f.api("/api/v1/sites/" + string(f.site.ID))["clock_offset_s"].(float64)
+		if math.Abs(offset-ahead.Seconds()) > 60 {
+			t.Errorf("%s: the API says that the site's clock is %v s ahead, want %v", name, offset, ahead.Seconds())
+		}
+		if page := f.get("/sites/" + string(f.site.ID) + "/box"); !strings.Contains(page, name) {
+			t.Errorf("%s: the box's page does not say so", name)
+		}
+	}
+}
+
+// TestAPlannedStopSaysWhy: the reason the box gives is what people and programs read,
+// until it is there again.
+func TestAPlannedStopSaysWhy(t *testing.T) {
+	f := newFront(t)
+	site := "/sites/" + string(f.site.ID)
+	say := func(state hotspot.Presence, reason string) {
+		_, err := f.db.RecordPresence(t.Context(), f.box.agent, wire.Presence{V: wire.Version, State: state, Boot: "b1", Conn: 1, Reason: reason, At: time.Now()}, time.Now())
+		f.must(err)
+	}
+	say(hotspot.Online, "")
+	say(hotspot.Stopped, "Updated to 1.3.0.")
+	if a := f.api("/api/v1" + site); a["presence"] != "stopped" || a["stop_reason"] != "Updated to 1.3.0." {
+		t.Errorf("got %v, %v, want stopped with its reason", a["presence"], a["stop_reason"])
+	}
+	if page := f.get(site); !strings.Contains(page, "Stopped on purpose") || !strings.Contains(page, "Updated to 1.3.0.") {
+		t.Error("the site's page does not say why the box was stopped")
+	}
+	say(hotspot.Online, "")
+	if a := f.api("/api/v1" + site); a["presence"] != "online" || a["stop_reason"] != nil {
+		t.Errorf("got %v, %v after it is there again", a["presence"], a["stop_reason"])
 	}
 }
 

@@ -214,6 +214,14 @@ func TestTheAPIDoesWhatItSays(t *testing.T) {
 	if code := call("POST", "/api/v1/sites/main/enrolment-codes", "", 201); code["code"] != "W4HK-72PM" || !strings.Contains(code["command"].(string), "enroll") || strings.Contains(code["command"].(string), "W4HK") {
 		t.Errorf("code: got %v; the command must not carry the code", code)
 	}
+	if codes := items(call("GET", "/api/v1/sites/main/enrolment-codes", "", 200)); len(codes) != 1 || codes[0].(map[string]any)["id"] != "c0de" || codes[0].(map[string]any)["wrong_codes"] != 4.0 || codes[0].(map[string]any)["wrong_from"] != "203.0.113.0/24" {
+		t.Errorf("open codes: got %v, want the one, with what was tried beside it", codes)
+	}
+	f.calls = nil
+	call("DELETE", "/api/v1/sites/main/enrolment-codes/c0de", "", 200)
+	if codes := items(call("GET", "/api/v1/sites/main/enrolment-codes", "", 200)); len(codes) != 0 || !slices.Equal(f.calls, []string{"revoke code c0de"}) {
+		t.Errorf("after revoking: got codes %v, calls %q", codes, f.calls)
+	}
 	call("POST", "/api/v1/agents/agentnew1/confirm", "", 200)
 	call("POST", "/api/v1/agents/agentnew1/revoke", "", 200)
 }
@@ -282,7 +290,8 @@ func TestTheDescriptionNamesEveryField(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		t.Fatal(err)
 	}
-	explained := map[string]bool{"data_age_s": false, "as_of": false, "reopened": false, "was": false, "was_at": false, "since": false, "router_age_s": false, "locks_open": false, "clock_offset_s": false}
+	explained := map[string]bool{"data_age_s": false, "as_of": false, "reopened": false, "was": false, "was_at": false, "since": false, "router_age_s": false, "locks_open": false, "clock_offset_s": false,
+		"order": false, "machine": false, "wrong_codes": false}
 	var compare func(where string, v any, s shape)
 	compare = func(where string, v any, s shape) {
 		if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {

@@ -253,6 +253,25 @@ type apiCode struct {
 	Command   string     `json:"command" doc:"To run on the box; it asks for the code."`
 }
 
+type apiOpenCode struct {
+	ID        string     `json:"id" doc:"To revoke it by; the code itself is kept nowhere."`
+	By        string     `json:"by"`
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	Wrong     int        `json:"wrong_codes" doc:"Codes nobody made that were tried while this one was open."`
+	WrongAt   *time.Time `json:"wrong_at,omitempty" doc:"When the newest was tried."`
+	WrongFrom string     `json:"wrong_from,omitempty" doc:"Network it came from."`
+}
+
+func toAPIOpenCode(c hotspot.EnrolmentCode) apiOpenCode {
+	return apiOpenCode{c.ID, c.By, moment(c.CreatedAt), moment(c.ExpiresAt), c.Wrong, moment(c.WrongAt), c.WrongFrom}
+}
+
+type codeInput struct {
+	SiteInput
+	Code string `path:"code" maxLength:"64" doc:"Id of the code, from the list."`
+}
+
 type apiDone struct {
 	ID string `json:"id"`
 }
@@ -270,6 +289,15 @@ func (s *Server) boxOperations(api huma.API) {
 			}
 			code, expires, err := s.Fleet.NewEnrolmentCode(ctx, op, hotspot.SiteID(in.Site))
 			return apiCode{code, moment(expires), s.enrolCommand()}, err
+		})
+	register(s, api, operation("GET /api/v1/sites/{site}/enrolment-codes", "list-enrolment-codes", "Enrolment codes that could still be used, with what was tried beside them", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *SiteInput) (list[apiOpenCode], error) {
+			codes, err := s.Store.EnrolmentCodes(ctx, op.Organization, hotspot.SiteID(in.Site))
+			return listOf(codes, "", toAPIOpenCode), err
+		})
+	register(s, api, operation("DELETE /api/v1/sites/{site}/enrolment-codes/{code}", "revoke-enrolment-code", "Take an enrolment code back that no box has used", http.StatusOK),
+		func(ctx context.Context, op hotspot.Operator, in *codeInput) (apiDone, error) {
+			return apiDone{in.Code}, s.Fleet.RevokeEnrolmentCode(ctx, op, hotspot.SiteID(in.Site), in.Code)
 		})
 	change := func(do func(context.Context, hotspot.Operator, hotspot.AgentID) error) func(context.Context, hotspot.Operator, *agentInput) (apiDone, error) {
 		return func(ctx context.Context, op hotspot.Operator, in *agentInput) (apiDone, error) {

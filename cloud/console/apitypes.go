@@ -46,6 +46,7 @@ type apiSite struct {
 	Currency     string         `json:"currency" doc:"ISO 4217."`
 	Language     string         `json:"language"`
 	Presence     string         `json:"presence" enum:"online,stopped,lost,never" doc:"What is known of the agent's link."`
+	StopReason   string         `json:"stop_reason,omitempty" doc:"Why the agent was stopped, in its own words; only while presence is stopped."`
 	HeardAt      *time.Time     `json:"heard_at,omitempty" doc:"Last message of the agent, by the cloud's clock."`
 	DataAgeS     *float64       `json:"data_age_s,omitempty" doc:"Seconds since heard_at; absent if never heard."`
 	AgentVersion string         `json:"agent_version,omitempty"`
@@ -116,6 +117,9 @@ func toAPISite(st hotspot.SiteStatus, now time.Time) apiSite {
 		SessionsOpen: st.SessionsOpen, LocksOpen: st.LocksOpen, Conditions: []apiCondition{}, Routers: []apiRouter{}}
 	if a.Presence == "" {
 		a.Presence = string(hotspot.Never)
+	}
+	if st.Presence == hotspot.Stopped {
+		a.StopReason = st.Reason
 	}
 	a.CopyHeardAt = moment(st.CopyAt)
 	if o := st.Outage; o != nil && st.Presence != hotspot.Online {
@@ -216,10 +220,11 @@ type apiReopened struct {
 }
 
 type apiLockStep struct {
-	Name    string     `json:"name"`
-	At      *time.Time `json:"at,omitempty"`
-	Machine string     `json:"machine" doc:"Whose clock at is: cloud or site."`
-	TookMS  float64    `json:"took_ms"`
+	Order   int        `json:"order" doc:"Place among all steps of the lock, steps and site_steps together; 1 is the first. Order is by this, never by at: the clocks of two machines may be any time apart."`
+	Name    string     `json:"name" doc:"requested (accepted by the cloud), sent, received and the outcome; of the site's own: cookies, disconnect, stop, active, lists, connections, read_back."`
+	At      *time.Time `json:"at,omitempty" doc:"By the clock of machine."`
+	Machine string     `json:"machine" enum:"cloud,site" doc:"Whose clock at is."`
+	TookMS  float64    `json:"took_ms" doc:"Milliseconds, on the one clock of machine; 0 is not measured."`
 	OK      bool       `json:"ok"`
 	Detail  string     `json:"detail,omitempty"`
 }
@@ -244,7 +249,7 @@ func toAPILock(l hotspot.LockStatus) apiLock {
 func toAPISteps(steps []hotspot.LockStep) []apiLockStep {
 	out := make([]apiLockStep, 0, len(steps))
 	for _, st := range steps {
-		out = append(out, apiLockStep{st.Name, moment(st.At), st.Machine, millis(st.Took), st.OK, st.Detail})
+		out = append(out, apiLockStep{st.Order, st.Name, moment(st.At), st.Machine, millis(st.Took), st.OK, st.Detail})
 	}
 	return out
 }

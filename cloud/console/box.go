@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -51,6 +52,14 @@ func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operat
 
 // CopyAlert says that a second copy of a box was heard.
 func (b boxBody) CopyAlert(a hotspot.Agent) webui.Alert { return copyAlert(a.CopyAt, b.Clock) }
+
+// ClockWords say how far the box's clock is from ours, as its last hello told.
+func (b boxBody) ClockWords() string {
+	if words := apart(b.Status.ClockOffset); words != "" {
+		return strings.TrimPrefix(words, ", ")
+	}
+	return "right to " + webui.Duration(clocksAgree)
+}
 
 // WrongAlert says that codes nobody made were tried while this one was open.
 func (b boxBody) WrongAlert(c hotspot.EnrolmentCode) webui.Alert {

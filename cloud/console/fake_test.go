@@ -141,6 +141,9 @@ func lockAt(state hotspot.LockState) hotspot.LockStatus {
 	if state == hotspot.LockLeaks {
 		l.Code = "RTR-301"
 	}
+	for i := range l.Steps {
+		l.Steps[i].Order = i + 1
+	}
 	return l
 }
 

@@ -93,7 +93,7 @@ func viewLock(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) lock
 	}
 	_, v.Details = splitSteps(l)
 	words(&v, l, site, c)
-	v.Dots = dots(l, c)
+	v.Dots = dots(l, site, c)
 	if !settled(l.State) {
 		for _, d := range v.Dots {
 			v.Mini = append(v.Mini, d.State)
@@ -173,7 +173,7 @@ func settled(s hotspot.LockState) bool {
 }
 
 // dots are the three steps that the owner watches.
-func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
+func dots(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) []webui.Dot {
 	names := map[string]string{"sent": "Sent", "received": "Received by the site", "enforced": "Cut off, with proof"}
 	main, _ := splitSteps(l)
 	byName := map[string]hotspot.LockStep{}
@@ -208,12 +208,27 @@ func dots(l hotspot.LockStatus, c webui.Clock) []webui.Dot {
 				d.Took = webui.Took(st.Took)
 			}
 			if name == "received" && d.Note == "" && st.Machine == "site" {
-				d.Note = "From here on by the site's clock"
+				d.Note = "From here on by the site's clock" + apart(site.ClockOffset)
 			}
 		}
 		out = append(out, d)
 	}
 	return out
+}
+
+// clocksAgree is how far apart two clocks may be before a page says so: what a
+// hello is under way counts into the measurement.
+const clocksAgree = 2 * time.Second
+
+// apart words how far a site's clock is from ours; "" where it is not worth a word.
+func apart(offset time.Duration) string {
+	switch {
+	case offset > clocksAgree:
+		return ", " + webui.Duration(offset) + " ahead of ours"
+	case offset < -clocksAgree:
+		return ", " + webui.Duration(-offset) + " behind ours"
+	}
+	return ""
 }
 
 // stepName words one of the site's own steps.

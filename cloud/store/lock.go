@@ -132,6 +132,9 @@ func (r lockRow) status() hotspot.LockStatus {
 		s.Steps = append(s.Steps, hotspot.LockStep{Name: string(s.State), Machine: "site", At: r.proof.At, OK: r.outcome == hotspot.OutcomeEnforced,
 			Took: tookSince(r.received, r.proof.At), Detail: r.proof.Code})
 	}
+	for i := range s.Steps {
+		s.Steps[i].Order = i + 1
+	}
 	return s
 }
 

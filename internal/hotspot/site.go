@@ -132,6 +132,7 @@ const (
 
 // LockStep is one stage of a lock with its time.
 type LockStep struct {
+	Order   int    // 1 is the first; it alone tells steps of two machines apart, whose clocks say nothing of each other
 	Name    string // requested, sent, received, enforced; and the site's own steps
 	At      time.Time
 	Machine string // "cloud" or "site": whose clock At is
