@@ -146,7 +146,7 @@ func (l *Link) dial(ctx context.Context) (net.Conn, error) {
 	if l.o.Dial != nil {
 		return l.o.Dial(ctx)
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{}
 	if l.o.TLS != nil {
 		c, err := l.o.TLS()
 		if err != nil {
@@ -154,6 +154,7 @@ func (l *Link) dial(ctx context.Context) (net.Conn, error) {
 		}
 		cfg = c.Clone()
 	}
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12) // whatever the caller leaves open; boxes ask for 1.3
 	if cfg.ServerName == "" {
 		cfg.ServerName = l.name
 	}
