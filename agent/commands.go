@@ -68,7 +68,8 @@ func unenrollCommand(o *options) *cobra.Command {
 		Use:   "unenroll",
 		Short: "Take this box's identity off it, so that it serves the cafe on its own",
 		Long: "Takes away this box's identity and its key. Guests and figures stay here; nothing is exchanged with the cloud\n" +
-			"any more, and only a new enrolment changes that. In the console the box is cut off beside it.",
+			"any more, and only a new enrolment changes that. The cloud is told, and shows the box as given up; where it cannot\n" +
+			"be reached the identity goes all the same, and the box is cut off in the console.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.load(cmd)
@@ -92,14 +93,7 @@ func unenrollCommand(o *options) *cobra.Command {
 					return &exitError{exitUsage, fmt.Errorf("nothing was changed")}
 				}
 			}
-			if err := uplink.Unenrol(cfg.StateDir); err != nil {
-				return err
-			}
-			if o.json {
-				return printJSON(cmd, map[string]any{"agent": id.Agent, "enrolled": false})
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), "This box has no identity any more.\nNext: restart the service (systemctl restart iwas-agent), and in the console cut this box off.")
-			return nil
+			return leave(cmd, o, id, cfg.StateDir)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")

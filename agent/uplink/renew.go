@@ -275,20 +275,3 @@ func (id Identity) refused(dir string) error {
 	return fault.New(fault.Denied, "the cloud took this box for a second copy of another on "+m.At.Format("2006-01-02 15:04 MST"), nil).
 		WithCode(codeCopy, "Make a code in the console and enrol this box again, or switch it off if it is the copy.")
 }
-
-// Unenrol takes the identity off this box. The sealing key stays: what the store
-// holds is sealed with it.
-func Unenrol(stateDir string) error {
-	dir := filepath.Join(stateDir, identityDir)
-	var all []error
-	// The description first: without it the box counts as not enrolled.
-	for _, name := range []string{aboutFile, certFile, keyFile, caFile, refusedFile, pendingFile, pendingKey} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			all = append(all, err)
-		}
-	}
-	if err := errors.Join(all...); err != nil {
-		return diskFault("take the identity off this box", err)
-	}
-	return nil
-}

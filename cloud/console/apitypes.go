@@ -351,9 +351,10 @@ type apiAgent struct {
 	CheckNumber string     `json:"check_number" doc:"Compare with what the box shows before confirming it."`
 	Confirmed   bool       `json:"confirmed"`
 	EnrolledAt  *time.Time `json:"enrolled_at,omitempty"`
-	RetiredAt   *time.Time `json:"retired_at,omitempty"`
+	RetiredAt   *time.Time `json:"retired_at,omitempty" doc:"Absent while it is in force."`
+	LeftAt      *time.Time `json:"left_at,omitempty" doc:"When the box said that it gave its identity up; it is retired by that."`
 }
 
 func toAPIAgent(a hotspot.Agent) apiAgent {
-	return apiAgent{string(a.ID), string(a.Site), a.Host, a.Version, a.CheckNumber, a.Confirmed, moment(a.EnrolledAt), moment(a.RetiredAt)}
+	return apiAgent{string(a.ID), string(a.Site), a.Host, a.Version, a.CheckNumber, a.Confirmed, moment(a.EnrolledAt), moment(a.RetiredAt), moment(a.LeftAt)}
 }

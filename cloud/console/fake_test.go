@@ -99,6 +99,7 @@ func newFake(t testing.TB) *fakeCloud {
 		{ID: "agent1234", Site: "main", Host: "minipc", Version: "1.2.0", CheckNumber: "110 226", Confirmed: true, EnrolledAt: noon.Add(-50 * 24 * time.Hour),
 			CertificateUntil: noon.Add(315 * 24 * time.Hour), CopyAt: noon.Add(-3 * time.Minute)},
 		{ID: "agentold1", Site: "main", Host: "minipc", Version: "1.0.3", CheckNumber: "771 002", Confirmed: true, EnrolledAt: noon.Add(-400 * 24 * time.Hour), RetiredAt: noon.Add(-50 * 24 * time.Hour)},
+		{ID: "agentleft", Site: "harbour", Host: "pier-box", Version: "1.2.0", CheckNumber: "300 114", Confirmed: true, EnrolledAt: noon.Add(-90 * 24 * time.Hour), RetiredAt: noon.Add(-time.Hour), LeftAt: noon.Add(-time.Hour)},
 		{ID: "agentrival", Site: "rival", Host: "theirs", CheckNumber: "1", EnrolledAt: noon},
 	}
 	f.codes = []hotspot.EnrolmentCode{{ID: "c0de", By: "owner@cafe.example", CreatedAt: noon.Add(-9 * time.Minute), ExpiresAt: noon.Add(51 * time.Minute),

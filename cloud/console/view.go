@@ -48,6 +48,8 @@ func siteVerdict(st hotspot.SiteStatus, c webui.Clock) webui.Verdict {
 		v.Age = ""
 	case st.Presence == hotspot.Stopped:
 		set(webui.Warn, "Stopped on purpose", orElse(st.Reason, "Somebody stopped the box on site.")+" New logins are refused until it runs again; locks wait.")
+	case st.Left:
+		set(webui.Warn, "The box gave its identity up", "Somebody took it off on site. Guests there carry on by what the box holds, and nothing reaches it from here: enrol a box. Locks wait for it.")
 	case st.Presence == hotspot.Lost:
 		set(webui.Bad, "No contact with the site", "Guests on site carry on: the box decides by itself. Figures are as of the last contact; locks wait for the site.")
 	case c.Now.Sub(st.HeardAt) > quietAfter:

@@ -37,6 +37,7 @@ func (f *Fleet) Door() http.Handler {
 	}))
 	mux.HandleFunc("POST "+wire.PathRenew, signed(f, wire.PathRenew, f.renew))
 	mux.HandleFunc("POST "+wire.PathOutage, signed(f, wire.PathOutage, f.outage))
+	mux.HandleFunc("POST "+wire.PathLeave, signed(f, wire.PathLeave, f.leave))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, wire.Problem{Title: "Nothing is here",
 			Detail: "This door is for boxes that enrol. The console is at another address."})

@@ -153,6 +153,15 @@ func (s *fakeStore) RevokeAgent(_ context.Context, _ hotspot.Operator, id hotspo
 	return site, nil
 }
 
+func (s *fakeStore) LeaveAgent(_ context.Context, id hotspot.AgentID) (hotspot.SiteID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agents[id]
+	a.RetiredAt, a.LeftAt = time.Now(), time.Now()
+	s.agents[id] = a
+	return site, nil
+}
+
 func (s *fakeStore) SetSpeed(context.Context, hotspot.Operator, hotspot.AccountID, hotspot.RateLimit) error {
 	return nil
 }

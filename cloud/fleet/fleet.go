@@ -102,6 +102,8 @@ type Enrolments interface {
 	// ConfirmAgent makes an agent the site's, and returns those it retired.
 	ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) (hotspot.SiteID, []hotspot.AgentID, error)
 	RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hotspot.AgentID) (hotspot.SiteID, error)
+	// LeaveAgent retires an agent whose box gave the identity up.
+	LeaveAgent(ctx context.Context, agent hotspot.AgentID) (hotspot.SiteID, error)
 	// AgentSite returns the site of an agent in force.
 	AgentSite(ctx context.Context, agent hotspot.AgentID) (hotspot.SiteID, error)
 	// Renew keeps a certificate issued to an agent in force.

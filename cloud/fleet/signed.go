@@ -153,6 +153,18 @@ func (f *Fleet) outage(ctx context.Context, agent hotspot.AgentID, _ *x509.Certi
 	return wire.OutageReply{Time: f.now()}, nil
 }
 
+// leave retires a box whose identity somebody took off it.
+func (f *Fleet) leave(ctx context.Context, agent hotspot.AgentID, _ *x509.Certificate, _ wire.LeaveRequest) (any, error) {
+	site, err := f.o.Store.LeaveAgent(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	f.o.Log.Info("fleet: a box gave its identity up", "site", site, "agent", agent)
+	f.drop(agent)
+	f.o.Notify(site)
+	return wire.LeaveReply{Time: f.now()}, nil
+}
+
 // brokerCA is whom boxes believe at the broker.
 func (f *Fleet) brokerCA() string {
 	if f.o.BrokerCA != "" {

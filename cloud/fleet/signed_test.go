@@ -215,6 +215,40 @@ func TestAnOutageComesOverHTTPS(t *testing.T) {
 	}
 }
 
+// TestABoxGivesItsIdentityUp: only with its key; it is cut off at once, a waiting one
+// too, and a repeat harms nothing.
+func TestABoxGivesItsIdentityUp(t *testing.T) {
+	l := newLasting(t)
+	var kicked []hotspot.AgentID
+	l.fleet.o.Kick = func(a hotspot.AgentID) { kicked = append(kicked, a) }
+	leave := wire.LeaveRequest{V: 1, At: l.now}
+	for name, bad := range map[string]func() (int, []byte){
+		"another key": func() (int, []byte) { return l.ask(newKey(t, elliptic.P256()), l.cert, wire.PathLeave, leave, nil) },
+		"another path": func() (int, []byte) {
+			s, err := wire.Sign(l.key, l.cert, wire.PathRenew, leave)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l.ask(l.key, l.cert, wire.PathLeave, leave, func(to *wire.Signed) { *to = s })
+		},
+	} {
+		if status, b := bad(); status != http.StatusForbidden || len(kicked) != 0 || !l.store.agents[agent].RetiredAt.IsZero() {
+			t.Errorf("%s: got %d %s, kicked %v; want it refused", name, status, b, kicked)
+		}
+	}
+	l.store.set(hotspot.Agent{ID: agent, Site: site}) // nobody confirmed it
+	for n := range 2 {
+		status, b := l.ask(l.key, l.cert, wire.PathLeave, leave, nil)
+		var r wire.LeaveReply
+		if err := json.Unmarshal(b, &r); status != http.StatusOK || err != nil || !r.Time.Equal(l.now) {
+			t.Errorf("got %d %s, want the cloud's time", status, b)
+		}
+		if len(kicked) != n+1 || kicked[n] != agent || l.store.agents[agent].LeftAt.IsZero() {
+			t.Errorf("got kicked %v and %+v before the answer, want it cut off and gone", kicked, l.store.agents[agent])
+		}
+	}
+}
+
 // TestAnotherAuthorityLocksNobodyOut walks the way of DESIGN.md: the one to come is
 // believed first, then it signs and the old one is believed, then that one goes.
 func TestAnotherAuthorityLocksNobodyOut(t *testing.T) {

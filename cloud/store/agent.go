@@ -15,12 +15,12 @@ import (
 	"iwas/internal/wire"
 )
 
-const agentColumns = `id, site, host, version, check_number, confirmed_at, enrolled_at, retired_at, cert_expires_at, copy_at`
+const agentColumns = `id, site, host, version, check_number, confirmed_at, enrolled_at, retired_at, cert_expires_at, copy_at, left_at`
 
 func scanAgent(scan func(...any) error) (a hotspot.Agent, err error) {
-	var confirmed, enrolled, retired, expires, copied int64
-	err = scan(&a.ID, &a.Site, &a.Host, &a.Version, &a.CheckNumber, &confirmed, &enrolled, &retired, &expires, &copied)
-	a.Confirmed, a.EnrolledAt, a.RetiredAt, a.CertificateUntil, a.CopyAt = confirmed > 0, at(enrolled), at(retired), at(expires), at(copied)
+	var confirmed, enrolled, retired, expires, copied, left int64
+	err = scan(&a.ID, &a.Site, &a.Host, &a.Version, &a.CheckNumber, &confirmed, &enrolled, &retired, &expires, &copied, &left)
+	a.Confirmed, a.EnrolledAt, a.RetiredAt, a.CertificateUntil, a.CopyAt, a.LeftAt = confirmed > 0, at(enrolled), at(retired), at(expires), at(copied), at(left)
 	return a, err
 }
 
@@ -184,7 +184,7 @@ func (db *DB) RevokeAgent(ctx context.Context, actor hotspot.Operator, agent hot
 
 func (t *tx) agentOf(org hotspot.OrganizationID, agent hotspot.AgentID) (hotspot.Agent, error) {
 	return scanAgent(func(dest ...any) error {
-		found, err := t.one(`SELECT a.id, a.site, a.host, a.version, a.check_number, a.confirmed_at, a.enrolled_at, a.retired_at, a.cert_expires_at, a.copy_at
+		found, err := t.one(`SELECT a.id, a.site, a.host, a.version, a.check_number, a.confirmed_at, a.enrolled_at, a.retired_at, a.cert_expires_at, a.copy_at, a.left_at
 			FROM agent a JOIN site s ON s.id = a.site WHERE a.id = $1 AND s.organization = $2`, []any{string(agent), string(org)}, dest...)
 		if err == nil && !found {
 			err = notFound("agent", string(agent))

@@ -234,6 +234,7 @@ func (t *tx) sites(org hotspot.OrganizationID, only hotspot.SiteID) (sites []hot
 				return err
 			}
 			s.HeardAt, s.RouterSeenAt, s.ClockOffset, s.Backlog = at(heard), at(router), duration(offset), max(0, last-through)
+			s.Left = s.Presence == hotspot.Lost && s.Reason == leftReason
 			s.Presence, s.CopyAt = t.presence(s.Presence, s.HeardAt), at(copied)
 			var err error
 			if s.Outage, err = parseOutage(outage); err != nil {

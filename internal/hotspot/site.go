@@ -69,6 +69,7 @@ type SiteStatus struct {
 	Applied      int64     // held by the site
 	RouterSeenAt time.Time // last successful round trip to the router, by the site's clock
 	ClockOffset  time.Duration
+	Left         bool      // the box that was heard last gave its identity up, and no other speaks yet
 	CopyAt       time.Time // a second copy of its box was heard; zero: never
 	Outage       *Outage   // told since the site was last heard; nil: none
 	Backlog      int64     // events the site has and we do not
@@ -199,6 +200,7 @@ type Agent struct {
 	RetiredAt   time.Time // zero while in force
 
 	CertificateUntil time.Time
+	LeftAt           time.Time // it said that it gave its identity up, and is retired by that; zero: it did not
 	CopyAt           time.Time // a second copy of the box was heard; zero: never
 }
 

@@ -109,6 +109,8 @@ func golden() map[string]any {
 		"renew-reply":   &RenewReply{Certificate: "-----BEGIN CERTIFICATE-----", MQTTURL: "tls://mqtt.example.com:8883", MQTTCA: "-----BEGIN CERTIFICATE-----", SealKey: "AAAA", Time: goldenTime},
 		"outage":        &Outage{V: 1, Boot: "boot1", N: 3, Since: goldenTime, At: goldenTime.Add(time.Minute), Code: "CLD-101", Text: "i/o timeout"},
 		"outage-reply":  &OutageReply{Time: goldenTime},
+		"leave-request": &LeaveRequest{V: 1, At: goldenTime},
+		"leave-reply":   &LeaveReply{Time: goldenTime},
 		"ack-fork":      &Ack{V: 1, Epoch: "7hk2", Through: 90, First: 101, Fork: true, Chain: "c0ffee", Time: goldenTime},
 		"hello": &Hello{V: 1, Version: "1.0.0", Boot: "boot1", Epoch: "7hk2", LastSeq: 112, AckedSeq: 100, Lineage: "lin1", Revision: 42, Hash: strings.Repeat("0a", 32),
 			NotInForce: []DocRef{{Kind: DocPlan, ID: "plan9"}}, At: goldenTime, ClockTrusted: true, RouterSeenAt: goldenTime,

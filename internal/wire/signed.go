@@ -17,6 +17,7 @@ import (
 const (
 	PathRenew  = "/agents/v1/renew"  // POST Signed of RenewRequest → RenewReply
 	PathOutage = "/agents/v1/outage" // POST Signed of Outage → OutageReply
+	PathLeave  = "/agents/v1/leave"  // POST Signed of LeaveRequest → LeaveReply
 )
 
 // MaxSigned bounds the body of a signed request, octets.
@@ -98,5 +99,18 @@ type Outage struct {
 
 // OutageReply answers an Outage that was taken.
 type OutageReply struct {
+	Time time.Time `json:"time"`
+}
+
+// LeaveRequest says that somebody took this identity off the box: it is retired, for
+// ever. A repeat has no effect. A box that is taken for a copy must not send it: the
+// identity is the other's as well.
+type LeaveRequest struct {
+	V  int       `json:"v"`
+	At time.Time `json:"at"` // the box's clock
+}
+
+// LeaveReply answers a LeaveRequest that was taken.
+type LeaveReply struct {
 	Time time.Time `json:"time"`
 }

@@ -28,6 +28,7 @@ import (
 //   - 1: 2026-11-28: document router, which older agents keep without force; commands router.*, CommandResult.Next and Body, Hello.Commands, RouterHealth.Setup
 //   - 1: 2026-11-28: Batch.Boot, absent from older agents; Ack.Copy, which they ignore; Signed, RenewRequest and Outage over HTTPS
 //   - 1: 2026-11-28: Gap.Last 0, which is not known; an older cloud keeps it as it is
+//   - 1: 2026-11-28: LeaveRequest over HTTPS, which an older cloud answers by 404
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
