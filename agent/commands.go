@@ -122,6 +122,9 @@ func enroll(cmd *cobra.Command, o *options, in *bufio.Reader, opts uplink.EnrolO
 	if err != nil {
 		return err
 	}
+	if old, err := uplink.LoadIdentity(opts.StateDir); err == nil {
+		fmt.Fprintf(talk, "This box is %s of %s now. That stays until the new enrolment is made, which replaces it.\n", old.Agent, old.SiteName)
+	}
 	fmt.Fprintf(talk, "This code joins the box to:\n  organization  %s\n  site          %s\n", offer.Organization, offer.Site)
 	if !yes {
 		fmt.Fprint(talk, "Is this right? [y/N] ")

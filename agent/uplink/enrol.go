@@ -51,9 +51,17 @@ type pending struct {
 	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
-// Look asks what a code is for, without spending it.
+// codeLength is how many characters a code has, without what people add to it.
+const codeLength = 8
+
+// Look asks what a code is for, without spending it. One that cannot be a code is not
+// asked about: it would count as a guess, and the console would warn of it.
 func Look(ctx context.Context, o EnrolOptions) (wire.EnrolOffer, error) {
 	var offer wire.EnrolOffer
+	if n := len([]rune(normalCode(o.Code))); n != codeLength {
+		return offer, fault.New(fault.Invalid, fmt.Sprintf("enrol: a code has %d characters, this one has %d", codeLength, n), nil).
+			WithCode("CLD-201", "Check the code letter by letter against the console; dashes, blanks and small letters do not matter.")
+	}
 	err := o.door().post(ctx, wire.PathLook, wire.EnrolRequest{V: wire.Version, Code: normalCode(o.Code), Version: o.Version, Host: o.Host, At: o.now().UTC()}, &offer)
 	if err != nil {
 		return offer, err
