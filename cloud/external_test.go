@@ -40,6 +40,11 @@ type outside struct {
 
 func newOutside(t *testing.T) *outside {
 	t.Helper()
+	return newOutsideLogging(t, slog.New(slog.DiscardHandler))
+}
+
+func newOutsideLogging(t *testing.T, log *slog.Logger) *outside {
+	t.Helper()
 	dir := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -73,7 +78,7 @@ revocations_file = "for-the-broker/agents-crl.pem"
 `), 0o600))
 	cfg, err := loadConfig(file, false)
 	must(err)
-	o := &outside{T: t, mqtt: m, cloud: &cloud{cfg: cfg, log: slog.New(slog.DiscardHandler), meter: &meter{}}}
+	o := &outside{T: t, mqtt: m, cloud: &cloud{cfg: cfg, log: log, meter: &meter{}}}
 	c := o.cloud
 	c.db, err = openStore(t.Context(), cfg, nil)
 	must(err)
