@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type boxBody struct {
 	Command string
 	Made    *codeShown
 	Left    string // how long the code still works
+	Over    string // why the code that was made here works no more; "": none was, or it does
 }
 
 func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operator) (boxBody, error) {
@@ -44,10 +46,24 @@ func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operat
 		return boxBody{}, err
 	}
 	var made codeShown
-	if readOnce(r, &made) && made.Site == string(id) && made.Expires.After(b.Clock.Now) {
-		b.Made, b.Left = &made, webui.Duration(made.Expires.Sub(b.Clock.Now).Round(time.Minute))
+	if readOnce(r, &made) && made.Site == string(id) {
+		b.show(made)
 	}
 	return b, nil
+}
+
+// show shows a code that was made here, as long as it works; after that, why it no
+// longer does. The page stays open beside the box, so this changes under the reader's eyes.
+func (b *boxBody) show(made codeShown) {
+	open := slices.ContainsFunc(b.Codes, func(c hotspot.EnrolmentCode) bool { return c.ExpiresAt.UnixMilli() == made.Expires.UnixMilli() })
+	switch {
+	case !made.Expires.After(b.Clock.Now):
+		b.Over = "The code has expired without being used. Nothing was changed: make another when you are at the box."
+	case !open:
+		b.Over = "The code works no more: a box has used it, or somebody took it back. A box that used it is on this page, with its check number."
+	default:
+		b.Made, b.Left = &made, webui.Duration(made.Expires.Sub(b.Clock.Now).Round(time.Minute))
+	}
 }
 
 // CopyAlert says that a second copy of a box was heard.
@@ -100,7 +116,11 @@ func (s *Server) boxLive(w http.ResponseWriter, r *http.Request, _ hotspot.Opera
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "box-agents", "box-codes")
+		parts := []string{"box-agents", "box-codes"}
+		if body.Made != nil || body.Over != "" { // else this browser's cookie is over, and what it shows is not ours to know
+			parts = append(parts, "box-made")
+		}
+		return s.fragments(body, parts...)
 	})
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"iwas/internal/hotspot"
 )
@@ -53,5 +54,35 @@ func TestAnOutageToldAnotherWayIsShownWhileItLasts(t *testing.T) {
 	page, api = look()
 	if strings.Contains(page, "its connection to the broker fails") || strings.Contains(api, `"outage"`) {
 		t.Error("a site that speaks MQTT is said not to")
+	}
+}
+
+// TestACodeOnAnOpenPageEnds: whoever walked to the box with the page open sees that
+// the code expired, or that a box has used it, and not the code.
+func TestACodeOnAnOpenPageEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		then func(*fakeCloud)
+		says string
+	}{
+		"expired": {func(f *fakeCloud) { f.later, f.codes = time.Hour+time.Second, nil }, "has expired without being used"},
+		"used":    {func(f *fakeCloud) { f.codes = nil }, "a box has used it"},
+	} {
+		srv, _, f, _ := start(t, hotspot.Owner)
+		status, _, header := ask(t, srv, http.MethodPost, "/sites/main/box/codes", "", cookie(hotspot.Owner))
+		if status != http.StatusSeeOther {
+			t.Fatalf("got %d for a new code", status)
+		}
+		kept, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
+		with := map[string]string{"Cookie": cookie(hotspot.Owner)["Cookie"] + "; " + kept}
+		_, page, _ := ask(t, srv, http.MethodGet, "/sites/main/box", "", with)
+		shows(t, page, "W4HK-72PM", "It works once, for 1 h more", "/sites/main/box/live")
+		f.mu.Lock()
+		c.then(f)
+		f.mu.Unlock()
+		_, page, _ = ask(t, srv, http.MethodGet, "/sites/main/box", "", with)
+		shows(t, page, c.says, "Make a code")
+		if strings.Contains(page, "W4HK-72PM") {
+			t.Errorf("%s: the page still shows the code", name)
+		}
 	}
 }

@@ -38,6 +38,7 @@ type fakeCloud struct {
 	commands  []hotspot.Command
 	setups    map[string]wire.RouterDoc               // by site and router
 	past      map[hotspot.AccountID][]hotspot.Session // that ended
+	later     time.Duration                           // than noon it is
 	fail      error                                   // answered by every change, when set
 	calls     []string
 }
@@ -203,7 +204,11 @@ func usedAsOf(p *hotspot.Pass) time.Time {
 	return noon.Add(-40 * time.Second)
 }
 
-func (f *fakeCloud) now() time.Time { return noon }
+func (f *fakeCloud) now() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return noon.Add(f.later)
+}
 
 func gone(what string) error {
 	return fault.New(fault.NotFound, "fake: "+what, errors.New("no such "+what))
@@ -469,6 +474,7 @@ func (f *fakeCloud) CreateSite(_ context.Context, op hotspot.Operator, s hotspot
 func (f *fakeCloud) NewEnrolmentCode(_ context.Context, _ hotspot.Operator, site hotspot.SiteID) (string, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.codes = append(f.codes, hotspot.EnrolmentCode{ID: fmt.Sprintf("made%d", len(f.codes)), By: "owner@cafe.example", CreatedAt: noon, ExpiresAt: noon.Add(time.Hour)})
 	return "W4HK-72PM", noon.Add(time.Hour), f.called("code for %s", site)
 }
 
