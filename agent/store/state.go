@@ -26,6 +26,11 @@ func (db *DB) ApplyState(ctx context.Context, s wire.State) (applied bool, err e
 	if err := checkState(s); err != nil {
 		return false, err
 	}
+	if s.Snapshot != "" {
+		if staged, err := db.staged(ctx, s); staged || err != nil {
+			return staged, err
+		}
+	}
 	docs := make([]document, len(s.Docs))
 	for i, d := range s.Docs {
 		docs[i] = db.receive(d)
@@ -107,6 +112,17 @@ func (t *tx) arrive(s wire.State) error {
 	t.mark.lineage, t.mark.revision = s.Lineage, s.To
 	t.dirty, t.tick = true, true
 	return nil
+}
+
+// staged reports whether a part of a snapshot is a repeat: it waits here for the
+// others, or all are what is held. It costs next to nothing, so that a snapshot
+// sent again comes to its missing parts before the next sending. A whole one never
+// waits: its last part is kept in the transaction that swaps the set.
+func (db *DB) staged(ctx context.Context, s wire.State) (repeat bool, err error) {
+	err = db.queryLate(ctx, "look for a staged part", `SELECT EXISTS (SELECT 1 FROM staged_part WHERE snapshot = ? AND part = ?)
+		OR EXISTS (SELECT 1 FROM mark WHERE lineage = ? AND revision = ? AND hash = ?)`,
+		[]any{s.Snapshot, s.Part, s.Lineage, s.To, s.Hash}, func(scan func(...any) error) error { return scan(&repeat) })
+	return repeat, err
 }
 
 // stage keeps one part of a snapshot, and swaps the set when all are there.

@@ -242,6 +242,34 @@ func TestANewerSnapshotReplacesOneThatNeverCameWhole(t *testing.T) {
 	s.sameSet()
 }
 
+// TestASnapshotSentAgainBringsWhatIsMissing: a box may take longer over a snapshot
+// than the cloud waits, or lose a part of it. What came is not taken in anew.
+func TestASnapshotSentAgainBringsWhatIsMissing(t *testing.T) {
+	s := cafe(t)
+	for i := range 9 {
+		s.cloud.guest(fmt.Sprint("g", i), "pw", hotspot.Limits{})
+	}
+	parts := s.cloud.snapshot("snap1", 2)
+	const lost = 3
+	for i, p := range parts {
+		if i != lost {
+			s.must(s.send(p))
+		}
+	}
+	s.reopen()
+	again := slices.Clone(parts)
+	again[0].Docs = []wire.Doc{{Kind: wire.DocPlan, ID: "other", Rev: 1, Body: []byte(`{}`)}} // shows whether it was read
+	for _, p := range again {
+		s.must(s.send(p))
+	}
+	s.sameSet()
+	var left int
+	s.must(s.query(t.Context(), "count", "SELECT COUNT(*) FROM staged_part", nil, func(scan func(...any) error) error { return scan(&left) }))
+	if left != 0 {
+		t.Errorf("%d parts wait for others, of a snapshot that is held", left)
+	}
+}
+
 func TestASnapshotOfAnotherHashIsRefusedAndForgotten(t *testing.T) {
 	s := cafe(t)
 	before := s.held()

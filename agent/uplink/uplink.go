@@ -31,7 +31,7 @@ const (
 // Bounds of the queues between the connection and the workers. At a bound the
 // newest message is dropped and counted: the cloud repeats what is unanswered.
 const (
-	stateQueue   = 256 // state messages; a snapshot of 100,000 accounts is about 150
+	stateQueue   = 512 // state messages; a snapshot of 100,000 accounts is 360 of 24 kB, sent at once and kept at some 20 a second
 	commandQueue = 64
 	ackQueue     = 16
 )

@@ -269,6 +269,24 @@ func TestSnapshotIsAnsweredWhenItIsWhole(t *testing.T) {
 	}
 }
 
+// TestALargeSnapshotWaitsForASlowDisk: the cloud sends 100,000 accounts at once.
+func TestALargeSnapshotWaitsForASlowDisk(t *testing.T) {
+	s := startSite(t, nil)
+	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return true })
+	s.store.mu.Lock()
+	const parts = 360
+	for part := 1; part <= parts; part++ {
+		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", Snapshot: "snap", Part: part, Parts: parts, To: 9, Time: time.Now()})
+	}
+	s.cloud.send(wire.DownAck, wire.Ack{V: wire.Version + 1}) // refused, in its turn: all parts are there
+	eventually(t, "what came behind the parts", func() bool { return s.Status().Refused == 1 })
+	s.store.mu.Unlock()
+	s.cloud.awaitHello(0, "revision 9", func(h wire.Hello) bool { return h.Revision == 9 })
+	if n := s.Status().Dropped; n != 0 {
+		t.Errorf("%d parts dropped", n)
+	}
+}
+
 func TestProofOvertakesTheBacklog(t *testing.T) {
 	s := startSite(t, func(s *site) {
 		s.store.add(50_000)

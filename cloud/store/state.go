@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
@@ -70,14 +71,17 @@ func (db *DB) Delta(ctx context.Context, site hotspot.SiteID, lineage string, fr
 }
 
 // Snapshot returns the whole set of a site in parts of at most wire.PartBytes
-// of documents, or one document where that alone is larger.
+// of documents, or one document where that alone is larger. It has one name and
+// one division for as long as the set is the same, so that what is sent again
+// completes what came: a site may take longer over it than we wait.
 func (db *DB) Snapshot(ctx context.Context, site hotspot.SiteID) (parts []wire.State, err error) {
 	err = db.read(ctx, "snapshot", func(t *tx) error {
-		whole := wire.State{V: wire.Version, Snapshot: hotspot.NewID(t.now), Time: t.now}
+		whole := wire.State{V: wire.Version, Time: t.now}
 		var err error
 		if whole.Lineage, whole.To, whole.Hash, err = t.wanted(site); err != nil {
 			return err
 		}
+		whole.Snapshot = fmt.Sprintf("%s-%d", whole.Lineage, whole.To)
 		parts = []wire.State{whole}
 		size := 0
 		err = t.each(`SELECT kind, id, rev, body, deleted FROM document WHERE site = $1 AND deleted = 0 ORDER BY kind, id`,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -349,6 +350,31 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		}
 		if e := entries[0]; e.Who != "owner@example.org" || e.Subject != string(id) || !json.Valid([]byte(e.Was)) || !bytes.Contains([]byte(e.Became), []byte("sorry")) {
 			w.Errorf("got %+v, want who, what, before and after", e)
+		}
+	})
+}
+
+// TestASnapshotOfOneSetHasOneName: sent again it is the same parts of the same one.
+func TestASnapshotOfOneSetHasOneName(t *testing.T) {
+	onBoth(t, func(w *world) {
+		for i := range 20 {
+			w.user(fmt.Sprint("guest", i))
+		}
+		parts := func() []wire.State {
+			p, err := w.db.Snapshot(w.Context(), w.site.ID)
+			must(w.TB, err)
+			for i := range p {
+				p[i].Time = time.Time{}
+			}
+			return p
+		}
+		first := parts()
+		if again := parts(); !reflect.DeepEqual(first, again) {
+			w.Errorf("got another snapshot, %q, of a set that did not change, want %q", again[0].Snapshot, first[0].Snapshot)
+		}
+		w.user("one more")
+		if other := parts(); other[0].Snapshot == first[0].Snapshot {
+			w.Errorf("got the name %q for another set too", other[0].Snapshot)
 		}
 	})
 }
