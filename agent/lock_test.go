@@ -109,6 +109,9 @@ func (b *bench) apply(s wire.State) {
 	if ok, err := b.db.ApplyState(b.t.Context(), s); !ok || err != nil {
 		b.t.Errorf("apply revision %d: %v, %v", b.rev, ok, err)
 	}
+	if _, err := b.db.BringState(b.t.Context()); err != nil {
+		b.t.Errorf("bring revision %d into force: %v", b.rev, err)
+	}
 }
 
 func (b *bench) lock(account string) wire.Doc {

@@ -99,6 +99,9 @@ func (c *fromCloud) want(s *wire.RouterSetup) {
 	if applied, err := c.db.ApplyState(c.Context(), st); err != nil || !applied {
 		c.Fatalf("applied %v, %v", applied, err)
 	}
+	if told, err := c.db.BringState(c.Context()); err != nil || !told {
+		c.Fatalf("in force %v, %v", told, err)
+	}
 }
 
 // tell asks something as the uplink does, and waits for the answer.

@@ -172,7 +172,12 @@ func readLock(d wire.Doc) (func(*tx) error, error) {
 	}
 	account := hotspot.AccountID(d.ID)
 	return func(t *tx) error {
-		_, err := t.exec("store lock", `INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, '',
+		// One that came ahead is in force already, perhaps proven.
+		n, err := t.exec("find a lock that came ahead", "UPDATE lock SET ahead = '' WHERE account = ? AND revision = ? AND ahead <> ''", account, d.Rev)
+		if err != nil || n > 0 {
+			return err
+		}
+		_, err = t.exec("store lock", `INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, '',
 			COALESCE((SELECT login_key FROM account WHERE id = ? AND kind = 'device'), (SELECT mac FROM lock WHERE account = ?), ''))`,
 			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now), account, account)
 		if err != nil {
@@ -262,7 +267,7 @@ func (t *tx) keepLock(account hotspot.AccountID) error {
 	if err != nil || l == nil {
 		return err
 	}
-	if _, err := t.exec("keep lock", "UPDATE lock SET revision = 0 WHERE account = ?", account); err != nil {
+	if _, err := t.exec("keep lock", "UPDATE lock SET revision = 0, ahead = '' WHERE account = ?", account); err != nil {
 		return err
 	}
 	var mac string

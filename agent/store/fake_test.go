@@ -118,6 +118,9 @@ func (s *site) send(st wire.State) error {
 	if err == nil && !applied {
 		return errors.New("not applied")
 	}
+	if err == nil && st.Snapshot != "" {
+		_, err = s.BringState(s.t.Context())
+	}
 	return err
 }
 

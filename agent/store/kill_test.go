@@ -89,7 +89,10 @@ func plainCafe(db *DB) error {
 		}
 	}
 	s.Hash = h.String()
-	_, err := db.ApplyState(context.Background(), s)
+	if _, err := db.ApplyState(context.Background(), s); err != nil {
+		return err
+	}
+	_, err := db.BringState(context.Background())
 	return err
 }
 

@@ -58,6 +58,9 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 	if err != nil {
 		return h, err
 	}
+	if h.Staged, err = db.staged(ctx); err != nil {
+		return h, err
+	}
 	return h, db.commandsTold(ctx, &h)
 }
 

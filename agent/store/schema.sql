@@ -21,21 +21,31 @@ CREATE TABLE document (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX document_idle ON document (kind, id) WHERE in_force = 0;
 
--- Parts of a snapshot, until all are there.
+-- A snapshot as it comes, until it is in force.
 CREATE TABLE staged_document (
-	kind  TEXT    NOT NULL,
-	id    TEXT    NOT NULL,
-	rev   INTEGER NOT NULL,
-	body  BLOB    NOT NULL,
-	why   TEXT    NOT NULL, -- what was found wrong with it on arrival; '' for nothing
-	vault TEXT    NOT NULL, -- of an account: its password for the account table
+	kind    TEXT    NOT NULL,
+	id      TEXT    NOT NULL,
+	rev     INTEGER NOT NULL,
+	body    BLOB    NOT NULL,
+	account TEXT    NOT NULL, -- whose facts an account, pass or lock is about; '' of others
 	PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX staged_account ON staged_document (account, kind);
 CREATE TABLE staged_part (
 	snapshot TEXT    NOT NULL,
 	part     INTEGER NOT NULL,
 	PRIMARY KEY (snapshot, part)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE staging (
+	id       INTEGER PRIMARY KEY CHECK (id = 1),
+	snapshot TEXT    NOT NULL, -- whose documents are staged; '': what is there is to be deleted
+	lineage  TEXT    NOT NULL,
+	through  TEXT    NOT NULL, -- of the newest piece; '' in numbered parts
+	whole    INTEGER NOT NULL, -- 1: all is there; then the set is that of revision, with hash
+	revision INTEGER NOT NULL,
+	hash     TEXT    NOT NULL,
+	said     INTEGER NOT NULL  -- the cloud's clock, with the last of it
+) STRICT;
 
 -- What the documents mean. Rebuilt from them, never edited otherwise.
 CREATE TABLE account (
@@ -68,7 +78,8 @@ CREATE TABLE lock (
 	revision    INTEGER NOT NULL, -- 0: set or kept on site
 	received_at INTEGER NOT NULL,
 	outcome     TEXT    NOT NULL  -- hotspot.Outcome of the newest proof; '' before any
-, mac TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+, mac TEXT NOT NULL DEFAULT '', ahead TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+CREATE INDEX lock_ahead ON lock (account) WHERE ahead <> '';
 CREATE INDEX lock_device ON lock (mac) WHERE mac <> '';
 
 -- Facts of this site. Usage outlives its pass document, so that a pass that

@@ -85,8 +85,10 @@ func (t *talk) hear(cloud, at time.Time) {
 }
 
 // applyStates hands states to the store, one after the other. A hello is the
-// answer to each: that it is held, or from where to send.
+// answer to each: that it is held, or from where to send. A lock waits here for
+// nothing long: what a snapshot takes to come into force it takes elsewhere.
 func (t *talk) applyStates(ctx context.Context) {
+	var newest wire.State    // applied last, for the log
 	var quietUntil time.Time // no hello for what does not fit before this
 	pause := resendFirst
 	for {
@@ -107,16 +109,49 @@ func (t *talk) applyStates(ctx context.Context) {
 		switch {
 		case err != nil:
 			t.fail(ctx, applyingState, "apply the wanted state", err) // unanswered, it comes again
-		case applied && s.Snapshot != "" && s.Part < s.Parts:
-			// More parts follow; a hello now would ask for the whole anew.
+		case applied && s.Snapshot != "":
+			quietUntil, pause = time.Time{}, resendFirst
+			t.ok(applyingState)
+			poke(t.whole)
+			if s.Ask || s.Whole || s.Through == "" && s.Part == s.Parts {
+				poke(t.hello) // before, it would ask for more of what is on its way
+			}
 		case applied:
 			quietUntil, pause = time.Time{}, resendFirst
 			t.ok(applyingState)
-			t.log.Info("uplink: wanted state applied", "revision", s.To, "documents", len(s.Docs), "gone", len(s.Gone), "snapshot", s.Snapshot != "")
+			if s.Lineage != newest.Lineage || s.To != newest.To { // not a repeat
+				t.log.Info("uplink: wanted state applied", "revision", s.To, "documents", len(s.Docs), "gone", len(s.Gone))
+			}
+			newest = wire.State{Lineage: s.Lineage, To: s.To}
 			poke(t.hello)
 		case time.Now().After(quietUntil):
 			t.log.Info("uplink: state does not continue what is held", "from", s.From, "to", s.To, "lineage", s.Lineage)
 			quietUntil, pause = time.Now().Add(pause), min(2*pause, resendMost)
+			poke(t.hello)
+		}
+	}
+}
+
+// bringStates has the store bring a snapshot into force when it may be whole, at
+// the start too: the program may have ended in the middle of one.
+func (t *talk) bringStates(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.whole:
+		case <-again.C:
+		}
+		told, err := t.u.Store.BringState(ctx)
+		if err != nil {
+			t.fail(ctx, bringingState, "bring a snapshot into force", err)
+			again.Reset(resendMost) // the cloud has nothing more to send
+			continue
+		}
+		t.ok(bringingState)
+		if told {
 			poke(t.hello)
 		}
 	}

@@ -27,6 +27,7 @@ type memory struct {
 	proofs   []wire.LockProof
 	commands []wire.CommandResult
 	staged   int
+	brought  int // calls of BringState
 	forks    int
 	ticks    chan struct{}
 	busy     chan struct{} // Acked waits until it is closed; nil: it does not
@@ -108,6 +109,13 @@ func (m *memory) ApplyState(_ context.Context, s wire.State) (bool, error) {
 	}
 	m.revision = s.To
 	return true, nil
+}
+
+func (m *memory) BringState(context.Context) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.brought++
+	return false, nil
 }
 
 func (m *memory) Changed() (<-chan struct{}, func()) { return m.ticks, func() {} }

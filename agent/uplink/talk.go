@@ -25,6 +25,7 @@ type talk struct {
 
 	up       chan struct{} // capacity one: a connection came up
 	hello    chan struct{} // capacity one: a hello is wanted
+	whole    chan struct{} // capacity one: a snapshot may be whole
 	acks     chan answer
 	states   chan []byte // as received
 	commands chan wire.Command
@@ -75,7 +76,7 @@ func newTalk(u *Uplink) *talk {
 		log = slog.New(slog.DiscardHandler)
 	}
 	t := &talk{u: u, log: log.With("agent", u.Agent),
-		up: make(chan struct{}, 1), hello: make(chan struct{}, 1), acks: make(chan answer, ackQueue),
+		up: make(chan struct{}, 1), hello: make(chan struct{}, 1), whole: make(chan struct{}, 1), acks: make(chan answer, ackQueue),
 		states: make(chan []byte, stateQueue), commands: make(chan wire.Command, commandQueue),
 		timer: time.NewTimer(time.Hour)}
 	t.timer.Stop()
@@ -296,6 +297,7 @@ type part int
 const (
 	readingStore part = iota
 	applyingState
+	bringingState
 	takingAcks
 	keepingCommands
 	parts

@@ -31,7 +31,7 @@ const (
 // Bounds of the queues between the connection and the workers. At a bound the
 // newest message is dropped and counted: the cloud repeats what is unanswered.
 const (
-	stateQueue   = 512 // state messages; a snapshot of 100,000 accounts is 360 of 24 kB, sent at once and kept at some 20 a second
+	stateQueue   = 512 // state messages; an older cloud sends the 360 parts, 24 kB each, of 100,000 accounts at once
 	commandQueue = 64
 	ackQueue     = 16
 )
@@ -46,9 +46,12 @@ type Store interface {
 	// Acked takes in an acknowledgement: it moves the mark, also back, or mints
 	// a new epoch on a fork.
 	Acked(ctx context.Context, a wire.Ack) error
-	// ApplyState applies a delta or takes in a part of a snapshot; false means
-	// that it does not continue what is held.
+	// ApplyState applies a delta or keeps a part of a snapshot; false means that it
+	// does not continue what is here.
 	ApplyState(ctx context.Context, s wire.State) (applied bool, err error)
+	// BringState brings a snapshot that is whole into force, which may take long;
+	// told means that a hello has something new to say.
+	BringState(ctx context.Context) (told bool, err error)
 	// Changed ticks after commits that concern the cloud.
 	Changed() (ticks <-chan struct{}, cancel func())
 }
@@ -141,6 +144,7 @@ func (u *Uplink) Serve(ctx context.Context) error {
 	running.Go(func() { _ = t.link.Serve(linkCtx) }) // returns nil always
 	running.Go(func() { t.listen(ctx) })
 	running.Go(func() { t.applyStates(ctx) })
+	running.Go(func() { t.bringStates(ctx) })
 	running.Go(func() { t.takeCommands(ctx) })
 	running.Go(func() { t.watchConditions(ctx) })
 	running.Go(func() { t.watchOutage(ctx) })

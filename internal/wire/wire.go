@@ -29,6 +29,7 @@ import (
 //   - 1: 2026-11-28: Batch.Boot, absent from older agents; Ack.Copy, which they ignore; Signed, RenewRequest and Outage over HTTPS
 //   - 1: 2026-11-28: Gap.Last 0, which is not known; an older cloud keeps it as it is
 //   - 1: 2026-11-28: LeaveRequest over HTTPS, which an older cloud answers by 404
+//   - 1: 2026-11-28: Hello.Staged, absent from older agents; State.Through, After, Ask and Whole, sent only to agents that say it
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
@@ -136,12 +137,23 @@ type Hello struct {
 	Sessions     int         `json:"sessions"`         // open now
 	Proofs       []LockProof `json:"proofs,omitempty"` // not yet acknowledged; their events repeat them without effect
 
+	// Staged says how far a snapshot has come. Absent: the agent takes one in
+	// numbered parts only, all at once.
+	Staged *Staged `json:"staged,omitempty"`
+
 	Routers []RouterHealth `json:"routers,omitempty"` // those with an API; at most MaxRouters
 
 	// Commands are what became of commands, as far as not acknowledged: those being
 	// carried out (state running), and results whose event repeats them without
 	// effect. One that is long comes by its event alone.
 	Commands []CommandResult `json:"commands,omitempty"`
+}
+
+// Staged is how far a snapshot has come: the next window begins behind it.
+type Staged struct {
+	Snapshot string `json:"snapshot,omitempty"` // "" is none
+	Through  string `json:"through,omitempty"`  // of the newest piece kept; "" in numbered parts
+	Whole    bool   `json:"whole,omitempty"`    // all is there and is being brought into force: nothing is missing but time
 }
 
 // Condition is an open health condition.
@@ -192,17 +204,25 @@ type Doc struct {
 
 // State carries documents down: a delta, or one part of a snapshot.
 type State struct {
-	V        int       `json:"v"`
-	Lineage  string    `json:"lineage"`
-	Snapshot string    `json:"snapshot,omitempty"` // id of a snapshot; "" for a delta
-	Part     int       `json:"part,omitempty"`     // 1 to Parts, of a snapshot
-	Parts    int       `json:"parts,omitempty"`
-	From     int64     `json:"from"` // delta: revision it starts from; snapshot: 0
-	To       int64     `json:"to"`   // revision held once applied
-	Docs     []Doc     `json:"docs,omitempty"`
-	Gone     []DocRef  `json:"gone,omitempty"` // tombstones
-	Hash     string    `json:"hash"`           // of the whole set at To
-	Time     time.Time `json:"time"`           // the cloud's clock
+	V        int      `json:"v"`
+	Lineage  string   `json:"lineage"`
+	Snapshot string   `json:"snapshot,omitempty"` // id of a snapshot; "" for a delta
+	Part     int      `json:"part,omitempty"`     // 1 to Parts, of a snapshot
+	Parts    int      `json:"parts,omitempty"`
+	From     int64    `json:"from"` // delta: revision it starts from; snapshot: 0
+	To       int64    `json:"to"`   // revision held once applied
+	Docs     []Doc    `json:"docs,omitempty"`
+	Gone     []DocRef `json:"gone,omitempty"` // tombstones
+
+	// Through marks a piece of a snapshot that comes in windows (Hello.Staged): the
+	// place it leads to, in the cloud's own notation. "" is a numbered part, or a delta.
+	Through string `json:"through,omitempty"`
+	After   string `json:"after,omitempty"` // Through of the piece before; "" in the first
+	Ask     bool   `json:"ask,omitempty"`   // the last of a window: say hello once it is kept
+	Whole   bool   `json:"whole,omitempty"` // the last of all: To and Hash are of the set that the pieces make
+
+	Hash string    `json:"hash"` // of the whole set at To
+	Time time.Time `json:"time"` // the cloud's clock
 }
 
 // Limits of messages, checked before decoding.
@@ -212,6 +232,7 @@ const (
 	MaxEvents   = 500       // in one batch
 	BatchBytes  = 256 << 10 // of event bodies, before compression
 	PartBytes   = 128 << 10 // of documents in one snapshot part
+	Window      = 16        // pieces of a snapshot on their way before a hello asks for more
 	ResultBytes = 48 << 10  // of the body of one command's result; what is longer is cut, and says so
 )
 

@@ -118,11 +118,14 @@ func accounts(ctx context.Context, db *store.DB, to secret.PublicKey, n int) err
 			h.Add(d)
 		}
 	}
-	return each(len(parts), func(p int) error {
+	for p := range parts {
 		parts[p].Hash = h.String()
-		_, err := db.ApplyState(ctx, parts[p])
-		return err
-	})
+		if _, err := db.ApplyState(ctx, parts[p]); err != nil {
+			return err
+		}
+	}
+	_, err := db.BringState(ctx)
+	return err
 }
 
 // each calls do for 0 to n-1 from a few goroutines.
