@@ -101,6 +101,30 @@ func (s *fakeStore) Snapshot(context.Context, hotspot.SiteID) ([]wire.State, err
 	return []wire.State{one, two}, nil
 }
 
+// Pieces gives one document a piece, by revision; through says how many are there.
+func (s *fakeStore) Pieces(_ context.Context, _ hotspot.SiteID, staged wire.Staged, most int) (pieces []wire.State, locks int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to, have := int64(len(s.docs)), 0
+	_, _ = fmt.Sscan(staged.Through, &have) // nothing is 0
+	after := staged.Through
+	for len(pieces) < most {
+		p := wire.State{V: wire.Version, Lineage: s.lineage, Snapshot: s.lineage + "-0", To: to, Hash: s.hashAt(to), After: after}
+		if have < len(s.docs) {
+			p.Docs = s.docs[have : have+1]
+			have++
+		}
+		p.Through = fmt.Sprint(have)
+		after, p.Whole = p.Through, have == len(s.docs)
+		pieces = append(pieces, p)
+		if p.Whole {
+			break
+		}
+	}
+	pieces[len(pieces)-1].Ask = true
+	return pieces, int64(have), nil
+}
+
 func (s *fakeStore) MarkSent(_ context.Context, _ hotspot.SiteID, revision int64, at time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -342,6 +366,9 @@ func (r *rig) publish(topic string, payload []byte, retained bool) error {
 		text = fmt.Sprintf("delta %d-%d", s.From, s.To)
 		if s.Snapshot != "" {
 			text = fmt.Sprintf("part %d/%d of %d", s.Part, s.Parts, s.To)
+			if s.Through != "" {
+				text = fmt.Sprintf("piece %s", s.Through)
+			}
 		}
 	case wire.DownAck:
 		var a wire.Ack

@@ -63,7 +63,10 @@ type States interface {
 	// Delta returns what leads from a revision to the newest; false when only a
 	// snapshot can.
 	Delta(ctx context.Context, site hotspot.SiteID, lineage string, from int64) (wire.State, bool, error)
-	// Snapshot returns the whole set, in parts.
+	// Pieces returns the next pieces of the whole set for an agent that has those
+	// through staged, and through which revision all locks have left with them.
+	Pieces(ctx context.Context, site hotspot.SiteID, staged wire.Staged, most int) (pieces []wire.State, locks int64, err error)
+	// Snapshot returns the whole set in numbered parts, for an agent that takes no pieces.
 	Snapshot(ctx context.Context, site hotspot.SiteID) ([]wire.State, error)
 	// MarkSent notes when the locks up to a revision left.
 	MarkSent(ctx context.Context, site hotspot.SiteID, revision int64, sent time.Time) error

@@ -148,7 +148,7 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 	if r.boot != h.Boot {
 		r.boot, r.conn, r.sent = h.Boot, 0, sent{}
 	}
-	r.held = position{h.Lineage, h.Revision}
+	r.held, r.staged = position{h.Lineage, h.Revision}, h.Staged
 	lineage, revision, hash, err := f.o.Store.Wanted(ctx, a.Site)
 	if err != nil {
 		return err
@@ -162,7 +162,21 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		}
 		r.sent = sent{}
 		return nil
+	case r.bringing():
+		r.sent = sent{}
+		return nil // it says hello once that is in force
 	case !r.sent.waiting:
+	case r.sent.through != nil && r.sent.from == r.held && h.Staged != nil:
+		more, on := r.sent.windowed(h.Staged.Through)
+		if on {
+			r.sent.at, r.sent.tries = time.Now(), 0
+		}
+		if !more && (on || time.Since(r.sent.at) < r.sent.patience()) {
+			return nil
+		}
+		if !more {
+			tries = r.sent.tries + 1
+		}
 	case r.sent.from == r.held:
 		if time.Since(r.sent.at) < r.sent.patience() {
 			return nil // what leads on from there is on its way
@@ -173,7 +187,7 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		return nil // it got on, and the rest is on its way
 	}
 	whole := r.held == there || h.Lineage != lineage || h.Revision > revision
-	if whole && h.Lineage != "" {
+	if whole && h.Lineage != "" && (h.Staged == nil || h.Staged.Snapshot == "") {
 		f.o.Log.Warn("fleet: the site holds another set than it should: it gets the whole", "site", a.Site, "agent", a.ID,
 			"lineage", h.Lineage, "want_lineage", lineage, "revision", h.Revision, "want_revision", revision)
 	}

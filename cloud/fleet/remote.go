@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,9 @@ type remote struct {
 	online bool
 	boot   string
 	conn   int64
-	known  bool     // a hello said where it stands
-	held   position // by the last hello
+	known  bool         // a hello said where it stands
+	held   position     // by the last hello
+	staged *wire.Staged // likewise; nil: the agent takes a snapshot in numbered parts
 	sent   sent
 	early  []message // of an agent that waits for a person
 }
@@ -53,6 +55,8 @@ type sent struct {
 	at      time.Time
 	tries   int // how often it was sent again from there
 	parts   int
+	after   string   // of a window of pieces: what the agent had when it was sent
+	through []string // and what it has with each of them; nil is no window
 }
 
 // patience is how long an answer may take.
@@ -62,6 +66,20 @@ func (s sent) patience() time.Duration {
 		wait = min(answerWithin<<s.tries, answerMost)
 	}
 	return wait + time.Duration(s.parts)*partTime
+}
+
+// windowed judges a hello by the window that is on its way: more says that the
+// agent has all of it, or is elsewhere; else it has got on within it, or not.
+func (s *sent) windowed(staged string) (more, on bool) {
+	at := slices.Index(s.through, staged)
+	switch {
+	case at < 0:
+		return staged != s.after, false
+	case at == len(s.through)-1:
+		return true, false
+	}
+	s.after, s.through = staged, s.through[at+1:]
+	return false, true
 }
 
 // between reports whether p is past where it was sent from, and not yet there.
@@ -110,6 +128,10 @@ func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.Sta
 	if !r.online || !r.known {
 		return
 	}
+	if r.sent.through != nil || r.bringing() {
+		f.ahead(r, s)
+		return
+	}
 	base := r.held
 	if r.sent.waiting {
 		base = r.sent.to
@@ -128,6 +150,23 @@ func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.Sta
 	}
 }
 
+// bringing reports whether the agent has a whole snapshot and works on it. r.mu is held.
+func (r *remote) bringing() bool { return r.staged != nil && r.staged.Whole }
+
+// ahead sends a change with a lock, or the end of one, to an agent that is getting
+// a snapshot: it cannot hold the revision yet, but the lock it can. All else comes
+// behind the snapshot. r.mu is held.
+func (f *Fleet) ahead(r *remote, s wire.State) {
+	isLock := func(kind wire.DocKind) bool { return kind == wire.DocLock }
+	if !small(s) || !slices.ContainsFunc(s.Docs, func(d wire.Doc) bool { return isLock(d.Kind) }) &&
+		!slices.ContainsFunc(s.Gone, func(g wire.DocRef) bool { return isLock(g.Kind) }) {
+		return
+	}
+	if locks, ok := f.transmit(r, []wire.State{s}); ok && locks {
+		f.markSent(r, s.To)
+	}
+}
+
 func small(s wire.State) bool {
 	n := 0
 	for _, d := range s.Docs {
@@ -140,7 +179,12 @@ func small(s wire.State) bool {
 // by a snapshot when it must be whole, or nothing else leads there, or deltas
 // were tried before. r.mu is held.
 func (f *Fleet) send(ctx context.Context, r *remote, from position, whole bool, tries int) error {
-	if !whole && tries < deltaTries {
+	if r.bringing() {
+		r.sent = sent{} // nothing is missing there but time
+		return nil
+	}
+	under := r.staged != nil && r.staged.Snapshot != "" && r.sent.through != nil
+	if !whole && !under && tries < deltaTries {
 		delta, ok, err := f.o.Store.Delta(ctx, r.site, from.lineage, from.revision)
 		if err != nil {
 			return err
@@ -150,6 +194,9 @@ func (f *Fleet) send(ctx context.Context, r *remote, from position, whole bool, 
 			return nil
 		}
 	}
+	if r.staged != nil {
+		return f.window(ctx, r, tries)
+	}
 	parts, err := f.o.Store.Snapshot(ctx, r.site)
 	if err != nil {
 		return err
@@ -158,25 +205,38 @@ func (f *Fleet) send(ctx context.Context, r *remote, from position, whole bool, 
 	return nil
 }
 
+// window sends the next pieces of a snapshot, as many as may be on their way at
+// once, and waits for the hello that says they are kept. r.mu is held.
+func (f *Fleet) window(ctx context.Context, r *remote, tries int) error {
+	pieces, locks, err := f.o.Store.Pieces(ctx, r.site, *r.staged, wire.Window)
+	if err != nil {
+		return err
+	}
+	first := r.sent.first
+	if !r.sent.waiting {
+		first = time.Now()
+	}
+	if _, ok := f.transmit(r, pieces); !ok {
+		return nil
+	}
+	last := pieces[len(pieces)-1]
+	r.sent = sent{waiting: true, first: first, from: r.held, to: position{last.Lineage, last.To}, at: time.Now(), tries: tries, parts: len(pieces), after: r.staged.Through}
+	for _, p := range pieces {
+		r.sent.through = append(r.sent.through, p.Through)
+	}
+	if locks > 0 {
+		f.markSent(r, locks)
+	}
+	return nil
+}
+
 // publish sends states and waits for the hello that answers the last; tries is
 // how often that was done before, from where the agent is. r.mu is held, so that
 // what is sent to one agent keeps its order.
 func (f *Fleet) publish(r *remote, states []wire.State, tries int) {
-	now, locks := f.now(), false
-	for _, s := range states {
-		s.Time = now
-		payload, err := wire.Encode(s)
-		if err == nil {
-			err = f.o.Publish(wire.Topic(r.agent, wire.DownState), payload, false)
-		}
-		if err != nil { // without the broker everything is said anew later
-			f.o.Log.Warn("fleet: state not sent", "site", r.site, "agent", r.agent, "to", s.To, "err", err)
-			r.sent = sent{}
-			return
-		}
-		for _, d := range s.Docs {
-			locks = locks || d.Kind == wire.DocLock
-		}
+	locks, ok := f.transmit(r, states)
+	if !ok {
+		return
 	}
 	last := states[len(states)-1]
 	began := time.Now()
@@ -188,13 +248,38 @@ func (f *Fleet) publish(r *remote, states []wire.State, tries int) {
 		first = r.sent.first
 	}
 	r.sent = sent{waiting: true, first: first, from: r.held, to: position{last.Lineage, last.To}, at: began, tries: tries, parts: len(states) - 1}
-	if !locks {
-		return
+	if locks {
+		f.markSent(r, last.To)
 	}
+}
+
+// transmit sends states; locks says that some is among them, ok that all left.
+func (f *Fleet) transmit(r *remote, states []wire.State) (locks, ok bool) {
+	now := f.now()
+	for _, s := range states {
+		s.Time = now
+		payload, err := wire.Encode(s)
+		if err == nil {
+			err = f.o.Publish(wire.Topic(r.agent, wire.DownState), payload, false)
+		}
+		if err != nil { // without the broker everything is said anew later
+			f.o.Log.Warn("fleet: state not sent", "site", r.site, "agent", r.agent, "to", s.To, "err", err)
+			r.sent = sent{}
+			return false, false
+		}
+		for _, d := range s.Docs {
+			locks = locks || d.Kind == wire.DocLock
+		}
+	}
+	return locks, true
+}
+
+// markSent notes that the locks up to a revision left.
+func (f *Fleet) markSent(r *remote, revision int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
 	defer cancel()
-	if err := f.o.Store.MarkSent(ctx, r.site, last.To, now); err != nil {
-		f.o.Log.Error("fleet: time of sending not kept", "site", r.site, "revision", last.To, "err", err)
+	if err := f.o.Store.MarkSent(ctx, r.site, revision, f.now()); err != nil {
+		f.o.Log.Error("fleet: time of sending not kept", "site", r.site, "revision", revision, "err", err)
 	}
 }
 

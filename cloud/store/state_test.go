@@ -378,3 +378,128 @@ func TestASnapshotOfOneSetHasOneName(t *testing.T) {
 		}
 	})
 }
+
+// pull takes pieces as an agent does, some lost, while change is called between
+// windows, until all are there. It returns how many windows that took.
+func pull(w *world, change func(window int), lose func(piece int) bool) (docs map[wire.DocRef]wire.Doc, last wire.State, windows int) {
+	w.Helper()
+	docs = map[wire.DocRef]wire.Doc{}
+	var at wire.Staged
+	seen := 0
+	for windows = 1; windows < 500; windows++ {
+		pieces, _, err := w.db.Pieces(w.Context(), w.site.ID, at, 3)
+		must(w.TB, err)
+		for _, p := range pieces {
+			if seen++; lose(seen) || p.After != at.Through && p.After != "" {
+				continue
+			}
+			if p.After == "" {
+				clear(docs)
+			}
+			for _, d := range p.Docs {
+				docs[wire.DocRef{Kind: d.Kind, ID: d.ID}] = d
+			}
+			for _, g := range p.Gone {
+				delete(docs, g)
+			}
+			at = wire.Staged{Snapshot: p.Snapshot, Through: p.Through}
+			if p.Whole {
+				return docs, p, windows
+			}
+		}
+		change(windows)
+	}
+	w.Fatal("the pieces never end")
+	return nil, last, windows
+}
+
+// TestPiecesMakeTheNewestSet: whatever changes, and is removed, while they are on
+// their way, and whatever of them is lost.
+func TestPiecesMakeTheNewestSet(t *testing.T) {
+	onBoth(t, func(w *world) {
+		note := string(bytes.Repeat([]byte("n"), 500))
+		var ids []hotspot.AccountID
+		add := func(n int) {
+			for range n {
+				id, _, err := w.db.CreateAccount(w.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: fmt.Sprintf("u%d", len(ids)), Plan: w.plan.ID, Note: note})
+				must(w.TB, err)
+				ids = append(ids, id)
+			}
+		}
+		add(900)
+		must(w.TB, w.db.Lock(w.Context(), w.owner, ids[899], "test"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, ids[3], "test"))
+		lifted := 0
+		docs, last, windows := pull(w, func(window int) {
+			add(20)
+			must(w.TB, w.db.Lock(w.Context(), w.owner, ids[window], "test"))
+			if lifted == 0 { // sent already, and gone since
+				lifted++
+				must(w.TB, w.db.Unlock(w.Context(), w.owner, ids[899], "test"))
+			}
+		}, func(piece int) bool { return piece%5 == 2 })
+		var h wire.SetHash
+		for _, d := range docs {
+			h.Add(d)
+		}
+		lineage, revision, hash, err := w.db.Wanted(w.Context(), w.site.ID)
+		must(w.TB, err)
+		if h.String() != hash || last.Hash != hash || last.To != revision || last.Lineage != lineage {
+			w.Errorf("%d documents hash %s, the last piece says %s at %d; want %s at %d", len(docs), h, last.Hash, last.To, hash, revision)
+		}
+		if windows < 3 {
+			w.Errorf("%d windows: too few to say anything", windows)
+		}
+	})
+}
+
+// TestLocksLeaveFirst: one set while the site was away must not wait behind
+// everything else that it lacks.
+func TestLocksLeaveFirst(t *testing.T) {
+	onBoth(t, func(w *world) {
+		var last hotspot.AccountID
+		for i := range 30 {
+			last = w.user(fmt.Sprint("guest", i))
+		}
+		must(w.TB, w.db.Lock(w.Context(), w.owner, last, "test"))
+		pieces, locks, err := w.db.Pieces(w.Context(), w.site.ID, wire.Staged{}, 16)
+		must(w.TB, err)
+		p := pieces[0]
+		if len(p.Docs) == 0 || p.Docs[0].Kind != wire.DocLock || p.Docs[0].ID != string(last) || locks != p.To {
+			w.Errorf("first is %+v, locks have left through %d; want the lock, and %d", p.Docs[0], locks, p.To)
+		}
+	})
+}
+
+// TestPiecesBeginAnewWhereNothingLeadsOn: another lineage, a place nobody could have
+// given out, removals that are no longer remembered.
+func TestPiecesBeginAnewWhereNothingLeadsOn(t *testing.T) {
+	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
+	w.remember = 100
+	w.reopen()
+	for i := range 210 {
+		w.user(fmt.Sprint("guest", i))
+	}
+	lineage, to, _, err := w.db.Wanted(t.Context(), w.site.ID)
+	must(t, err)
+	name := fmt.Sprintf("%s-%d", lineage, to)
+	for what, staged := range map[string]wire.Staged{
+		"another lineage": {Snapshot: fmt.Sprintf("x-%d", to), Through: "5|account|a"},
+		"no place":        {Snapshot: name, Through: "5"},
+		"not a number":    {Snapshot: name, Through: "five|account|a"},
+		"no base":         {Snapshot: lineage, Through: "5|account|a"},
+		"the future":      {Snapshot: name, Through: fmt.Sprintf("%d|account|a", to+1)},
+		"forgotten":       {Snapshot: lineage + "-1", Through: "5|account|a"},
+	} {
+		pieces, _, err := w.db.Pieces(t.Context(), w.site.ID, staged, 16)
+		must(t, err)
+		if pieces[0].After != "" || pieces[0].Snapshot != name {
+			t.Errorf("%s: got a piece behind %q of %s, want the first of %s", what, pieces[0].After, pieces[0].Snapshot, name)
+		}
+	}
+	pieces, _, err := w.db.Pieces(t.Context(), w.site.ID, wire.Staged{Snapshot: name, Through: fmt.Sprintf("%d|pass|zzz", to)}, 16)
+	must(t, err)
+	if p := pieces[0]; len(pieces) != 1 || !p.Whole || p.After == "" || len(p.Docs) != 0 {
+		t.Errorf("got %+v for who has everything, want an empty last piece", pieces)
+	}
+}
