@@ -26,26 +26,27 @@ const (
 type fakeStore struct {
 	Store // what a test does not need panics
 
-	mu       sync.Mutex
-	lineage  string
-	docs     []wire.Doc // docs[i] has revision i+1
-	skew     bool       // the store's hash is one that no site will reach by deltas
-	agents   map[hotspot.AgentID]hotspot.Agent
-	marks    map[string]int64
-	sent     map[int64]time.Time
-	hellos   []wire.Hello
-	presence []wire.Presence
-	proofs   int
-	noDelta  bool
-	onCommit func(hotspot.SiteID, hotspot.AgentID, wire.State)
-	nobody   int
-	commands []hotspot.Command // due at the next look
-	answers  []wire.CommandResult
-	copied   string // run of a second copy
-	renewed  []string
-	outages  []wire.Outage
-	revoked  []hotspot.RevokedCertificate
-	guesses  []string // from where
+	mu         sync.Mutex
+	lineage    string
+	docs       []wire.Doc // docs[i] has revision i+1
+	skew       bool       // the store's hash is one that no site will reach by deltas
+	agents     map[hotspot.AgentID]hotspot.Agent
+	marks      map[string]int64
+	sent       map[int64]time.Time
+	hellos     []wire.Hello
+	presence   []wire.Presence
+	proofs     int
+	noDelta    bool
+	unreceived []wire.Doc
+	onCommit   func(hotspot.SiteID, hotspot.AgentID, wire.State)
+	nobody     int
+	commands   []hotspot.Command // due at the next look
+	answers    []wire.CommandResult
+	copied     string // run of a second copy
+	renewed    []string
+	outages    []wire.Outage
+	revoked    []hotspot.RevokedCertificate
+	guesses    []string // from where
 }
 
 func (s *fakeStore) hashAt(rev int64) string {
@@ -123,6 +124,13 @@ func (s *fakeStore) Pieces(_ context.Context, _ hotspot.SiteID, staged wire.Stag
 	}
 	pieces[len(pieces)-1].Ask = true
 	return pieces, int64(have), nil
+}
+
+func (s *fakeStore) Unreceived(context.Context, hotspot.SiteID) (wire.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := int64(len(s.docs))
+	return wire.State{V: wire.Version, Lineage: s.lineage, From: to, To: to, Docs: s.unreceived}, nil
 }
 
 func (s *fakeStore) MarkSent(_ context.Context, _ hotspot.SiteID, revision int64, at time.Time) error {

@@ -66,6 +66,8 @@ type States interface {
 	// Pieces returns the next pieces of the whole set for an agent that has those
 	// through staged, and through which revision all locks have left with them.
 	Pieces(ctx context.Context, site hotspot.SiteID, staged wire.Staged, most int) (pieces []wire.State, locks int64, err error)
+	// Unreceived returns the locks that the site has not said it received.
+	Unreceived(ctx context.Context, site hotspot.SiteID) (wire.State, error)
 	// Snapshot returns the whole set in numbered parts, for an agent that takes no pieces.
 	Snapshot(ctx context.Context, site hotspot.SiteID) ([]wire.State, error)
 	// MarkSent notes when the locks up to a revision left.

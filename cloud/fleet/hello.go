@@ -65,7 +65,7 @@ func (f *Fleet) presence(ctx context.Context, a hotspot.Agent, r *remote, m mess
 		// A new connection: what was sent into the old one may be lost. The
 		// hello that follows says where the site stands.
 		r.online, r.boot, r.conn = true, p.Boot, p.Conn
-		r.sent = sent{}
+		r.sent, r.lockedAt, r.lockTries = sent{}, time.Time{}, 0
 	}
 	r.mu.Unlock()
 	f.o.Log.Info("fleet: presence", "site", a.Site, "agent", a.ID, "state", p.State, "reason", p.Reason)
@@ -164,7 +164,7 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		return nil
 	case r.bringing():
 		r.sent = sent{}
-		return nil // it says hello once that is in force
+		return f.remindOfLocks(ctx, r) // for the rest, it says hello once that is in force
 	case !r.sent.waiting:
 	case r.sent.through != nil && r.sent.from == r.held && h.Staged != nil:
 		more, on := r.sent.windowed(h.Staged.Through)

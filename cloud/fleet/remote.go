@@ -38,6 +38,9 @@ type remote struct {
 	staged *wire.Staged // likewise; nil: the agent takes a snapshot in numbered parts
 	sent   sent
 	early  []message // of an agent that waits for a person
+
+	lockedAt  time.Time // when locks not received were looked for last
+	lockTries int       // how often since the connection came up
 }
 
 // position is a place in a site's history.
@@ -162,9 +165,28 @@ func (f *Fleet) ahead(r *remote, s wire.State) {
 		!slices.ContainsFunc(s.Gone, func(g wire.DocRef) bool { return isLock(g.Kind) }) {
 		return
 	}
+	r.lockedAt, r.lockTries = time.Now(), 0
 	if locks, ok := f.transmit(r, []wire.State{s}); ok && locks {
 		f.markSent(r, s.To)
 	}
+}
+
+// remindOfLocks sends what the site has not said it received of locks while it is
+// getting a snapshot: at first, and then ever less often. Without one the hello
+// that brings the set says it all. r.mu is held.
+func (f *Fleet) remindOfLocks(ctx context.Context, r *remote) error {
+	if r.sent.through == nil && !r.bringing() || time.Since(r.lockedAt) < (sent{tries: r.lockTries}).patience() {
+		return nil
+	}
+	s, err := f.o.Store.Unreceived(ctx, r.site)
+	r.lockedAt, r.lockTries = time.Now(), r.lockTries+1
+	if err != nil || len(s.Docs) == 0 {
+		return err
+	}
+	if _, ok := f.transmit(r, []wire.State{s}); ok {
+		f.markSent(r, s.To)
+	}
+	return nil
 }
 
 func small(s wire.State) bool {
@@ -310,11 +332,17 @@ func (f *Fleet) resend(ctx context.Context) {
 func (f *Fleet) again(ctx context.Context, r *remote) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.online || !r.sent.waiting || time.Since(r.sent.at) < r.sent.patience() {
+	if !r.online {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
+	if err := f.remindOfLocks(ctx, r); err != nil {
+		return err
+	}
+	if !r.sent.waiting || time.Since(r.sent.at) < r.sent.patience() {
+		return nil
+	}
 	lineage, revision, _, err := f.o.Store.Wanted(ctx, r.site)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
 
@@ -104,5 +105,30 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 		r.store.writes(40)
 		r.hello(0, staging(20))
 		r.want("from where the agent stands", pieces(21, 36)...)
+	})
+}
+
+// TestALockThatGotLostIsSentAgain: beside a snapshot nothing else would bring it.
+func TestALockThatGotLostIsSentAgain(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(4)
+		whole := func(h *wire.Hello) { staging(4)(h); h.Staged.Whole = true }
+		r.hello(0, whole)
+		r.want("no lock")
+		r.pass(time.Minute)
+		r.store.unreceived = []wire.Doc{{Kind: wire.DocLock, ID: "a1", Rev: 4}}
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 2})
+		r.hello(0, whole)
+		r.want("on a new connection at once", "delta 4-4")
+		if r.store.sent[4].IsZero() {
+			t.Error("the lock is not marked sent")
+		}
+		r.pass(time.Hour)
+		if n := len(r.said()); n < 30 || n > 70 {
+			t.Errorf("sent %d times in an hour, want it about once a minute", n)
+		}
+		r.store.unreceived = nil
+		r.pass(time.Hour)
+		r.want("received")
 	})
 }

@@ -63,6 +63,30 @@ func (db *DB) Pieces(ctx context.Context, site hotspot.SiteID, staged wire.Stage
 	return pieces, locks, err
 }
 
+// locksAtOnce is how many locks one message carries ahead of their set.
+const locksAtOnce = 200
+
+// Unreceived returns the locks in force that the site has not said it received,
+// the newest first, as a state that leads to no revision.
+func (db *DB) Unreceived(ctx context.Context, site hotspot.SiteID) (s wire.State, err error) {
+	err = db.read(ctx, "locks not received", func(t *tx) error {
+		s = wire.State{V: wire.Version, Time: t.now}
+		var err error
+		if s.Lineage, s.To, s.Hash, err = t.wanted(site); err != nil {
+			return err
+		}
+		s.From = s.To
+		return t.each(`SELECT d.kind, d.id, d.rev, d.body, d.deleted FROM account_lock l JOIN document d ON d.site = l.site AND d.kind = $2 AND d.id = l.account
+			WHERE l.site = $1 AND l.lifted_at = 0 AND l.received_at = 0 AND d.deleted = 0 ORDER BY d.rev DESC LIMIT $3`, []any{string(site), string(wire.DocLock), locksAtOnce},
+			func(scan func(...any) error) error {
+				d, _, err := scanDoc(scan)
+				s.Docs = append(s.Docs, d)
+				return err
+			})
+	})
+	return s, err
+}
+
 // window is a run of pieces while it is read.
 type window struct {
 	t      *tx

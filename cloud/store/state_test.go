@@ -503,3 +503,27 @@ func TestPiecesBeginAnewWhereNothingLeadsOn(t *testing.T) {
 		t.Errorf("got %+v for who has everything, want an empty last piece", pieces)
 	}
 }
+
+// TestLocksNotReceivedAreKnown: until the site has said so, and while they are in force.
+func TestLocksNotReceivedAreKnown(t *testing.T) {
+	onBoth(t, func(w *world) {
+		one, two := w.user("one"), w.user("two")
+		must(w.TB, w.db.Lock(w.Context(), w.owner, one, "test"))
+		must(w.TB, w.db.Lock(w.Context(), w.owner, two, "test"))
+		want := func(what string, accounts ...hotspot.AccountID) {
+			w.Helper()
+			s, err := w.db.Unreceived(w.Context(), w.site.ID)
+			must(w.TB, err)
+			var got []hotspot.AccountID
+			for _, d := range s.Docs {
+				got = append(got, hotspot.AccountID(d.ID))
+			}
+			if !reflect.DeepEqual(got, accounts) {
+				w.Errorf("%s: got %v, want %v", what, got, accounts)
+			}
+		}
+		want("both", two, one)
+		must(w.TB, w.db.Unlock(w.Context(), w.owner, two, "test"))
+		want("one lifted", one)
+	})
+}

@@ -47,12 +47,12 @@ func TestALargeSiteGetsItsSet(t *testing.T) {
 		t.Errorf("the lock was enforced once the set was there (%+v), want it before", s)
 	}
 	for _, lane := range []*lane{&c.relay.up, &c.relay.down} {
-		lane.set(func(h *harm) { *h = harm{drop: 0.1, twice: 0.1} })
+		lane.set(func(h *harm) { *h = harm{drop: 0.05, twice: 0.05} })
 	}
 	held := l.await("all of it", func(s standing) bool { return s.whole })
 	t.Logf("%d documents whole after %v", held.staged, time.Since(began).Round(time.Millisecond))
 	l.usage("before the kill")
-	middle := l.await("some of it in force", func(s standing) bool { return s.documents > held.documents+100 })
+	middle := l.await("some of it in force", func(s standing) bool { return s.documents > held.documents+*accountsFlag/5 })
 	if err := l.cafe.StopOne("agent", true); err != nil {
 		t.Fatal(err)
 	}
