@@ -131,7 +131,7 @@ func (b *bring) arrive(ctx context.Context, forced bool) (arrived bool, err erro
 				return fault.New(fault.Damaged, "store: staging", err)
 			}
 		}
-		if err := t.settleAhead(wire.State{Lineage: st.lineage, To: st.revision}, b.older); err != nil {
+		if err := t.settleAhead(wire.State{Lineage: st.lineage, To: st.revision}); err != nil {
 			return err
 		}
 		t.mark.lineage, t.mark.revision = st.lineage, st.revision

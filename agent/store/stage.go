@@ -212,8 +212,10 @@ func (t *tx) liftAhead(account hotspot.AccountID, s wire.State) error {
 
 // settleAhead judges the locks that came ahead once a set is there: one of its
 // history that the set could know and lacks was lifted; one of another history, or
-// of a cloud that was set back (older), stays until a person lifts it.
-func (t *tx) settleAhead(s wire.State, older bool) error {
+// of a cloud that was set back, stays until a person lifts it. The mark is still
+// that of before.
+func (t *tx) settleAhead(s wire.State) error {
+	back := s.Lineage == t.mark.lineage && s.To < t.mark.revision
 	type ahead struct {
 		account hotspot.AccountID
 		lineage string
@@ -231,7 +233,7 @@ func (t *tx) settleAhead(s wire.State, older bool) error {
 	}
 	for _, a := range all {
 		switch {
-		case older || a.lineage != s.Lineage:
+		case back || a.lineage != s.Lineage:
 			err = t.keepLock(a.account)
 		case a.rev <= s.To:
 			err = t.liftAhead(a.account, s)

@@ -119,7 +119,7 @@ func (t *tx) arrive(s wire.State) error {
 		t.db.o.Log.Warn("the document set does not hash as the cloud's", "revision", s.To, "got", got, "want", s.Hash)
 		return errNotFromHere
 	}
-	if err := t.settleAhead(s, false); err != nil {
+	if err := t.settleAhead(s); err != nil {
 		return err
 	}
 	t.mark.lineage, t.mark.revision = s.Lineage, s.To

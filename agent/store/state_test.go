@@ -425,6 +425,27 @@ func TestTheSetIsTheCloudsWhateverHappens(t *testing.T) {
 					s.must(s.send(p))
 				}
 				s.sameSet()
+			case 5:
+				snapshots++
+				pieces := s.cloud.pieces(fmt.Sprint("s", snapshots), 2)
+				for i := 0; i < len(pieces); { // lost, repeated, out of their order; the hello says where it goes on
+					if at := i + rapid.IntRange(-1, 1).Draw(rt, "which"); at != i && at >= 0 && at < len(pieces) {
+						_, err := s.ApplyState(t.Context(), pieces[at])
+						s.must(err)
+					}
+					h, err := s.Standing(t.Context())
+					s.must(err)
+					if i = slices.IndexFunc(pieces, func(p wire.State) bool { return p.Through == h.Staged.Through }) + 1; h.Staged.Snapshot != pieces[0].Snapshot {
+						i = 0
+					}
+					if h.Staged.Whole || h.Revision == s.cloud.rev && h.Hash == s.cloud.hash() && h.Lineage == s.cloud.lineage {
+						break
+					}
+					s.must(s.send(pieces[i]))
+				}
+				_, err := s.BringState(t.Context())
+				s.must(err)
+				s.sameSet()
 			}
 		}
 		snapshots++

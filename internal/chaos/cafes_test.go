@@ -51,6 +51,7 @@ type shape struct {
 	sites    int
 	database string // "" is SQLite
 	broker   *broker
+	ample    bool // no disk is small
 }
 
 // openCafes brings everything up.
@@ -65,7 +66,9 @@ func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 	}
 	// Programs that a full disk is to meet live on a small one.
 	for _, dir := range []string{state(0, "cloud"), state(0, "agent")} {
-		c.disks[dir] = c.mount(dir)
+		if !s.ample {
+			c.disks[dir] = c.mount(dir)
+		}
 	}
 	for i := range s.sites {
 		ports, err := demo.FreePorts()

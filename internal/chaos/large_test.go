@@ -28,7 +28,7 @@ var accountsFlag = flag.Int("accounts", 10_000, "accounts of the large site, eac
 // bringing it into force, accounting goes on, and locks end in proof.
 func TestALargeSiteGetsItsSet(t *testing.T) {
 	t.Parallel() // most of it is waiting
-	c := openCafes(t, seed(t), shape{sites: 1})
+	c := openCafes(t, seed(t), shape{sites: 1, ample: true})
 	l := &large{cafes: c, cafe: c.cloud()}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
