@@ -27,7 +27,11 @@ type memory struct {
 	proofs   []wire.LockProof
 	commands []wire.CommandResult
 	staged   int
-	brought  int // calls of BringState
+	brought  int    // calls of BringState
+	through  string // of the newest piece
+	whole    bool
+	comes    int64 // revision of what is whole
+	repeats  bool  // a delta to the revision held is done already
 	forks    int
 	ticks    chan struct{}
 	busy     chan struct{} // Acked waits until it is closed; nil: it does not
@@ -61,7 +65,7 @@ func (m *memory) replace(p wire.LockProof) {
 func (m *memory) Standing(context.Context) (wire.Hello, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return wire.Hello{Epoch: m.epoch, LastSeq: int64(len(m.events)), AckedSeq: m.acked, Lineage: "lineage", Revision: m.revision,
+	return wire.Hello{Epoch: m.epoch, LastSeq: int64(len(m.events)), AckedSeq: m.acked, Lineage: "lineage", Revision: m.revision, Staged: &wire.Staged{Through: m.through, Whole: m.whole},
 		Proofs: append([]wire.LockProof(nil), m.proofs...), Commands: append([]wire.CommandResult(nil), m.commands...)}, nil
 }
 
@@ -98,10 +102,20 @@ func (m *memory) Acked(ctx context.Context, a wire.Ack) error {
 func (m *memory) ApplyState(_ context.Context, s wire.State) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s.Through != "" {
+		if s.After != m.through {
+			return false, nil
+		}
+		m.through, m.whole, m.comes = s.Through, s.Whole, s.To
+		return true, nil
+	}
 	if s.Snapshot != "" {
 		if m.staged++; m.staged == s.Parts {
 			m.revision, m.staged = s.To, 0
 		}
+		return true, nil
+	}
+	if m.repeats && s.To == m.revision {
 		return true, nil
 	}
 	if s.From != m.revision {
@@ -115,7 +129,11 @@ func (m *memory) BringState(context.Context) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.brought++
-	return false, nil
+	if !m.whole {
+		return false, nil
+	}
+	m.whole, m.revision, m.through = false, m.comes, ""
+	return true, nil
 }
 
 func (m *memory) Changed() (<-chan struct{}, func()) { return m.ticks, func() {} }

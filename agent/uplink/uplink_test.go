@@ -1,9 +1,11 @@
 package uplink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -242,6 +244,23 @@ func TestHelloAnswersEveryAppliedRevision(t *testing.T) {
 	}
 }
 
+// TestARepeatIsAnsweredAndNotTold: the log says once what was applied.
+func TestARepeatIsAnsweredAndNotTold(t *testing.T) {
+	var log bytes.Buffer
+	s := startSite(t, func(s *site) { s.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return true })
+	s.store.repeats = true
+	for range 3 {
+		before := s.cloud.helloCount()
+		s.cloud.send(wire.DownState, wire.State{V: wire.Version, Lineage: "lineage", From: 0, To: 1, Time: time.Now()})
+		s.cloud.awaitHello(before, "revision 1", func(h wire.Hello) bool { return h.Revision == 1 })
+	}
+	s.stop()
+	if n := strings.Count(log.String(), "wanted state applied"); n != 1 {
+		t.Errorf("told %d times, want once:\n%s", n, log.String())
+	}
+}
+
 func TestHelloAsksForWhatIsMissing(t *testing.T) {
 	s := startSite(t, nil)
 	s.cloud.awaitHello(0, "revision 0", func(h wire.Hello) bool { return true })
@@ -267,6 +286,33 @@ func TestSnapshotIsAnsweredWhenItIsWhole(t *testing.T) {
 	if got := s.cloud.helloCount() - before; got != 1 {
 		t.Errorf("got %d hellos for a snapshot of 5 parts, want 1", got)
 	}
+}
+
+// TestPiecesAreAnsweredWhereTheyAsk: the end of a window, one that is missing, the
+// whole, and once more when that is in force.
+func TestPiecesAreAnsweredWhereTheyAsk(t *testing.T) {
+	s := startSite(t, nil)
+	s.cloud.awaitHello(0, "no piece", func(h wire.Hello) bool { return h.Staged != nil && h.Staged.Through == "" })
+	piece := func(after, through string, change func(*wire.State)) {
+		p := wire.State{V: wire.Version, Lineage: "lineage", Snapshot: "snap", After: after, Through: through, To: 9, Time: time.Now()}
+		if change != nil {
+			change(&p)
+		}
+		s.cloud.send(wire.DownState, p)
+	}
+	before := s.cloud.helloCount()
+	piece("", "a", nil)
+	piece("a", "b", nil)
+	piece("b", "c", func(p *wire.State) { p.Ask = true })
+	s.cloud.awaitHello(before, "the window", func(h wire.Hello) bool { return h.Staged.Through == "c" })
+	if n := s.cloud.helloCount() - before; n != 1 {
+		t.Errorf("%d hellos for a window, want 1", n)
+	}
+	before = s.cloud.helloCount()
+	piece("d", "e", nil) // d was lost
+	s.cloud.awaitHello(before, "where it stands", func(h wire.Hello) bool { return h.Staged.Through == "c" })
+	piece("c", "e", func(p *wire.State) { p.Ask, p.Whole = true, true })
+	s.cloud.awaitHello(before, "revision 9", func(h wire.Hello) bool { return h.Revision == 9 && !h.Staged.Whole })
 }
 
 // TestALargeSnapshotWaitsForASlowDisk: the cloud sends 100,000 accounts at once.
