@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"iwas/internal/fault"
@@ -61,8 +62,8 @@ func (db *DB) BringState(ctx context.Context) (told bool, err error) {
 		return false, err
 	}
 	if ok {
-		db.o.Log.Info("a snapshot is in force", "revision", st.revision, "changed", b.changed, "took", time.Since(began).Round(time.Millisecond),
-			"longest_slice", b.longest.Round(time.Millisecond))
+		db.o.Log.Info("a snapshot is in force", "revision", st.revision, "changed", b.changed, "dur_ms", time.Since(began).Milliseconds(),
+			"longest_slice_ms", b.longest.Milliseconds())
 	}
 	return true, db.sweepStage(ctx)
 }
@@ -235,32 +236,55 @@ func (b *bring) unlocks(ctx context.Context) error {
 		AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = d.kind AND s.id = d.id) ORDER BY d.kind, d.id LIMIT ?`)
 }
 
+// ofAccounts find what differs of accounts and their passes: what is new, and
+// what is gone. Each reads its index in the order of accounts and stops at the
+// limit, so that all slices together read it once.
+var ofAccounts = [...]string{
+	`SELECT s.account, 0, s.kind, s.id, s.rev, s.body FROM staged_document s INDEXED BY staged_account WHERE s.account > ? AND s.kind IN ('account', 'pass') AND ` + differs + ` ORDER BY s.account LIMIT ?`,
+	`SELECT p.account, 1, 'pass', p.id, 0, x'' FROM pass p INDEXED BY pass_account WHERE p.account > ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'pass' AND s.id = p.id)
+		AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'pass' AND d.id = p.id) ORDER BY p.account LIMIT ?`,
+	`SELECT a.id, 1, 'account', a.id, 0, x'' FROM account a WHERE a.id > ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'account' AND s.id = a.id)
+		AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'account' AND d.id = a.id) ORDER BY a.id LIMIT ?`,
+}
+
 // accounts brings accounts and their passes into force: all that differs of one
 // account is in one slice, so that a login finds either the old or the new of it.
 func (b *bring) accounts(ctx context.Context) error {
-	after, most := "", b.bound
-	for {
-		items, err := b.find(ctx, "read staged accounts", `SELECT s.account, 0, s.kind, s.id, s.rev, s.body FROM staged_document s
-				WHERE s.account > ?1 AND s.kind IN ('account', 'pass') AND `+differs+`
-			UNION ALL SELECT p.account, 1, 'pass', p.id, 0, x'' FROM pass p WHERE p.account > ?1
-				AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'pass' AND s.id = p.id) AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'pass' AND d.id = p.id)
-			UNION ALL SELECT a.id, 1, 'account', a.id, 0, x'' FROM account a WHERE a.id > ?1
-				AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'account' AND s.id = a.id) AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'account' AND d.id = a.id)
-			ORDER BY 1 LIMIT ?2`, after, most)
-		if err != nil || len(items) == 0 {
+	for after, most := "", b.bound; ; {
+		items, cut, err := b.nextAccounts(ctx, after, most)
+		if err != nil || len(items) == 0 && !cut {
 			return err
 		}
-		if len(items) == most { // the last account may not be all there
-			last := items[len(items)-1].account
-			if items[0].account == last {
-				most *= 2
-				continue
-			}
-			items = slices.DeleteFunc(items, func(i item) bool { return i.account == last })
+		if len(items) == 0 { // one account alone is more than that
+			most *= 2
+			continue
 		}
 		if err := b.slice(ctx, items); err != nil {
 			return err
 		}
 		after, most = items[len(items)-1].account, b.bound
 	}
+}
+
+// nextAccounts returns what differs of the accounts behind one, in their order:
+// about most documents, and of every account in it all. cut says that there is more.
+func (b *bring) nextAccounts(ctx context.Context, after string, most int) (items []item, cut bool, err error) {
+	end := ""
+	for _, text := range ofAccounts {
+		some, err := b.find(ctx, "find what differs of accounts", text, after, most)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(some) == most { // its last account may not be all there
+			if last := some[len(some)-1].account; !cut || last < end {
+				end, cut = last, true
+			}
+		}
+		items = append(items, some...)
+	}
+	if cut {
+		items = slices.DeleteFunc(items, func(i item) bool { return i.account >= end })
+	}
+	slices.SortStableFunc(items, func(x, y item) int { return strings.Compare(x.account, y.account) })
+	return items, cut, nil
 }
