@@ -240,10 +240,10 @@ func (b *bring) unlocks(ctx context.Context) error {
 // what is gone. Each reads its index in the order of accounts and stops at the
 // limit, so that all slices together read it once.
 var ofAccounts = [...]string{
-	`SELECT s.account, 0, s.kind, s.id, s.rev, s.body FROM staged_document s INDEXED BY staged_account WHERE s.account > ? AND s.kind IN ('account', 'pass') AND ` + differs + ` ORDER BY s.account LIMIT ?`,
-	`SELECT p.account, 1, 'pass', p.id, 0, x'' FROM pass p INDEXED BY pass_account WHERE p.account > ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'pass' AND s.id = p.id)
+	`SELECT s.account, 0, s.kind, s.id, s.rev, s.body FROM staged_document s INDEXED BY staged_account WHERE s.account > ? AND s.account < ? AND s.kind IN ('account', 'pass') AND ` + differs + ` ORDER BY s.account LIMIT ?`,
+	`SELECT p.account, 1, 'pass', p.id, 0, x'' FROM pass p INDEXED BY pass_account WHERE p.account > ? AND p.account < ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'pass' AND s.id = p.id)
 		AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'pass' AND d.id = p.id) ORDER BY p.account LIMIT ?`,
-	`SELECT a.id, 1, 'account', a.id, 0, x'' FROM account a WHERE a.id > ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'account' AND s.id = a.id)
+	`SELECT a.id, 1, 'account', a.id, 0, x'' FROM account a WHERE a.id > ? AND a.id < ? AND NOT EXISTS (SELECT 1 FROM staged_document s WHERE s.kind = 'account' AND s.id = a.id)
 		AND EXISTS (SELECT 1 FROM document d WHERE d.kind = 'account' AND d.id = a.id) ORDER BY a.id LIMIT ?`,
 }
 
@@ -269,16 +269,14 @@ func (b *bring) accounts(ctx context.Context) error {
 // nextAccounts returns what differs of the accounts behind one, in their order:
 // about most documents, and of every account in it all. cut says that there is more.
 func (b *bring) nextAccounts(ctx context.Context, after string, most int) (items []item, cut bool, err error) {
-	end := ""
+	end := "\U0010FFFF" // behind every id
 	for _, text := range ofAccounts {
-		some, err := b.find(ctx, "find what differs of accounts", text, after, most)
+		some, err := b.find(ctx, "find what differs of accounts", text, after, end, most)
 		if err != nil {
 			return nil, false, err
 		}
 		if len(some) == most { // its last account may not be all there
-			if last := some[len(some)-1].account; !cut || last < end {
-				end, cut = last, true
-			}
+			end, cut = some[len(some)-1].account, true
 		}
 		items = append(items, some...)
 	}
