@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -38,8 +39,12 @@ type cafes struct {
 	broker   *broker // nil: the cloud's own
 
 	former  [][]*side // by site: lives of agents that ended with a restore
-	rewound bool      // the cloud was restored from a backup, and has lost commands with it
 	backups backups
+	tallied []*tallied        // by site
+	lost    map[string]bool   // commands that the cloud knew before it was restored, and its backup did not
+	undone  []map[string]bool // by site: commands that the agent knew before it was restored, and its backup did not, or otherwise
+
+	files sync.RWMutex // held to read while programs come and go, and wholly while a database is put back
 
 	mu   sync.Mutex
 	did  map[string]int // guarded by mu; what staff did, and what was refused
@@ -58,7 +63,7 @@ type shape struct {
 func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 	t.Helper()
 	c := &cafes{T: t, seed: seed, dir: t.TempDir(), relay: startRelay(t, seed), database: s.database, broker: s.broker,
-		disks: map[string]bool{}, did: map[string]int{}, load: map[int]*radload.Result{}, former: make([][]*side, s.sites)}
+		disks: map[string]bool{}, did: map[string]int{}, load: map[int]*radload.Result{}, former: make([][]*side, s.sites), lost: map[string]bool{}}
 	state := func(i int, program string) string { return filepath.Join(c.dir, fmt.Sprint("cafe", i), program) }
 	c.relay.cloud = state(0, "cloud")
 	for i := range s.sites {
@@ -95,6 +100,8 @@ func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 			t.Fatal(err)
 		}
 		c.sites = append(c.sites, cafe)
+		c.tallied = append(c.tallied, &tallied{coa: ports.CoA, asked: map[string]string{}})
+		c.undone = append(c.undone, map[string]bool{})
 		t.Cleanup(func() {
 			if err := cafe.Stop(); err != nil {
 				t.Errorf("stop: %v", err)
@@ -170,8 +177,12 @@ func guestMAC(n int) string { return fmt.Sprintf("02:00:00:00:01:%02X", n) }
 // sendGuestsHome ends every session at the routers.
 func (c *cafes) sendGuestsHome() {
 	for _, cafe := range c.sites {
+		macs := []string{countedMAC}
 		for n := range cafe.Accounts {
-			path := "/guests/" + guestMAC(n)
+			macs = append(macs, guestMAC(n))
+		}
+		for _, mac := range macs {
+			path := "/guests/" + mac
 			_ = cafe.Control(c.Context(), http.MethodPost, path+"/live", routersim.Life{AfterS: 1 << 20}, nil) // takes the life's place
 			_ = cafe.Control(c.Context(), http.MethodPost, path+"/logout", nil, nil)                           // who is not there is out
 		}
@@ -246,7 +257,8 @@ func (c *cafes) act(ctx context.Context, i int, a demo.Account, throw, n int, ad
 	case throw < 11:
 		c.note("speed on site", c.onSite(ctx, i, "account", "speed", a.Username, fmt.Sprintf("%dM/20M", 1+n%5)))
 	case throw < 13:
-		c.note("kick", post(account+"/kick", nil))
+		_, err := c.command(ctx, i, account+"/kick", nil)
+		c.note("kick", err)
 	default:
 		c.note("grant on site", c.onSite(ctx, i, "grant", "add", "site", address, "--for", "1d"))
 	}
@@ -259,45 +271,56 @@ func (c *cafes) onSite(ctx context.Context, i int, args ...string) error {
 	return exec.CommandContext(ctx, filepath.Join(bin, "iwas-agent"), append([]string{"--config", c.sites[i].AgentConfig()}, args...)...).Run()
 }
 
-// look reads both sides of a site.
-func (c *cafes) look(i int) (agent, cloud *side, err error) {
+// look reads both sides of a site, and what its router says was done to it.
+func (c *cafes) look(i int) (agent, cloud *side, router *effects, err error) {
 	ctx, cancel := context.WithTimeout(c.Context(), 30*time.Second)
 	defer cancel()
 	here, err := openFile(c.agentFile(i))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer here.Close()
 	there, err := c.cloudDB()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer there.Close()
 	agent, err = agentSide(ctx, here)
 	cloud, cerr := cloudSide(ctx, there, c.sites[i].SiteID)
-	if cerr == nil {
-		cloud.rewound = c.rewound
+	router, rerr := c.acts(ctx, i)
+	if err := errors.Join(err, cerr, rerr); err != nil {
+		return nil, nil, nil, err
 	}
-	return agent, cloud, errors.Join(err, cerr)
+	c.tell(i, agent, cloud)
+	return agent, cloud, router, nil
+}
+
+// tell gives both sides what the run knows of them.
+func (c *cafes) tell(i int, agent, cloud *side) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	agent.asked, agent.forgotten, cloud.forgotten = maps.Clone(c.tallied[i].asked), c.undone[i], c.lost
 }
 
 // settle waits until both sides of every site agree, and returns the rulings.
 func (c *cafes) settle(limit time.Duration) []ruling {
 	c.Helper()
-	began := time.Now()
+	began, last := time.Now(), ""
 	for {
 		rulings, wrong := make([]ruling, len(c.sites)), 0
 		for i := range c.sites {
-			agent, cloud, err := c.look(i)
+			agent, cloud, router, err := c.look(i)
 			if err != nil {
 				rulings[i].wrong = []string{err.Error()}
 			} else {
-				rulings[i] = judge(agent, cloud, c.former[i])
+				rulings[i] = judge(agent, cloud, c.former[i], router)
 			}
-			wrong += len(rulings[i].wrong)
+			if wrong += len(rulings[i].wrong); len(rulings[i].wrong) > 0 {
+				last = fmt.Sprintf("; the last to agree, at site %d: %.300s", i, rulings[i].wrong[0])
+			}
 		}
 		if wrong == 0 {
-			c.Logf("both sides agree %v after the last fault", time.Since(began).Round(100*time.Millisecond))
+			c.Logf("both sides agree %v after the last fault%s", time.Since(began).Round(100*time.Millisecond), last)
 			return rulings
 		}
 		if time.Since(began) > limit {

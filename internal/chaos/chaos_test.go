@@ -92,11 +92,15 @@ func (c *cafes) play(n int) {
 	dice := rand.New(rand.NewPCG(c.seed, 1))
 	for i := range c.sites {
 		c.letGuestsIn(i, dice)
+		c.letCountedGuestIn(i)
 		living.Go(func() {
 			if err := c.report(ctx, i); err != nil {
 				c.Errorf("RADIUS load at site %d: %v", i, err)
 			}
 		})
+	}
+	for i := range c.sites {
+		living.Go(func() { c.commandCounted(ctx, i) })
 	}
 	living.Go(func() { c.staff(ctx, rand.New(rand.NewPCG(c.seed, 2))) })
 	if err := c.backUp(dice); err != nil {
@@ -106,10 +110,16 @@ func (c *cafes) play(n int) {
 	stop()
 	living.Wait()
 	c.relay.heal()
+	limit := 150 * time.Second // a lost hello comes again after a minute
+	if c.Failed() {
+		limit = 5 * time.Second // to see more of it, not to wait for what cannot come
+	} else {
+		c.countOnceMore()
+	}
 	c.sendGuestsHome()
 	c.lastKicks()
 	thrown := time.Since(began)
-	rulings := c.settle(150 * time.Second) // a lost hello comes again after a minute
+	rulings := c.settle(limit)
 	c.Logf("%d faults in %v: %s", total(played), thrown.Round(time.Second), counted(played))
 	c.Logf("meddled with: up %s, down %s", c.relay.up.String(), c.relay.down.String())
 	c.Logf("staff: %s", counted(c.did))

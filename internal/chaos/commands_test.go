@@ -1,11 +1,9 @@
 package chaos
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"time"
 
@@ -16,9 +14,24 @@ import (
 type command struct {
 	state string
 	over  bool
+
+	kind, account, detail string    // at the site
+	at                    time.Time // of the answer, at the site
 }
 
-func (s *side) command(scan func(...any)) {
+// command reads one at the site, cloudCommand one in the cloud.
+func (s *side) command(scan func(...any)) error {
+	var id, result string
+	var c command
+	var over int64
+	scan(&id, &c.state, &over, &c.kind, &c.account, &result)
+	c.over = over != 0
+	err := c.answerOf(result)
+	s.commands[id] = c
+	return err
+}
+
+func (s *side) cloudCommand(scan func(...any)) {
 	var id string
 	var c command
 	var over int64
@@ -39,14 +52,19 @@ var inCloud = map[string]string{wire.CommandDone: "executed", wire.CommandFailed
 
 // judgeCommands wants every command over, told alike, and answered once. An answer
 // and its event are one transaction, and the inbox takes one answer a command: a
-// second event shows a command that was begun by two, or an inbox that forgot. What
-// went to the router between a begin and its answer is not seen here.
-func (v *ruling) judgeCommands(agent, cloud *side, former []*side) {
+// second event shows a command that was begun by two, or an inbox that forgot.
+// Forgiven is what a restore explains, command by command: in the cloud those that
+// the backup did not have, at the site those that the backup did not have or had at
+// another stage. What the API took and no restore explains must be in the cloud.
+func (v *ruling) judgeCommands(agent, cloud *side) {
 	ids := map[string]bool{}
 	for _, s := range []*side{agent, cloud} {
 		for id := range s.commands {
 			ids[id] = true
 		}
+	}
+	for id := range agent.asked {
+		ids[id] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		a, here := agent.commands[id]
@@ -55,7 +73,7 @@ func (v *ruling) judgeCommands(agent, cloud *side, former []*side) {
 		if there {
 			v.counts["commands "+c.state]++
 		}
-		before := slices.ContainsFunc(former, func(f *side) bool { _, knew := f.commands[id]; return knew })
+		before := agent.forgotten[id]
 		say := func(pardon bool, format string, args ...any) {
 			text := "command " + id + ": " + fmt.Sprintf(format, args...)
 			if pardon {
@@ -65,12 +83,14 @@ func (v *ruling) judgeCommands(agent, cloud *side, former []*side) {
 			}
 		}
 		switch {
+		case !here && !there && !cloud.forgotten[id]:
+			say(false, "the API took it, and neither side knows of it")
 		case here && !a.over:
 			say(false, "still open at the site: %s", a.state)
 		case there && !slices.Contains([]string{"executed", "failed", "expired", "rejected", "unknown"}, c.state):
 			say(false, "still open in the cloud: %s", c.state)
 		case here && !there:
-			say(cloud.rewound, "agent %s, cloud nothing", a.state)
+			say(cloud.forgotten[id], "agent %s, cloud nothing", a.state)
 		case !here && c.over:
 			say(before, "agent nothing, cloud was answered %s", c.state)
 		case here && inCloud[a.state] != c.state:
@@ -91,9 +111,7 @@ func (c *cafes) lastKicks() {
 	for i, cafe := range c.sites {
 		var err error
 		for range 20 {
-			ctx, cancel := context.WithTimeout(c.Context(), patience)
-			err = cafe.API(ctx, http.MethodPost, "/api/v1/accounts/"+cafe.Accounts[1].ID+"/kick", nil, nil)
-			cancel()
+			_, err = c.command(c.Context(), i, "/accounts/"+cafe.Accounts[1].ID+"/kick", nil)
 			if err == nil {
 				break
 			}

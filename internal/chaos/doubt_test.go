@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"iwas/internal/routersim"
+	"iwas/internal/wire"
 )
 
 // judgeCanSayNo breaks one thing at a time in copies of the two databases of the
@@ -27,7 +31,11 @@ func (c *cafes) judgeCanSayNo() {
 	}
 	copies()
 	site := c.sites[0].SiteID
-	rule := func(agentFile, cloudFile string) ruling {
+	router, err := c.acts(c.Context(), 0)
+	if err != nil {
+		c.Fatal(err)
+	}
+	rule := func(agentFile, cloudFile string, router *effects) ruling {
 		here, err := openFile(agentFile)
 		if err != nil {
 			c.Fatal(err)
@@ -43,14 +51,14 @@ func (c *cafes) judgeCanSayNo() {
 		if err := errors.Join(err, cerr); err != nil {
 			c.Fatal(err)
 		}
-		cloud.rewound = c.rewound
-		return judge(agent, cloud, c.former[0])
+		c.tell(0, agent, cloud)
+		return judge(agent, cloud, c.former[0], router)
 	}
-	r := rule(agentCopy, cloudCopy)
+	r := rule(agentCopy, cloudCopy, router)
 	// The programs live on: something may have happened between one copy and the other.
 	for tries := 0; len(r.wrong) > 0 && tries < 20; tries++ {
 		copies()
-		r = rule(agentCopy, cloudCopy)
+		r = rule(agentCopy, cloudCopy, router)
 	}
 	if len(r.wrong) > 0 {
 		c.Fatalf("the copies differ before anything was broken: %v", r.wrong)
@@ -87,6 +95,8 @@ func (c *cafes) judgeCanSayNo() {
 		{"another lineage", "cloud", `UPDATE site SET lineage = 'x' WHERE id = '` + site + `'`, "wanted state"},
 		{"an adjustment twice", "cloud", `UPDATE document SET body = json_set(body, '$.adjusted', json_array('a', 'a'))` + mine + ` AND kind = 'pass'`, "twice"},
 		{"gaps are not named", "cloud", `DELETE FROM event` + mine + ` AND kind = 'gap'`, "gap"},
+		{"a command is gone in the cloud, and no restore explains it", "cloud", `DELETE FROM command WHERE id = ` + asked, "cloud nothing"},
+		{"a kick with an effect counts as rejected", "agent", `UPDATE command_inbox SET state = 'rejected' WHERE id = '` + c.doneCounted(agentCopy, wire.CommandKick) + `'`, "is rejected \""},
 		{"a command is still open", "cloud", `UPDATE command SET state = 'sent', answered = 0, ended_at = 0 WHERE id = ` + asked, "still open in the cloud"},
 		{"a command ended otherwise", "cloud", `UPDATE command SET state = CASE state WHEN 'failed' THEN 'executed' ELSE 'failed' END WHERE id = ` + asked, "command"},
 		{"a command was answered twice", "cloud", `INSERT INTO event SELECT site, id || 'x', epoch, seq + 1000000, kind, at, json_set(body, '$.state', 'failed') FROM event WHERE kind = 'command.result' AND json_extract(body, '$.id') = ` + asked, "answered 2 times"},
@@ -114,9 +124,16 @@ func (c *cafes) judgeCanSayNo() {
 			continue // this run ended without one
 		}
 		files[b.where] = broken
-		r := rule(files["agent"], files["cloud"])
+		r := rule(files["agent"], files["cloud"], router)
 		if changed == 0 || !strings.Contains(fmt.Sprint(r.wrong), b.says) {
 			c.Errorf("%s (%d rows changed): the judge saw %v, want it to name %q", b.name, changed, r.wrong, b.says)
+			continue
+		}
+		found++
+	}
+	for name, b := range c.doubleDealings(agentCopy, router) {
+		if r := rule(agentCopy, cloudCopy, b.router); !strings.Contains(fmt.Sprint(r.wrong), b.says) {
+			c.Errorf("%s: the judge saw %v, want it to name %q", name, r.wrong, b.says)
 			continue
 		}
 		found++
@@ -124,7 +141,7 @@ func (c *cafes) judgeCanSayNo() {
 	c.Logf("the judge saw %d breaches made on purpose, each by itself", found)
 }
 
-// ownCommand returns a command that no former life of the agent knew, so that
+// ownCommand returns a command that no restore of the agent took back, so that
 // nothing about it is forgiven.
 func (c *cafes) ownCommand(file, site string) (id string) {
 	c.Helper()
@@ -137,7 +154,7 @@ func (c *cafes) ownCommand(file, site string) (id string) {
 	r.each(`SELECT id FROM command WHERE site = $1 AND answered = 1 AND EXISTS (SELECT 1 FROM event WHERE event.site = command.site AND kind = 'command.result' AND json_extract(event.body, '$.id') = command.id) ORDER BY id`, []any{site}, func(scan func(...any)) {
 		var one string
 		scan(&one)
-		if !slices.ContainsFunc(c.former[0], func(f *side) bool { _, knew := f.commands[one]; return knew }) {
+		if !c.undone[0][one] {
 			id = one
 		}
 	})
@@ -145,6 +162,75 @@ func (c *cafes) ownCommand(file, site string) (id string) {
 		c.Fatalf("no command of the present life was answered: %v", r.err)
 	}
 	return id
+}
+
+// doneCounted returns a command of a kind that was carried out, of those whose
+// effects are counted.
+func (c *cafes) doneCounted(file string, kind wire.CommandKind) (id string) {
+	c.Helper()
+	db, err := openFile(file)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer db.Close()
+	r := &reader{ctx: c.Context(), db: db}
+	r.each(`SELECT id FROM command_inbox WHERE kind = $1 AND state = 'done' AND ($2 = '' OR account = $2) ORDER BY id`,
+		[]any{string(kind), map[bool]string{true: c.tallied[0].ID}[kind == wire.CommandKick]}, func(scan func(...any)) { scan(&id) })
+	if r.err != nil || id == "" {
+		c.Fatalf("no %s was carried out in the present life: %v", kind, r.err)
+	}
+	return id
+}
+
+// dealing is what a router would say had something else been done to it.
+type dealing struct {
+	router *effects
+	says   string
+}
+
+// doubleDealings change what the router says, one thing at a time.
+func (c *cafes) doubleDealings(agentFile string, router *effects) map[string]dealing {
+	c.Helper()
+	with := func(says string, change func(e *effects)) dealing {
+		e := &effects{router.account, router.user, routersim.Acts{Ended: slices.Clone(router.Ended), Written: slices.Clone(router.Written)}}
+		change(e)
+		return dealing{e, says}
+	}
+	kick, plan := c.doneCounted(agentFile, wire.CommandKick), c.doneCounted(agentFile, wire.CommandRouterPlan)
+	last := 0 // session of the guest that the last kick ended first
+	for i, x := range router.Ended {
+		if x.User == router.user && x.At.Before(madeAt(kick)) {
+			last = i + 1
+		}
+	}
+	for last < len(router.Ended)-1 && router.Ended[last].User != router.user {
+		last++
+	}
+	out := map[string]dealing{
+		"a kick that is done ended nobody": with("ended 0 sessions", func(e *effects) {
+			e.Ended = slices.DeleteFunc(e.Ended, func(x routersim.Ended) bool { return x.User == e.user && x.At.After(madeAt(kick)) })
+		}),
+		"a kick had two effects": with("ended 2 sessions", func(e *effects) {
+			twice := e.Ended[last]
+			twice.AcctSessionID += "x"
+			e.Ended = append(e.Ended, twice)
+		}),
+		"a session was ended that nobody asked for": with("no kick was under way", func(e *effects) {
+			e.Ended = append(e.Ended, routersim.Ended{At: time.Now(), User: e.user, AcctSessionID: "x"})
+		}),
+		"a plan changed the router": with("changed the router", func(e *effects) {
+			e.Written = append(e.Written, routersim.Written{At: madeAt(plan).Add(time.Millisecond), By: "iwas", Command: "radius/add"})
+		}),
+		"somebody changed the router unasked": with("no command to the router was under way", func(e *effects) {
+			e.Written = append(e.Written, routersim.Written{At: time.Now(), By: "iwas", Command: "radius/add"})
+		}),
+	}
+	for _, w := range router.Written {
+		if w.Command == "ip/hotspot/profile/set" && !w.Script {
+			out["an application did the same twice"] = with("did the same 2 times", func(e *effects) { e.Written = append(e.Written, w) })
+		}
+	}
+	return out
 }
 
 // breakIt changes a database file and returns how many rows it changed.

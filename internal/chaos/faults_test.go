@@ -210,6 +210,15 @@ func (c *cafes) restoreAgent(i int, dice *rand.Rand) error {
 	if err := c.sites[i].StopOne("agent", true); err != nil {
 		return err
 	}
+	if err := c.putAgentBack(i, dice); err != nil {
+		return err
+	}
+	return c.sites[i].StartAgent(c.Context())
+}
+
+func (c *cafes) putAgentBack(i int, dice *rand.Rand) error {
+	c.files.Lock()
+	defer c.files.Unlock()
 	db, err := openFile(c.agentFile(i))
 	if err != nil {
 		return err
@@ -219,7 +228,16 @@ func (c *cafes) restoreAgent(i int, dice *rand.Rand) error {
 		return err
 	}
 	c.former[i] = append(c.former[i], life)
-	b, err := os.ReadFile(older(c.backups.agents[i], dice))
+	from := older(c.backups.agents[i], dice)
+	if db, err = openFile(from); err != nil {
+		return err
+	}
+	kept, err := agentSide(c.Context(), db)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	forget(c.undone[i], life.commands, kept.commands)
+	b, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
@@ -228,10 +246,7 @@ func (c *cafes) restoreAgent(i int, dice *rand.Rand) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(c.agentFile(i), b, 0o600); err != nil {
-		return err
-	}
-	return c.sites[i].StartAgent(c.Context())
+	return os.WriteFile(c.agentFile(i), b, 0o600)
 }
 
 // restoreCloud does what a person does: stop, restore, start.
@@ -239,10 +254,31 @@ func (c *cafes) restoreCloud(dice *rand.Rand) error {
 	if err := c.cloud().StopOne("cloud", true); err != nil {
 		return err
 	}
+	if err := c.putCloudBack(dice); err != nil {
+		return err
+	}
+	return c.cloud().StartCloud(c.Context())
+}
+
+func (c *cafes) putCloudBack(dice *rand.Rand) error {
+	c.files.Lock()
+	defer c.files.Unlock()
 	from := older(c.backups.cloud, dice)
+	before, err := commandsIn(c.Context(), c.database)
+	if err != nil {
+		return err
+	}
+	kept, err := commandsIn(c.Context(), from)
+	if err != nil {
+		return err
+	}
+	for id := range before {
+		if _, there := kept[id]; !there {
+			c.lost[id] = true
+		}
+	}
 	if out, err := c.cloudCommand("restore", from); err != nil {
 		return fmt.Errorf("restore from %s: %w\n%s", from, err, out)
 	}
-	c.rewound = true
-	return c.cloud().StartCloud(c.Context())
+	return nil
 }

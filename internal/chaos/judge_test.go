@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
@@ -56,11 +57,15 @@ type side struct {
 	marks    map[string]int64
 	commands map[string]command
 	results  map[string][]string // command.result events of the log, by command: its states
-	rewound  bool                // cloud: restored from a backup
+	at       time.Time           // of this look
+
+	forgotten map[string]bool   // commands that a restore of this side took back, wholly or a stage of them
+	asked     map[string]string // agent: commands that the cloud's API took for this site, and whom they are about
 }
 
 func newSide() *side {
-	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}, commands: map[string]command{}, results: map[string][]string{}}
+	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}, commands: map[string]command{}, results: map[string][]string{},
+		forgotten: map[string]bool{}, asked: map[string]string{}}
 }
 
 func (s *side) add(kind, id, said string, f figures) {
@@ -142,7 +147,8 @@ func agentSide(ctx context.Context, db *sql.DB) (*side, error) {
 		}
 		s.events[id] = k
 	})
-	r.each(`SELECT id, state, ended FROM command_inbox`, nil, s.command)
+	s.at = time.Now()
+	r.each(`SELECT id, state, ended, kind, account, result FROM command_inbox`, nil, func(scan func(...any)) { r.err = errors.Join(r.err, s.command(scan)) })
 	r.each(`SELECT body FROM event WHERE kind = 'command.result'`, nil, func(scan func(...any)) {
 		var body []byte
 		scan(&body)
@@ -236,7 +242,7 @@ func cloudSide(ctx context.Context, db *sql.DB, site string) (*side, error) {
 			s.gaps = append(s.gaps, g)
 		}
 	})
-	r.each(`SELECT id, state, answered FROM command WHERE site = $1`, of, s.command)
+	r.each(`SELECT id, state, answered FROM command WHERE site = $1`, of, s.cloudCommand)
 	r.each(`SELECT seq, reason FROM event_dead WHERE site = $1`, of, func(scan func(...any)) {
 		var seq int64
 		var reason string
@@ -264,7 +270,7 @@ type ruling struct {
 // judge holds both sides of a site against each other. former are the agent's
 // lives that ended with a restore from a backup: what they had told the cloud
 // stays true there, and what they had not is lost, which a gap must say.
-func judge(agent, cloud *side, former []*side) ruling {
+func judge(agent, cloud *side, former []*side, router *effects) ruling {
 	v := ruling{counts: map[string]int{}}
 	bad := func(format string, args ...any) { v.wrong = append(v.wrong, fmt.Sprintf(format, args...)) }
 	if agent.standing != cloud.standing {
@@ -317,7 +323,8 @@ func judge(agent, cloud *side, former []*side) ruling {
 			bad("%s: not enforced in the end: agent %s, cloud %s", key, f, cloud.facts[key])
 		}
 	}
-	v.judgeCommands(agent, cloud, former)
+	v.judgeCommands(agent, cloud)
+	v.judgeEffects(router, agent, former)
 	v.lost = lost(cloud, former, bad)
 	return v
 }

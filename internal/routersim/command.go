@@ -98,6 +98,9 @@ func (s *Sim) command(a actor, path, verb string, args map[string]string, query 
 	}
 	if changing(verb) {
 		s.reconsider()
+		if err == nil {
+			s.noteWritten(a, path+"/"+verb, args)
+		}
 	}
 	if err == nil {
 		err = refusal

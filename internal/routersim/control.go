@@ -22,6 +22,7 @@ import (
 //	POST /router/paste           {"user":"admin","text":"…"}: at the router's console
 //	GET, PUT /router/knobs       Knobs
 //	GET  /router/counters        Counters
+//	GET  /router/acts            Acts
 //	POST /router/connections     {"n":5000}
 func (s *Sim) serveControl() {
 	mux := http.NewServeMux()
@@ -109,6 +110,7 @@ func (s *Sim) serveControl() {
 		}
 	})
 	mux.HandleFunc("GET /router/counters", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Counters(), nil) })
+	mux.HandleFunc("GET /router/acts", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Acts(), nil) })
 	mux.HandleFunc("POST /router/connections", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ N int }
 		if read(w, r, &in) {

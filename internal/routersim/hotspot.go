@@ -264,6 +264,9 @@ func (s *Sim) endSession(h *host, cause uint32) {
 		return
 	}
 	h.session = nil
+	if cause == causeAdminReset {
+		s.noteEnded(h, x)
+	}
 	x.settle(time.Since(x.started))
 	s.past.upload, s.past.download = s.past.upload+x.upload, s.past.download+x.download
 	m := s.menus["ip/firewall/address-list"]

@@ -119,6 +119,7 @@ type Sim struct {
 	conns    map[int]*conn
 	lives    map[string]context.CancelFunc
 	counters Counters
+	acts     Acts
 	given    int               // by the pool, besides what guests have
 	shown    map[string]string // by /system/resource, instead of the truth
 	past     octets            // of sessions that ended since the start
