@@ -144,9 +144,12 @@ func (c *cloud) wire(ctx context.Context) error {
 	}
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
 		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
+	if c.cfg.Broker.Shared {
+		c.console.Refresh = sharedRefresh
+	}
 	c.fleet, err = fleet.New(ctx, fleet.Options{Store: meteredStore{c.db, c.meter}, Delivered: c.meter.delivered.Observe, Publish: c.link.Publish, Kick: kick,
 		Notify: notify, Refused: refusals.note, CA: c.ca, SealKey: key.Public(), MQTTURL: c.cfg.Broker.PublicURL, BrokerCA: brokerCA,
-		RevocationsFile: c.cfg.Broker.Revocations, Alone: c.broker != nil, Log: c.log.With("part", "fleet")})
+		RevocationsFile: c.cfg.Broker.Revocations, Alone: c.broker != nil, Replicas: c.cfg.Broker.Shared, Log: c.log.With("part", "fleet")})
 	if err != nil {
 		return err
 	}
@@ -154,6 +157,10 @@ func (c *cloud) wire(ctx context.Context) error {
 	c.ingest = &ingest.Handler{Store: c.db, Publish: c.link.Publish, Notify: notify, Refused: refusals.note, Log: c.log.With("part", "ingest")}
 	return nil
 }
+
+// sharedRefresh is how old a live page may be where another process may have heard
+// the news.
+const sharedRefresh = 2 * time.Second
 
 // wireBroker makes our link to the broker, and the broker itself unless another is
 // configured. It returns that one's authority, and what cuts an agent off.

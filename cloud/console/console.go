@@ -114,6 +114,7 @@ type Server struct {
 	AgentsURL   string           // the door boxes enrol at, as printed in the command; "" is PublicURL
 	Fingerprint string           // SHA-256 of that door's certificate, hex; "" where system roots know it
 	MaxLive     int              // live pages at once; 0 is 256
+	Refresh     time.Duration    // of a live page that nothing was heard for; 0 is the hub's own
 
 	hub      webui.Hub
 	throttle webui.Throttle
@@ -140,7 +141,7 @@ func (s *Server) Handler() http.Handler {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	s.hub.Max, s.hub.Log, s.hub.Now = s.MaxLive, s.Log, s.Now
+	s.hub.Max, s.hub.Log, s.hub.Now, s.hub.Refresh = s.MaxLive, s.Log, s.Now, s.Refresh
 	if s.hub.Max == 0 {
 		s.hub.Max = 256
 	}

@@ -46,7 +46,8 @@ type fakeStore struct {
 	renewed    []string
 	outages    []wire.Outage
 	revoked    []hotspot.RevokedCertificate
-	guesses    []string // from where
+	guesses    []string  // from where
+	held       *position // what the agent said to another process; nil is nothing
 }
 
 func (s *fakeStore) hashAt(rev int64) string {
@@ -79,6 +80,21 @@ func (s *fakeStore) Wanted(context.Context, hotspot.SiteID) (string, int64, stri
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lineage, int64(len(s.docs)), s.hashAt(int64(len(s.docs))), nil
+}
+
+func (s *fakeStore) Held(context.Context, hotspot.AgentID) (hotspot.SiteID, string, int64, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		return "", "", 0, false, fault.New(fault.NotFound, "no hello", nil)
+	}
+	return site, s.held.lineage, s.held.revision, true, nil
+}
+
+func (s *fakeStore) hold(p *position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = p
 }
 
 func (s *fakeStore) Delta(_ context.Context, _ hotspot.SiteID, lineage string, from int64) (wire.State, bool, error) {

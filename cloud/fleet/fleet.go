@@ -60,6 +60,9 @@ type Commands interface {
 type States interface {
 	// Wanted returns where a site should be.
 	Wanted(ctx context.Context, site hotspot.SiteID) (lineage string, revision int64, hash string, err error)
+	// Held returns what an agent said last that it holds, to whichever process of the
+	// cloud, and whether it is online; kind NotFound where it said nothing yet.
+	Held(ctx context.Context, agent hotspot.AgentID) (site hotspot.SiteID, lineage string, revision int64, online bool, err error)
 	// Delta returns what leads from a revision to the newest; false when only a
 	// snapshot can.
 	Delta(ctx context.Context, site hotspot.SiteID, lineage string, from int64) (wire.State, bool, error)
@@ -154,6 +157,9 @@ type Options struct {
 	// RevocationsFile gets the certificates that are revoked, for a broker that is
 	// not ours; "" is none.
 	RevocationsFile string
+	// Replicas says that other processes of the same database answer agents as well:
+	// what an agent said to them is looked up before anything rests on it.
+	Replicas bool
 	// Alone says that the broker lives in this process: at the start nobody can
 	// be connected.
 	Alone bool
@@ -341,6 +347,11 @@ func (f *Fleet) ConfirmAgent(ctx context.Context, actor hotspot.Operator, agent 
 	}
 	for _, old := range retired {
 		f.drop(old)
+	}
+	if f.o.Replicas { // what it said meanwhile, another may have heard
+		if err := f.sendWhole(ctx, site, agent); err != nil {
+			f.o.Log.Warn("fleet: state not sent; the next hello brings it", "site", site, "agent", agent, "err", err)
+		}
 	}
 	f.repeat(agent)
 	f.o.Notify(site)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
@@ -116,6 +117,33 @@ func (r *remote) waitForConfirmation(m message) {
 	r.early = append(r.early, m)
 }
 
+// learn takes what the agent said last to any process for what it said to this
+// one. r.mu is held.
+func (f *Fleet) learn(ctx context.Context, r *remote) error {
+	site, lineage, revision, online, err := f.o.Store.Held(ctx, r.agent)
+	if fault.Is(err, fault.NotFound) { // retired, or nothing was heard of it
+		r.online, r.known = false, false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.site, r.online, r.known, r.held = site, online, true, position{lineage, revision}
+	if r.sent.waiting && r.held.lineage == r.sent.to.lineage && r.held.revision >= r.sent.to.revision {
+		r.sent = sent{} // it answered another process
+	}
+	return nil
+}
+
+// sendWhole sends an agent the whole set, unasked.
+func (f *Fleet) sendWhole(ctx context.Context, site hotspot.SiteID, agent hotspot.AgentID) error {
+	r := f.remote(agent)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.site = site
+	return f.send(ctx, r, position{}, true, 0)
+}
+
 // committed hears of every change, right after its commit: the fast path of a
 // lock. An agent that is not connected gets it when it says hello.
 func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.State) {
@@ -123,11 +151,22 @@ func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.Sta
 	f.mu.Lock()
 	r := f.remotes[agent]
 	f.mu.Unlock()
+	if r == nil && f.o.Replicas && agent != "" {
+		r = f.remote(agent)
+	}
 	if r == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
+	defer cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if f.o.Replicas {
+		if err := f.learn(ctx, r); err != nil {
+			f.o.Log.Error("fleet: what the site holds is not known; the next hello brings the change", "site", site, "agent", agent, "err", err)
+			return
+		}
+	}
 	if !r.online || !r.known {
 		return
 	}
@@ -146,8 +185,6 @@ func (f *Fleet) committed(site hotspot.SiteID, agent hotspot.AgentID, s wire.Sta
 		f.publish(r, []wire.State{s}, r.sent.tries)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
-	defer cancel()
 	if err := f.send(ctx, r, base, false, r.sent.tries); err != nil {
 		f.o.Log.Error("fleet: change not sent; the next hello brings it", "site", site, "agent", agent, "err", err)
 	}
@@ -342,6 +379,11 @@ func (f *Fleet) again(ctx context.Context, r *remote) error {
 	}
 	if !r.sent.waiting || time.Since(r.sent.at) < r.sent.patience() {
 		return nil
+	}
+	if f.o.Replicas {
+		if err := f.learn(ctx, r); err != nil || !r.online || !r.sent.waiting {
+			return err
+		}
 	}
 	lineage, revision, _, err := f.o.Store.Wanted(ctx, r.site)
 	if err != nil {

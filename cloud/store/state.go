@@ -35,6 +35,23 @@ func (t *tx) wanted(site hotspot.SiteID) (lineage string, revision int64, hash s
 	return lineage, revision, hash, err
 }
 
+// Held returns what an agent in force holds by its newest hello to any process of
+// this database, and whether it is there now; kind NotFound where it said none yet.
+func (db *DB) Held(ctx context.Context, agent hotspot.AgentID) (site hotspot.SiteID, lineage string, revision int64, online bool, err error) {
+	err = db.read(ctx, "what an agent holds", func(t *tx) error {
+		var presence hotspot.Presence
+		var heard int64
+		found, err := t.one(`SELECT st.site, st.lineage, st.applied, st.presence, st.heard_at FROM site_status st
+			JOIN agent a ON a.id = st.agent AND a.confirmed_at > 0 AND a.retired_at = 0 WHERE st.agent = $1`, []any{string(agent)}, &site, &lineage, &revision, &presence, &heard)
+		if err == nil && !found {
+			err = notFound("hello of agent", string(agent))
+		}
+		online = presence == hotspot.Online && t.now.Sub(at(heard)) < silentAfter
+		return err
+	})
+	return site, lineage, revision, online && err == nil, err
+}
+
 // Delta returns what brings a site from a revision to the newest. ok is false
 // when nothing can but a snapshot: another lineage, a revision from the future,
 // one of before what is remembered of removals, or too much.

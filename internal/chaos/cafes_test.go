@@ -57,6 +57,7 @@ type shape struct {
 	database string // "" is SQLite
 	broker   *broker
 	ample    bool // no disk is small
+	shared   bool // with other processes of the cloud
 }
 
 // openCafes brings everything up.
@@ -90,6 +91,9 @@ func openCafes(t *testing.T, seed uint64, s shape) *cafes {
 				own := s.broker.m.Cloud.Server(t)
 				c.relay.own = &own
 				c.relay.dial, o.Broker = s.broker.dial, s.broker.config(t, o.Dir)
+				if s.shared {
+					o.Broker += "shared = true\n"
+				}
 			}
 			c.relay.open()
 		} else {

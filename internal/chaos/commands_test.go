@@ -44,6 +44,7 @@ func (s *side) result(body []byte) error {
 	var r wire.CommandResult
 	err := json.Unmarshal(body, &r)
 	s.results[r.ID] = append(s.results[r.ID], r.State)
+	s.answers[r.ID] = append(s.answers[r.ID], r.At)
 	return err
 }
 

@@ -248,8 +248,11 @@ func runsOf(lives []*side, about func(id string, c command) bool) []run {
 			if k.at.IsZero() {
 				r.state, r.answered = "cut", l.at
 			}
-			if !slices.Contains(out, r) {
-				out = append(out, r) // else a backup brought it along
+			answers := append([]time.Time{r.answered}, l.answers[id]...) // one, if all is well
+			for _, r.answered = range answers {
+				if !slices.Contains(out, r) {
+					out = append(out, r) // else a backup brought it along
+				}
 			}
 		}
 	}
@@ -308,6 +311,7 @@ func (v *ruling) judgeEffects(e *effects, agent *side, former []*side) {
 			bad("effects: session %s of %s, on since %v, was ended at %v, and no kick was under way", x.AcctSessionID, x.User, x.Started, x.At)
 		}
 	}
+	had := map[string]int{}
 	for at := 0; at < len(kicks); {
 		n, first := 1, at
 		for at+n < len(kicks) && kicks[at+n].answered.Equal(kicks[at].answered) {
@@ -330,6 +334,9 @@ func (v *ruling) judgeEffects(e *effects, agent *side, former []*side) {
 		v.counts["effects of kicks"] += own
 		for _, k := range kicks[first:at] {
 			v.counts["kicks "+k.state]++
+			if had[k.id] += own; had[k.id] > 1 && !agent.forgotten[k.id] {
+				bad("effects: kick %s had %d effects in all, and no restore took its answer back", k.id, had[k.id])
+			}
 			if least, most := k.bounds(); own < least || own > most {
 				bad("effects: kick %s is %s %q (asked %v, answered %v) and ended %d sessions at the router, want %d to %d: %v", k.id, k.state, agent.detail(k.id, lives), k.asked, k.answered, own, least, most, ended)
 			}

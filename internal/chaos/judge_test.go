@@ -57,14 +57,15 @@ type side struct {
 	marks    map[string]int64
 	commands map[string]command
 	results  map[string][]string // command.result events of the log, by command: its states
-	at       time.Time           // of this look
+	answers  map[string][]time.Time
+	at       time.Time // of this look
 
 	forgotten map[string]bool   // commands that a restore of this side took back, wholly or a stage of them
 	asked     map[string]string // agent: commands that the cloud's API took for this site, and whom they are about
 }
 
 func newSide() *side {
-	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}, commands: map[string]command{}, results: map[string][]string{},
+	return &side{facts: map[string]fact{}, events: map[string]eventKey{}, orphans: map[string]bool{}, marks: map[string]int64{}, commands: map[string]command{}, results: map[string][]string{}, answers: map[string][]time.Time{},
 		forgotten: map[string]bool{}, asked: map[string]string{}}
 }
 

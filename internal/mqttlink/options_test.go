@@ -241,7 +241,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 		c.Close()
 		t.Fatal("connected by TLS 1.1")
 	}
-	if got := explain("connect", err); fault.Code(got) != "CLD-102" {
+	if got := Explain("connect", err); fault.Code(got) != "CLD-102" {
 		t.Errorf("got %v (%s), want CLD-102", got, fault.Code(got))
 	}
 }
