@@ -115,7 +115,7 @@ func TestALockThatGotLostIsSentAgain(t *testing.T) {
 		whole := func(h *wire.Hello) { staging(4)(h); h.Staged.Whole = true }
 		r.hello(0, whole)
 		r.want("no lock")
-		r.pass(time.Minute)
+		r.pass(time.Minute + lookEvery/2) // not at the instant of a look
 		r.store.unreceived = []wire.Doc{{Kind: wire.DocLock, ID: "a1", Rev: 4}}
 		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 2})
 		r.hello(0, whole)
