@@ -149,6 +149,19 @@ func (s *fakeStore) Unreceived(context.Context, hotspot.SiteID) (wire.State, err
 	return wire.State{V: wire.Version, Lineage: s.lineage, From: to, To: to, Docs: s.unreceived}, nil
 }
 
+// notReceived are the locks that the site has not said it received.
+func (s *fakeStore) notReceived(locks ...wire.Doc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unreceived = locks
+}
+
+func (s *fakeStore) sentAt(revision int64) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent[revision]
+}
+
 func (s *fakeStore) MarkSent(_ context.Context, _ hotspot.SiteID, revision int64, at time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

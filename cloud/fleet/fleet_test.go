@@ -26,7 +26,7 @@ func TestLockLeavesAtOnce(t *testing.T) {
 		at := time.Now()
 		r.store.write(wire.DocLock)()
 		r.want("lock", "delta 3-4")
-		if sent := r.store.sent[4]; !sent.Equal(at) || r.notified == before {
+		if sent := r.store.sentAt(4); !sent.Equal(at) || r.notified == before {
 			t.Errorf("got sent at %v, %d notified, want %v and the site", sent, r.notified-before, at)
 		}
 		if got := r.states[0].Time; !got.Equal(at) {
@@ -54,7 +54,7 @@ func TestNothingIsSentToWhoIsNotThere(t *testing.T) {
 		r.want("back, and has not said where it stands")
 		r.hello(1, func(h *wire.Hello) { h.Boot = "b2" })
 		r.want("back", "delta 1-2")
-		if r.store.sent[2].IsZero() {
+		if r.store.sentAt(2).IsZero() {
 			t.Error("the lock is not marked sent")
 		}
 	})
@@ -153,7 +153,7 @@ func TestCommitsHeardOfOutOfOrder(t *testing.T) {
 		third()
 		second()
 		r.want("both in one", "delta 1-3")
-		if r.store.sent[3].IsZero() {
+		if r.store.sentAt(3).IsZero() {
 			t.Error("the locks are not marked sent")
 		}
 	})

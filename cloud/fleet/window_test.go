@@ -72,8 +72,8 @@ func TestALockWaitsForNoSnapshot(t *testing.T) {
 		at := time.Now()
 		r.store.write(wire.DocLock)()
 		r.want("a lock", "delta 41-42")
-		if !r.store.sent[42].Equal(at) {
-			t.Errorf("the lock left at %v, noted %v", at, r.store.sent[42])
+		if got := r.store.sentAt(42); !got.Equal(at) {
+			t.Errorf("the lock left at %v, noted %v", at, got)
 		}
 		r.hello(0, staging(16))
 		r.want("the window goes on", pieces(17, 32)...)
@@ -116,18 +116,18 @@ func TestALockThatGotLostIsSentAgain(t *testing.T) {
 		r.hello(0, whole)
 		r.want("no lock")
 		r.pass(time.Minute + lookEvery/2) // not at the instant of a look
-		r.store.unreceived = []wire.Doc{{Kind: wire.DocLock, ID: "a1", Rev: 4}}
+		r.store.notReceived(wire.Doc{Kind: wire.DocLock, ID: "a1", Rev: 4})
 		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 2})
 		r.hello(0, whole)
 		r.want("on a new connection at once", "delta 4-4")
-		if r.store.sent[4].IsZero() {
+		if r.store.sentAt(4).IsZero() {
 			t.Error("the lock is not marked sent")
 		}
 		r.pass(time.Hour)
 		if n := len(r.said()); n < 30 || n > 70 {
 			t.Errorf("sent %d times in an hour, want it about once a minute", n)
 		}
-		r.store.unreceived = nil
+		r.store.notReceived()
 		r.pass(time.Hour)
 		r.want("received")
 	})
