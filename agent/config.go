@@ -50,6 +50,12 @@ type radiusConfig struct {
 
 type statusConfig struct {
 	Listen string `toml:"listen"` // loopback host:port of the status page
+	// Address is the address:port of this box where technicians of Networks reach
+	// the page over HTTPS, once a password is set; "" is nowhere.
+	Address  string   `toml:"address"`
+	Networks []string `toml:"networks"`
+	Names    []string `toml:"names"`  // of this box in their browsers, besides the address
+	Guests   []string `toml:"guests"` // networks and ranges of guests, besides those the routers tell
 	// MetricsTokenFile holds the token that lets others than programs of this box
 	// read /metrics; "" is nobody.
 	MetricsTokenFile string `toml:"metrics_token_file"`
@@ -242,6 +248,7 @@ func (c *config) validate() error {
 		hostPort(fmt.Sprintf("radius.acct[%d]", i), a)
 	}
 	hostPort("status.listen", c.Status.Listen)
+	c.validateDoor(bad)
 	c.validateEDL(bad)
 	seen := map[string]bool{loopbackNAS: true}
 	owner := map[netip.Prefix]string{} // addresses of the sections before

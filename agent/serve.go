@@ -52,6 +52,7 @@ type site struct {
 	identity uplink.Identity
 	renewer  *uplink.Renewer // nil when not enrolled
 	page     *statuspage.Server
+	guests   *guestBook // what routers told of guests' addresses and their own
 	checks   *checks
 	recorder *recorder
 	meter    *meter
@@ -99,6 +100,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	s.recorder = newRecorder(s)
 	s.page.Minutes = s.recorder.Between
+	s.wireDoor()
 	s.page.Metrics = metrics.Guard(metrics.New("iwas_agent", s.tellMetrics), cfg.Status.MetricsTokenFile)
 	return s, nil
 }

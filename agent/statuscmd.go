@@ -187,7 +187,23 @@ func printParts(w io.Writer, r statuspage.Report, ago func(time.Time) string) er
 	line("database", word(r.Store.Open, "OK", "FAIL"), fmt.Sprintf("%d accounts, %s", r.Store.Accounts, webui.Bytes(hotspot.Octets(r.Store.Bytes))))
 	line("outbox", word(r.Outbox.Waiting == 0, "OK", "WAITING"), fmt.Sprintf("%d facts wait for the cloud", r.Outbox.Waiting))
 	line("sessions", "OK", fmt.Sprintf("%d open", len(r.Sessions)))
+	printDoor(line, r)
 	return tw.Flush()
+}
+
+// printDoor says where technicians of the network reach the page.
+func printDoor(line func(name, state, detail string), r statuspage.Report) {
+	switch a := r.Access; {
+	case a.Door.URL != "":
+		line("page", "OK", a.Door.URL+" for "+strings.Join(a.Networks, ", "))
+		line("", "", "certificate SHA-256 "+a.Door.Fingerprint)
+	case a.Wanted != "" && a.People == 0:
+		line("page", "SHUT", "opens at "+a.Wanted+" once somebody can sign in: iwas-agent password set")
+	case a.Wanted != "":
+		line("page", "SHUT", a.Door.Problem)
+	default:
+		line("page", "OK", "on this box only")
+	}
 }
 
 // plain makes a text that others wrote harmless in a terminal.

@@ -218,7 +218,13 @@ type Pools struct {
 	Reading
 	List  []Pool
 	Links []string // interfaces of HotSpot servers
+
+	Guests    []Range      // what guests may have: networks of those interfaces, and pools
+	Addresses []netip.Addr // of the router itself
 }
+
+// Range is the addresses from one to another, both included.
+type Range struct{ From, To netip.Addr }
 
 // Pool is the addresses that some server gives out, those of the pools it goes
 // on to (next-pool) included.
@@ -260,15 +266,49 @@ func takePools(v *Vitals, _ time.Time, answers [][]routeros.Row) error {
 			continue
 		}
 		p := Pool{Name: name, Guests: guests}
-		seen := map[string]bool{}
-		for next := name; pools[next] != nil && !seen[next]; next = pools[next]["next-pool"] {
-			seen[next] = true
+		for _, next := range chain(pools, name) {
 			p.Size, p.Used = p.Size+sizeOf(pools[next]["ranges"]), p.Used+given[next]
 		}
 		out.List = append(out.List, p)
 	}
+	for _, p := range out.List {
+		for _, name := range chain(pools, p.Name) {
+			if p.Guests {
+				out.Guests = append(out.Guests, rangesOf(pools[name]["ranges"])...)
+			}
+		}
+	}
+	for _, r := range enabled(answers[4]) {
+		p, err := netip.ParsePrefix(r["address"])
+		if err != nil {
+			continue
+		}
+		out.Addresses = append(out.Addresses, p.Addr())
+		if slices.Contains(out.Links, r["interface"]) || slices.Contains(out.Links, r["actual-interface"]) {
+			out.Guests = append(out.Guests, Range{p.Masked().Addr(), lastOf(p)})
+		}
+	}
 	v.Pools = out
 	return nil
+}
+
+// chain is a pool and those it goes on to.
+func chain(pools map[string]routeros.Row, name string) (out []string) {
+	for pools[name] != nil && !slices.Contains(out, name) {
+		out = append(out, name)
+		name = pools[name]["next-pool"]
+	}
+	return out
+}
+
+// rangesOf reads "10.0.0.2-10.0.0.9,10.0.1.0/24".
+func rangesOf(ranges string) (out []Range) {
+	for part := range strings.SplitSeq(ranges, ",") {
+		if s, ok := parseSpan(strings.TrimSpace(part)); ok {
+			out = append(out, Range{s.from, s.to})
+		}
+	}
+	return out
 }
 
 const sizeMost = 1 << 24 // of a pool: more is a misread range

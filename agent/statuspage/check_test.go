@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"iwas/agent/statuspage/access"
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -38,6 +39,7 @@ func checkReport(at time.Time) *condition.CheckReport {
 }
 
 func TestACheckIsAskedForByAButton(t *testing.T) {
+	var as func(r *http.Request, who string) // signs the request
 	for _, test := range []struct {
 		name   string
 		router string
@@ -51,12 +53,18 @@ func TestACheckIsAskedForByAButton(t *testing.T) {
 		{"from another origin", "cafe1", func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") }, nil, 403, false},
 		{"by a foreign name", "cafe1", func(r *http.Request) { r.Host = "evil.example" }, nil, 421, false},
 		{"by a guest", "cafe1", func(r *http.Request) { r.RemoteAddr = "10.20.0.17:5000" }, nil, 403, false},
+		{"by nobody", "cafe1", func(r *http.Request) { r.Header.Del("Cookie") }, nil, 303, false},
+		{"by a cashier", "cafe1", func(r *http.Request) { as(r, "rui") }, nil, 403, false},
+		{"by somebody else's cookie", "cafe1", func(r *http.Request) {
+			r.Header.Set("Cookie", "iwas_status=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+		}, nil, 303, false},
 		{"by a link", "cafe1", func(r *http.Request) { r.Method = http.MethodGet }, nil, 404, false},
 		{"no such router", "other", nil, fault.New(fault.NotFound, "no router", nil), 404, true},
 		{"not possible", "cafe1", nil, errors.New("no"), 500, true},
 	} {
 		asked := hotspot.NASID("")
-		s := &Server{Snapshot: func(context.Context) Snapshot { return well(nil) }, Check: func(n hotspot.NASID) error { asked = n; return test.err }}
+		s := &Server{Snapshot: func(context.Context) Snapshot { return well(nil) }, Check: func(n hotspot.NASID) error { asked = n; return test.err }, People: people(t)}
+		as = func(r *http.Request, who string) { r.Header.Set("Cookie", cookieOf(t, s, who)) }
 		h, err := s.Handler()
 		if err != nil {
 			t.Fatal(err)
@@ -64,6 +72,7 @@ func TestACheckIsAskedForByAButton(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8480/check", strings.NewReader(url.Values{"router": {test.router}}.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.RemoteAddr = "127.0.0.1:5000"
+		as(r, "ana")
 		if test.change != nil {
 			test.change(r)
 		}
@@ -72,7 +81,7 @@ func TestACheckIsAskedForByAButton(t *testing.T) {
 		if w.Code != test.code || (asked != "") != test.asked || test.asked && string(asked) != test.router {
 			t.Errorf("%s: got %d and asked %q, want %d and asked %v", test.name, w.Code, asked, test.code, test.asked)
 		}
-		if w.Code == 303 && w.Header().Get("Location") != "/#checks" {
+		if want := map[bool]string{true: "/#checks", false: "/signin?why=changed"}[test.asked]; w.Code == 303 && w.Header().Get("Location") != want {
 			t.Errorf("%s: goes to %q", test.name, w.Header().Get("Location"))
 		}
 	}
@@ -80,7 +89,13 @@ func TestACheckIsAskedForByAButton(t *testing.T) {
 
 func TestTheCheckOnThePage(t *testing.T) {
 	shows := func(c *Check) string {
-		return ask(t, well(func(s *Snapshot) { s.Routers[0].Check = c }), nil).Body.String()
+		b := newBoard(well(func(s *Snapshot) { s.Routers[0].Check = c }), nil)
+		b.Visitor = access.Person{Name: "ana", Role: access.Technician}
+		html, err := pages(t).Fragment("checks", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return html
 	}
 	for _, test := range []struct {
 		name  string
@@ -153,8 +168,10 @@ func TestACheckIsFollowedInABrowser(t *testing.T) {
 		return moved(well(func(s *Snapshot) { s.Routers[0].Check = &c }), time.Since(t0))
 	}}
 	s.Check = func(hotspot.NASID) error { put(s, Check{Running: true}); return nil }
+	s.People = people(t)
 	addr, stop := serve(t, s)
-	tab := webuitest.Start(t).Open(t, "http://"+addr, nil)
+	_, token, _ := strings.Cut(cookieOf(t, s, "ana"), "=")
+	tab := webuitest.Start(t).Open(t, "http://"+addr, map[string]string{"iwas_status": token})
 	tab.Visit(t, "/")
 	tab.Inspect(t, "check-none", webuitest.View{Width: 360})
 	tab.Do(t, "press the button", chromedp.Click(`#check-cafe1`, chromedp.NodeVisible), chromedp.WaitVisible(`#checks .check-note`))

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"time"
 
+	"iwas/agent/statuspage/access"
 	"iwas/internal/condition"
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
 )
@@ -22,6 +24,7 @@ var funcs = template.FuncMap{
 	"times": times,
 	"speed": speedOf,
 	"place": placeOf,
+	"may":   func(p access.Person, role string) bool { return p.Is(access.Role(role)) },
 	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 
@@ -56,7 +59,18 @@ func stateBadge(s hotspot.SessionState) webui.Badge {
 }
 
 func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, page webui.Page) {
+	s.renderAs(w, r, http.StatusOK, name, page)
+}
+
+func (s *Server) renderAs(w http.ResponseWriter, r *http.Request, status int, name string, page webui.Page) {
 	page.Product = "IWAS status"
+	switch v := visitorOf(r.Context()); {
+	case v.Is():
+		page.Person, page.SignOut = fmt.Sprintf("%s (%s)", v.Name, v.Role), "/signout"
+		page.Notes = s.desk.Noted(v.token)
+	case name != "signin":
+		page.SignIn = "/signin"
+	}
 	if page.Now.IsZero() {
 		s.mu.Lock()
 		zone := s.last.TimeZone
@@ -64,7 +78,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, pag
 		now := time.Now()
 		page.Clock = webui.Clock{Now: now, Zone: zoneOf(Snapshot{At: now, TimeZone: zone})}
 	}
-	if err := s.pages.Render(w, r, http.StatusOK, name, page); err != nil {
+	if err := s.pages.Render(w, r, status, name, page); err != nil {
 		s.log().Error("render the status page", "page", name, "err", err)
 		webui.Plain(w, http.StatusInternalServerError, "The page could not be made", "The log of iwas-agent says why.")
 	}
@@ -73,17 +87,23 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, pag
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
 	b, long := newBoard(st.Snapshot, st.open), spans.Of(r)
+	b.Visitor = personOf(r.Context())
 	b.Charts = b.charts(long, s.Minutes)
 	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live?span=" + long.Key, Refresh: 10, Clock: b.Clock, Body: b})
 }
 
 // parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "charts", "facts"}
+var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "charts", "refusals", "facts"}
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+	v := visitorOf(r.Context())
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
+		if v.Is() && s.desk.Who(v.token) != v.Person {
+			return nil, fault.New(fault.Denied, "the sign-in is over", nil)
+		}
 		st := s.glance(ctx)
 		b := newBoard(st.Snapshot, st.open)
+		b.Visitor = v.Person
 		b.Charts = b.charts(spans.Of(r), s.Minutes)
 		out := make([]webui.Part, 0, len(parts))
 		for _, id := range parts {

@@ -1,9 +1,11 @@
 // Package statuspage is the local page for a technician beside the router: what
 // works, what does not, why, and what to do next. It never changes an account, a
 // router or a setting, and it loads nothing from anywhere; the one thing it can
-// have done is a check of a router.
+// have done is a check of a router, by who signed in.
 //
-// It listens on loopback and answers only to its own names (DNS rebinding).
+// It listens on loopback and, once somebody can sign in and the configuration
+// names an address, on that address over HTTPS. It answers only to its own names
+// (DNS rebinding). Readings need no sign-in on loopback; elsewhere everything does.
 package statuspage
 
 import (
@@ -19,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"iwas/agent/statuspage/access"
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
@@ -37,17 +40,23 @@ type Server struct {
 	// Minutes is what is kept of the minutes from one time to another, the oldest
 	// first; nil: no charts.
 	Minutes func(from, to time.Time) []MinuteAt
-	Metrics http.Handler // /metrics, with its guard; nil: there is none
+	Metrics http.Handler   // /metrics, with its guard; nil: there is none
+	People  *access.People // who may sign in; nil: nobody
+	Door    Door           // to the network; zero: there is none
 	Log     *slog.Logger
 	Bound   func(addr string) // called with the address once it listens; may be nil
 
 	once  sync.Once
 	hub   webui.Hub
 	pages *webui.Pages
+	desk  access.Desk
+	gate  access.Gate
 
 	mu    sync.Mutex
-	last  state     // guarded by mu: the newest, shared by pages that are open
-	taken time.Time // guarded by mu: when, by the steady clock
+	last  state          // guarded by mu: the newest, shared by pages that are open
+	taken time.Time      // guarded by mu: when, by the steady clock
+	door  Opened         // guarded by mu
+	mux   *http.ServeMux // guarded by mu: made once, with pages
 }
 
 const (
@@ -70,6 +79,8 @@ func (s *Server) init() {
 			s.Board = &condition.Board{}
 		}
 		s.hub = webui.Hub{Max: streams, Refresh: refresh, Gap: gap, Log: s.Log}
+		s.desk.People, s.desk.Log = s.People, s.Log
+		s.gate.Rules, s.gate.Log = s.Door.rules, s.Log
 	})
 }
 
@@ -78,6 +89,7 @@ func (s *Server) init() {
 func (s *Server) look(ctx context.Context) state {
 	s.init()
 	snap := s.Snapshot(ctx)
+	s.accessFacts(&snap)
 	if ctx.Err() != nil {
 		return state{snap, s.Board.Open(time.Now())}
 	}
@@ -126,9 +138,25 @@ func (s *Server) Notify() {
 	s.hub.Notify("status")
 }
 
-// Handler returns the page behind its guards.
+// Handler returns the page of this box behind its guards.
 func (s *Server) Handler() (http.Handler, error) {
+	mux, err := s.routes()
+	if err != nil {
+		return nil, err
+	}
+	return webui.Guard{Hosts: loopbackNames, Log: s.Log}.Wrap(onlyLoopback(s.recognized(mux))), nil
+}
+
+var loopbackNames = []string{"127.0.0.1", "::1", "localhost"}
+
+// routes are what can be asked of the page, from wherever.
+func (s *Server) routes() (*http.ServeMux, error) {
 	s.init()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mux != nil {
+		return s.mux, nil
+	}
 	sub, err := fs.Sub(templates, "templates")
 	if err != nil {
 		return nil, err
@@ -137,6 +165,7 @@ func (s *Server) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	s.mux = mux
 	mux.Handle("GET /assets/", webui.Assets())
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /live", s.live)
@@ -149,11 +178,14 @@ func (s *Server) Handler() (http.Handler, error) {
 		mux.Handle("GET /metrics", s.Metrics)
 	}
 	mux.HandleFunc("POST /theme", webui.Theme)
-	mux.HandleFunc("POST /check", s.check)
+	mux.HandleFunc("GET /signin", s.signInPage)
+	mux.HandleFunc("POST /signin", s.signIn)
+	mux.HandleFunc("POST /signout", s.signOut)
+	mux.Handle("POST /check", s.requireRole(s.check, access.Technician))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		webui.Plain(w, http.StatusNotFound, "There is no such page", "The status page is at /")
 	})
-	return webui.Guard{Hosts: []string{"127.0.0.1", "::1", "localhost"}, Log: s.Log}.Wrap(onlyLoopback(mux)), nil
+	return mux, nil
 }
 
 // onlyLoopback refuses readers from elsewhere, whatever the bind.
@@ -192,33 +224,64 @@ func (s *Server) log() *slog.Logger {
 
 // Serve answers until ctx ends.
 func (s *Server) Serve(ctx context.Context) error {
-	h, err := s.Handler()
+	near, err := s.Handler()
 	if err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(s.Listen)
+	listeners, err := s.listen(ctx)
 	if err != nil {
-		return fault.New(fault.Invalid, "status page: listen on "+s.Listen, err)
-	}
-	if a, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !a.IsLoopback()) {
-		return fault.New(fault.Invalid, fmt.Sprintf("status page: %s is not a loopback address; the page has no password yet, so it is shown on this box only", s.Listen), nil)
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", s.Listen)
-	if err != nil {
-		return fault.New(fault.Unavailable, "status page: listen on TCP "+s.Listen, err).
-			WithCode("SYS-101", fmt.Sprintf("another program holds TCP %s: stop it, or set [status] listen to another port", s.Listen))
+		return err
 	}
 	if s.Bound != nil {
-		s.Bound(l.Addr().String())
+		s.Bound(listeners[0].Addr().String())
 	}
 	var all sync.WaitGroup
 	defer all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before the wait
 	all.Go(func() { s.watch(ctx) })
+	all.Go(func() { s.keepDoor(ctx) })
+	for _, l := range listeners[1:] {
+		all.Go(func() {
+			if err := s.answer(ctx, l, near); err != nil {
+				s.log().Warn("the status page is no longer served", "addr", l.Addr().String(), "err", err)
+			}
+		})
+	}
+	return s.answer(ctx, listeners[0], near)
+}
+
+// listen opens loopback: over IPv6 too, where there is such a thing.
+func (s *Server) listen(ctx context.Context) ([]net.Listener, error) {
+	host, _, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "status page: listen on "+s.Listen, err)
+	}
+	if a, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !a.IsLoopback()) {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("status page: %s is not a loopback address; it is shown to the network by address and networks under [status]", s.Listen), nil)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "status page: listen on TCP "+s.Listen, err).
+			WithCode("SYS-101", fmt.Sprintf("another program holds TCP %s: stop it, or set [status] listen to another port", s.Listen))
+	}
+	out := []net.Listener{l}
+	if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.To4() != nil {
+		six := net.JoinHostPort("::1", fmt.Sprint(at.Port))
+		if l, err := lc.Listen(ctx, "tcp", six); err == nil {
+			out = append(out, l)
+		} else {
+			s.log().Debug("the status page is not served over IPv6", "addr", six, "err", err)
+		}
+	}
+	return out, nil
+}
+
+// answer serves a listener until ctx ends.
+func (s *Server) answer(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return ctx }}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -228,7 +291,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			_ = srv.Close() // streams that did not end by themselves
 		}
 	})
-	err = srv.Serve(l)
+	err := srv.Serve(l)
 	if !stop() {
 		<-stopped
 	}

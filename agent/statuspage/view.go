@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"iwas/agent/statuspage/access"
 	"iwas/internal/condition"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
@@ -30,6 +31,7 @@ type board struct {
 	Checks  []checkView
 	Healths []healthView
 	Charts  *chartsView // nil: no history is kept
+	Visitor access.Person
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }
@@ -127,5 +129,6 @@ func facts(s Snapshot) []fact {
 		}
 		out = append(out, fact{"Router " + r.Name, or(strings.Join(about, " · "))})
 	}
-	return append(out, fact{"Accounts known here", strconv.Itoa(s.Store.Accounts)}, fact{"Version", s.Version})
+	out = append(out, fact{"Accounts known here", strconv.Itoa(s.Store.Accounts)}, fact{"Version", s.Version})
+	return append(out, s.Access.facts()...)
 }

@@ -29,6 +29,30 @@ var box = []Condition{
 		Next:  "Read the line; if the cause is not plain from it, send it to support.",
 	},
 	{
+		Code: "SYS-120", Severity: Medium,
+		Title: "Who may sign in on the status page cannot be read",
+		Cause: "The file of people in the state directory is damaged, or belongs to another user than the service's.",
+		Next:  "Let the service's user own the file; a damaged one is removed, and the passwords set anew on the box.",
+	},
+	{
+		Code: "SYS-121", Severity: Medium, Delay: 30 * time.Second,
+		Title: "The status page does not open to the network",
+		Cause: "This box does not have the address of the configuration, not yet or not any more, or another program holds the port.",
+		Next:  "Give this box that address, or set address under [status] to one it has.",
+	},
+	{
+		Code: "SYS-122", Severity: Medium,
+		Title: "The certificate of the status page cannot be used",
+		Cause: "Its key in the state directory is damaged or belongs to another user, or the directory takes no new file.",
+		Next:  "Remove the certificate and its key; new ones are made, which browsers ask about once more.",
+	},
+	{
+		Code: "SYS-123", Severity: Low,
+		Title: "A connection to the status page was refused",
+		Cause: "It came from a guest, from a router, behind which guests hide, or from a network that is not named in the configuration.",
+		Next:  "If it was a technician, use the network of the technicians, or name theirs under [status] networks.",
+	},
+	{
 		Code: "SYS-140", Severity: High, ImpactsLogin: true,
 		Title: "The service does not run",
 		Cause: "It was stopped, was never started, or ended by itself; the command that says so asked its socket and its status page.",

@@ -153,7 +153,9 @@ func (k *Key) Open(sealed string) (string, error) {
 }
 
 // WriteFile puts b into path with mode 0600 so that after a power cut either
-// the old or the new file is there, whole.
+// the old or the new file is there, whole. Root writes for whoever owns the
+// folder: a command run by an administrator must leave files that the service's
+// user can read.
 func WriteFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -163,6 +165,9 @@ func WriteFile(path string, b []byte) error {
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Chmod(0o600)
+	}
+	if err == nil {
+		err = belong(f, filepath.Dir(path))
 	}
 	if err == nil {
 		err = f.Sync()

@@ -20,6 +20,7 @@ const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // Guard is what stands before every handler of a front end.
 type Guard struct {
 	Hosts   []string // names the server answers to, without port; nil is any. See KnownHost
+	Local   bool     // and to the address that the connection came in on
 	MaxBody int64    // bytes of a request body; 0 is 64 KiB
 	Log     *slog.Logger
 }
@@ -49,7 +50,7 @@ func (g Guard) Wrap(h http.Handler) http.Handler {
 		head.Set("Referrer-Policy", "no-referrer")
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if g.Hosts != nil && !KnownHost(r.Host, g.Hosts) {
+		if g.Hosts != nil && !KnownHost(r.Host, g.hosts(r)) {
 			Plain(w, http.StatusMisdirectedRequest, "This server does not go by that name.",
 				"Use the address printed by the program, or add the name to its configuration.")
 			return
@@ -57,6 +58,18 @@ func (g Guard) Wrap(h http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		inner.ServeHTTP(w, r)
 	})
+}
+
+func (g Guard) hosts(r *http.Request) []string {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !g.Local || !ok {
+		return g.Hosts
+	}
+	p, err := netip.ParseAddrPort(at.String())
+	if err != nil {
+		return g.Hosts
+	}
+	return append([]string{p.Addr().Unmap().WithZone("").String()}, g.Hosts...)
 }
 
 func (g Guard) recover(w http.ResponseWriter, r *http.Request) {

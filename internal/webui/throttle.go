@@ -14,7 +14,11 @@ import (
 // zero value works.
 type Throttle struct {
 	Now func() time.Time // nil is time.Now
-	Max int              // keys remembered; 0 is 4096. At the bound the quietest one is forgotten
+	// Block closes an address for so long at once after five failures, and then
+	// counts anew; 0: the growing wait. A loopback address is not closed for longer
+	// than an account.
+	Block time.Duration
+	Max   int // keys remembered; 0 is 4096. At the bound the quietest one is forgotten
 
 	mu   sync.Mutex
 	keys map[string]*tries // guarded by mu
@@ -72,8 +76,19 @@ func (t *Throttle) Try(addr, account string) time.Duration {
 		return wait
 	}
 	t.count(accountKey(account), longestAccount)
-	t.count(addressKey(addr), longestAddress)
+	t.count(addressKey(addr), t.longest(addr))
 	return 0
+}
+
+// longest is the longest wait of an address.
+func (t *Throttle) longest(addr string) time.Duration {
+	if t.Block == 0 {
+		return longestAddress
+	}
+	if a, err := netip.ParseAddr(addr); err == nil && a.Unmap().IsLoopback() {
+		return longestAccount
+	}
+	return t.Block
 }
 
 // Passed takes the try back after a right password, and forgets the failures of
@@ -101,14 +116,19 @@ func (t *Throttle) count(key string, longest time.Duration) {
 		e = &tries{}
 		t.keys[key] = e
 	}
-	if now.Sub(e.last) > forgetAfter {
-		e.failed = 0
+	served := t.Block > 0 && longest == t.Block && !e.until.IsZero() // Try lets nobody past who still waits
+	if now.Sub(e.last) > forgetAfter || served {
+		e.failed, e.until = 0, time.Time{}
 	}
 	e.failed++
 	e.last = now
 	if over := e.failed - freeTries; over >= 0 {
 		// 2 s, 4 s, 8 s … up to the longest of its kind.
-		e.until = now.Add(min(longest, time.Second<<min(over+1, 20)))
+		wait := min(longest, time.Second<<min(over+1, 20))
+		if t.Block > 0 && longest == t.Block {
+			wait = t.Block
+		}
+		e.until = now.Add(wait)
 	}
 }
 

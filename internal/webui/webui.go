@@ -23,20 +23,22 @@ var shellFiles embed.FS
 
 // Page is what the shell needs to know of one page.
 type Page struct {
-	Title   string // of the tab and, unless Bare, the heading's fallback; without the product's name
-	Product string // "IWAS console"
-	Home    string // where the product's name leads; "" is "/"
-	Lang    string // BCP 47; "" is "en"
-	Dir     string // "ltr" or "rtl"; "" is "ltr"
-	Nav     []Link // main places; the bottom bar on a phone
-	Person  string // who is signed in; "" shows no menu
-	SignOut string // where the sign-out button posts; "" shows none
-	Live    string // path of the page's event stream; "" is a page that stands still
-	Refresh int    // whole seconds after which a live page reloads where scripts are off; 0 is never
-	Bare    bool   // one narrow column without navigation: signing in, errors
-	Alert   *Alert // one line above the content
-	Clock          // the moment the page shows and the zone it is told in
-	Body    any    // for the page's own template
+	Title   string  // of the tab and, unless Bare, the heading's fallback; without the product's name
+	Product string  // "IWAS console"
+	Home    string  // where the product's name leads; "" is "/"
+	Lang    string  // BCP 47; "" is "en"
+	Dir     string  // "ltr" or "rtl"; "" is "ltr"
+	Nav     []Link  // main places; the bottom bar on a phone
+	Person  string  // who is signed in; "" shows no menu
+	SignOut string  // where the sign-out button posts; "" shows none
+	SignIn  string  // where the page to sign in is; "" shows no link
+	Live    string  // path of the page's event stream; "" is a page that stands still
+	Refresh int     // whole seconds after which a live page reloads where scripts are off; 0 is never
+	Bare    bool    // one narrow column without navigation: signing in, errors
+	Alert   *Alert  // one line above the content
+	Notes   []Alert // what became of what was just done, above it too
+	Clock           // the moment the page shows and the zone it is told in
+	Body    any     // for the page's own template
 
 	theme string
 	path  string

@@ -34,8 +34,8 @@ type Browser struct {
 }
 
 // Start runs Chromium. Without one the test fails: these tests prove nothing
-// against anything else.
-func Start(t testing.TB) *Browser {
+// against anything else. Flags are further ones, as "name=value".
+func Start(t testing.TB, flags ...string) *Browser {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -53,6 +53,10 @@ func Start(t testing.TB) *Browser {
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("lang", "en-GB"), chromedp.WSURLReadTimeout(60*time.Second))
+	for _, f := range flags {
+		name, value, _ := strings.Cut(f, "=")
+		opts = append(opts, chromedp.Flag(name, value))
+	}
 	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, stop := chromedp.NewContext(alloc)
 	t.Cleanup(func() { stop(); stopAlloc() })
@@ -77,8 +81,8 @@ type Tab struct {
 
 // Open makes a tab that will visit origin ("http://127.0.0.1:1234") with these
 // cookies and no others; tabs of one browser share them, so open one at a time.
-// Files are not cached between pages. It closes with the test, at the latest a
-// minute on.
+// Files are not cached between pages. It closes with the test, at the latest four
+// minutes on: machines may be busy.
 func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *Tab {
 	t.Helper()
 	u, err := url.Parse(origin)
@@ -86,7 +90,7 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 		t.Fatal(err)
 	}
 	ctx, stop := chromedp.NewContext(b.ctx)
-	ctx, stopTime := context.WithTimeout(ctx, time.Minute)
+	ctx, stopTime := context.WithTimeout(ctx, 4*time.Minute)
 	tab := &Tab{Ctx: ctx, origin: u, stop: func() { stopTime(); stop() }}
 	t.Cleanup(tab.stop)
 	chromedp.ListenTarget(ctx, tab.note)
