@@ -330,10 +330,17 @@ func TestPoolsAreCountedWithThoseTheyGoOnTo(t *testing.T) {
 		append(given, rule("pool=more"), rule("pool=pcs")),
 		{rule("interface=vlan20", "address-pool=none"), rule("interface=off", "address-pool=idle", "disabled=true")},
 		{rule("interface=vlan20", "address-pool=guests"), rule("interface=vlan10", "address-pool=pcs"), rule("interface=x", "address-pool=static-only")},
+		{rule("address=10.0.0.1/23", "interface=vlan20"), rule("address=10.1.0.1/24", "interface=vlan10"), rule("address=10.6.0.1/24", "interface=off"), rule("address=10.7.0.1/24", "interface=vlan20", "disabled=true")},
 	})
 	want := []Pool{{"guests", 16, 15, true}, {"pcs", 1, 1, false}}
 	if err != nil || !slices.Equal(v.Pools.List, want) || v.Pools.List[0].Percent() != 93 {
 		t.Errorf("got %+v, %v, want %+v", v.Pools.List, err, want)
+	}
+	span := func(from, to string) Range { return Range{netip.MustParseAddr(from), netip.MustParseAddr(to)} }
+	guests := []Range{span("10.0.0.10", "10.0.0.19"), span("10.0.1.0", "10.0.1.3"), span("10.9.0.1", "10.9.0.2"), span("10.0.0.0", "10.0.1.255")}
+	own := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.6.0.1")}
+	if !slices.Equal(v.Pools.Guests, guests) || !slices.Equal(v.Pools.Addresses, own) {
+		t.Errorf("guests may have %v and the router %v, want %v and %v", v.Pools.Guests, v.Pools.Addresses, guests, own)
 	}
 }
 
