@@ -30,6 +30,8 @@ type control struct {
 	settles bool
 	// device is what the HotSpot knows of a session's device; nil: nobody asks it.
 	device func(hotspot.Session) *statuspage.Device
+	// support makes a bundle; nil: none can be made.
+	support func(context.Context, struct{}) (supportAnswer, error)
 }
 
 // patience is how long an answer waits for the router.
@@ -86,7 +88,10 @@ func (c *control) handler() http.Handler {
 	if c.status != nil {
 		mux.HandleFunc("GET /v1/status", c.status)
 	}
-	if c.db == nil {
+	if c.support != nil {
+		mux.HandleFunc("POST /v1/support", func(w http.ResponseWriter, r *http.Request) { reply(w, r, c.support) })
+	}
+	if c.db == nil { // it will not open: who helps needs status and bundle all the same
 		mux.HandleFunc("POST /", func(w http.ResponseWriter, _ *http.Request) {
 			refuse(w, fault.New(fault.Unavailable, "the database is not open, so guests can be neither shown nor changed", nil).WithCode("DB-108", "iwas-agent status"))
 		})

@@ -67,12 +67,14 @@ type site struct {
 // serve runs the program until ctx ends. A store that will not open does not end
 // it: the status page still serves and says so.
 func serve(ctx context.Context, cfg config, talk io.Writer) error {
-	log, flush := newLog(talk)
+	tail := &logs.Tail{}
+	log, flush := newLog(talk, tail)
 	defer flush()
 	s, err := newSite(cfg, log)
 	if err != nil {
 		return err
 	}
+	s.page.Tail = tail
 	return s.run(ctx)
 }
 
@@ -100,6 +102,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 		Bound: func(addr string) { log.Info("status page", "url", "http://"+addr) }}
 	s.recorder = newRecorder(s)
 	s.page.Minutes = s.recorder.Between
+	s.page.Support = s.supportPage
 	s.wireDoor()
 	s.page.Metrics = metrics.Guard(metrics.New("iwas_agent", s.tellMetrics), cfg.Status.MetricsTokenFile)
 	return s, nil
@@ -141,7 +144,7 @@ func (s *site) run(ctx context.Context) (err error) {
 		back.Add(task{"sweeper", s.sweep})
 		back.Add(task{"page bell", s.bell})
 	}
-	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device}).Serve})
+	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device, support: s.supportDoor}).Serve})
 	return runFloors(ctx, []*suture.Supervisor{page, back, front})
 }
 
@@ -167,8 +170,8 @@ func runFloors(ctx context.Context, floors []*suture.Supervisor) error {
 	return err
 }
 
-// newLog returns the program's log, and what tells of the lines it held back.
-func newLog(w io.Writer) (log *slog.Logger, flush func()) {
+// newLog returns the program's log, whose newest lines tail keeps, and what tells of the lines it held back.
+func newLog(w io.Writer, tail *logs.Tail) (log *slog.Logger, flush func()) {
 	opts := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if os.Getenv("JOURNAL_STREAM") != "" { // systemd: the journal keeps the time
 		opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
@@ -178,7 +181,7 @@ func newLog(w io.Writer) (log *slog.Logger, flush func()) {
 			return a
 		}
 	}
-	return logs.New(w, opts)
+	return logs.NewKept(w, opts, tail)
 }
 
 // task is a supervised loop with a name for the log.

@@ -15,6 +15,7 @@ import (
 	"iwas/agent/radius"
 	"iwas/agent/router"
 	"iwas/internal/hotspot"
+	"iwas/internal/logs"
 	"iwas/internal/routeros"
 	"iwas/internal/routersim"
 	"iwas/internal/wire"
@@ -171,7 +172,7 @@ func TestRollbackAfterARepair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, flush := newLog(os.Stderr)
+	log, flush := newLog(os.Stderr, &logs.Tail{})
 	t.Cleanup(flush)
 	w := &provision.Watcher{Every: 50 * time.Millisecond, Log: log}
 	w.SetRouters([]*provision.Applier{a})

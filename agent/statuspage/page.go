@@ -11,21 +11,22 @@ import (
 
 	"iwas/agent/statuspage/access"
 	"iwas/internal/condition"
-	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
 )
 
 // funcs are the words of the page's own templates.
 var funcs = template.FuncMap{
-	"lock":  lockBadge,
-	"mark":  markBadge,
-	"state": stateBadge,
-	"times": times,
-	"speed": speedOf,
-	"place": placeOf,
-	"may":   func(p access.Person, role string) bool { return p.Is(access.Role(role)) },
-	"empty": func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
+	"lock":    lockBadge,
+	"mark":    markBadge,
+	"state":   stateBadge,
+	"times":   times,
+	"times64": func(n int) string { return times(uint64(n)) },
+	"size":    func(n int) string { return webui.Bytes(hotspot.Octets(n)) },
+	"speed":   speedOf,
+	"place":   placeOf,
+	"may":     func(p access.Person, role string) bool { return p.Is(access.Role(role)) },
+	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
 
 func outcomeBadge(o hotspot.Outcome) webui.Badge {
@@ -98,8 +99,8 @@ var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	v := visitorOf(r.Context())
 	s.hub.Serve(w, r, []string{"status"}, func(ctx context.Context) ([]webui.Part, error) {
-		if v.Is() && s.desk.Who(v.token) != v.Person {
-			return nil, fault.New(fault.Denied, "the sign-in is over", nil)
+		if err := s.stillIn(v); err != nil {
+			return nil, err
 		}
 		st := s.glance(ctx)
 		b := newBoard(st.Snapshot, st.open)
@@ -152,10 +153,10 @@ type OpenEntry struct {
 	Help         string             `json:"help"` // path on this server
 }
 
-// Status answers with the Report, for whoever may ask it by another door than the
-// page's. Lists are empty rather than null, which every reader would have to know about.
-func (s *Server) Status(w http.ResponseWriter, r *http.Request) {
-	st := s.look(r.Context())
+// Report is what the page shows, as data: with lists that are empty rather than
+// null, which every reader would have to know about.
+func (s *Server) Report(ctx context.Context) Report {
+	st := s.look(ctx)
 	v := judge(st.Snapshot, st.open)
 	out := Report{Guests: guestsOf(v, st.Snapshot), Verdict: v.Title, VerdictNext: v.Detail, Conditions: []OpenEntry{}, Snapshot: st.Snapshot}
 	out.Ready, out.Why, out.Next = st.Ready()
@@ -165,6 +166,12 @@ func (s *Server) Status(w http.ResponseWriter, r *http.Request) {
 	out.Routers, out.Sessions, out.Locks, out.Waiting, out.Rejects = list(out.Routers), list(out.Sessions), list(out.Locks), list(out.Waiting), list(out.Rejects)
 	out.Foreign = list(out.Foreign)
 	out.RADIUS.Addresses, out.RADIUS.Offenders = list(out.RADIUS.Addresses), list(out.RADIUS.Offenders)
+	return out
+}
+
+// Status answers with the Report, for whoever may ask it by another door than the page's.
+func (s *Server) Status(w http.ResponseWriter, r *http.Request) {
+	out := s.Report(r.Context())
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	enc := json.NewEncoder(w)

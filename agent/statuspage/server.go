@@ -25,6 +25,7 @@ import (
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/logs"
 	"iwas/internal/webui"
 )
 
@@ -44,13 +45,17 @@ type Server struct {
 	People  *access.People // who may sign in; nil: nobody
 	Door    Door           // to the network; zero: there is none
 	Log     *slog.Logger
+	Tail    *logs.Tail // the newest lines of the log; nil: none are kept
+	// Support makes a bundle for whoever helps; nil: none can be made here.
+	Support func(ctx context.Context) (Bundle, error)
 	Bound   func(addr string) // called with the address once it listens; may be nil
 
-	once  sync.Once
-	hub   webui.Hub
-	pages *webui.Pages
-	desk  access.Desk
-	gate  access.Gate
+	once   sync.Once
+	hub    webui.Hub
+	logHub webui.Hub
+	pages  *webui.Pages
+	desk   access.Desk
+	gate   access.Gate
 
 	mu    sync.Mutex
 	last  state          // guarded by mu: the newest, shared by pages that are open
@@ -79,8 +84,9 @@ func (s *Server) init() {
 			s.Board = &condition.Board{}
 		}
 		s.hub = webui.Hub{Max: streams, Refresh: refresh, Gap: gap, Log: s.Log}
+		s.logHub = webui.Hub{Max: streams / 2, Refresh: time.Second, Gap: gap, Log: s.Log}
 		s.desk.People, s.desk.Log = s.People, s.Log
-		s.gate.Rules, s.gate.Log = s.Door.rules, s.Log
+		s.gate.Rules, s.gate.Log = func() access.Rules { return s.Door.rules() }, s.Log
 	})
 }
 
@@ -169,6 +175,10 @@ func (s *Server) routes() (*http.ServeMux, error) {
 	mux.Handle("GET /assets/", webui.Assets())
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /live", s.live)
+	mux.HandleFunc("GET /log", s.logPage)
+	mux.HandleFunc("GET /log/live", s.logLive)
+	mux.Handle("GET /support", s.requireRole(s.supportPage, access.Technician))
+	mux.Handle("POST /support", s.requireRole(s.supportFile, access.Technician))
 	mux.HandleFunc("GET /help/{$}", s.helpList)
 	mux.HandleFunc("GET /help/{code}", s.help)
 	mux.HandleFunc("GET /status.json", s.Status)

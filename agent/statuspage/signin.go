@@ -31,6 +31,14 @@ func visitorOf(ctx context.Context) visitor {
 	return v
 }
 
+// stillIn says that a sign-in is over, for pages that stay open.
+func (s *Server) stillIn(v visitor) error {
+	if v.Is() && s.desk.Who(v.token) != v.Person {
+		return fault.New(fault.Denied, "the sign-in is over", nil)
+	}
+	return nil
+}
+
 // cookieName is that of the sign-in. Over TLS the browser holds it to this very
 // host and to TLS.
 func cookieName(r *http.Request) string {
@@ -77,7 +85,7 @@ func signedInOnly(h http.Handler) http.Handler {
 		switch {
 		case open(r) || personOf(r.Context()).Is():
 			h.ServeHTTP(w, r)
-		case r.URL.Path == "/live":
+		case strings.HasSuffix(r.URL.Path, "/live"):
 			// A stream that is refused is asked for again and again; this word
 			// makes the page load anew, which leads to the sign-in.
 			w.Header().Set("Content-Type", "text/event-stream")

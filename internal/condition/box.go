@@ -53,6 +53,12 @@ var box = []Condition{
 		Next:  "If it was a technician, use the network of the technicians, or name theirs under [status] networks.",
 	},
 	{
+		Code: "SYS-125", Severity: Medium,
+		Title: "The support bundle was not made: it held a secret",
+		Cause: "The finished file was searched for every password and key of this box, and one was found that could not be taken out.",
+		Next:  "Tell support which file of the bundle it was, and send what they ask for by hand.",
+	},
+	{
 		Code: "SYS-140", Severity: High, ImpactsLogin: true,
 		Title: "The service does not run",
 		Cause: "It was stopped, was never started, or ended by itself; the command that says so asked its socket and its status page.",

@@ -66,6 +66,7 @@ func (d *Desk) now() time.Time {
 // WaitError says that too many passwords were wrong, and how long to wait.
 type WaitError struct{ Left time.Duration }
 
+// Error says how long, in words.
 func (w *WaitError) Error() string {
 	return fmt.Sprintf("too many wrong passwords: wait %s", webui.Duration(w.Left))
 }

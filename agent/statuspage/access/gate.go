@@ -30,6 +30,7 @@ func (r Range) Contains(a netip.Addr) bool {
 	return r.From.BitLen() == a.BitLen() && !a.Less(r.From) && !r.To.Less(a)
 }
 
+// String writes "10.0.0.1-10.0.0.9".
 func (r Range) String() string {
 	if r.From == r.To {
 		return r.From.String()
