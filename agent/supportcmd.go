@@ -231,7 +231,7 @@ func (s *site) logText() []byte {
 		lines = s.page.Tail.Last(bundleLines, slog.LevelInfo)
 	}
 	for _, l := range slices.Backward(lines) {
-		fmt.Fprintf(&out, "%s %s %s\n", l.At.UTC().Format("2006-01-02T15:04:05.000Z"), l.Level, l.Text)
+		fmt.Fprintf(&out, "%s %s msg=%q %s\n", l.At.UTC().Format("2006-01-02T15:04:05.000Z"), l.Level, l.Text, l.Attrs)
 	}
 	return out.Bytes()
 }

@@ -32,6 +32,7 @@ type logLine struct {
 	At    time.Time
 	Badge webui.Badge
 	Text  string
+	Attrs string
 }
 
 func levelBadge(l slog.Level) webui.Badge {
@@ -81,7 +82,7 @@ func (s *Server) logLines(least slog.Level) []logLine {
 	}
 	out := make([]logLine, len(lines))
 	for i, l := range lines {
-		out[i] = logLine{l.At, levelBadge(l.Level), l.Text}
+		out[i] = logLine{l.At, levelBadge(l.Level), l.Text, l.Attrs}
 	}
 	return out
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	tailLines = 10_000 // kept by default
-	tailLine  = 2_000  // octets of one line that are kept
+	tailLine  = 2_000  // octets of a message, and of its attributes, that are kept
 )
 
 // Tail keeps the newest lines of a log in memory, for the status page and the
@@ -29,7 +29,8 @@ type Tail struct {
 type Line struct {
 	At    time.Time
 	Level slog.Level
-	Text  string // message and attributes
+	Text  string
+	Attrs string // "part=radius nas=counter"
 }
 
 // NewKept is New whose lines are kept in a tail too.
@@ -56,7 +57,7 @@ func (t *Tail) Last(n int, least slog.Level) []Line {
 }
 
 func (t *Tail) add(l Line) {
-	l.Text = strings.ToValidUTF8(l.Text[:min(len(l.Text), tailLine)], "\uFFFD")
+	l.Text, l.Attrs = short(l.Text), short(l.Attrs)
 	most := t.Most
 	if most == 0 {
 		most = tailLines
@@ -72,11 +73,13 @@ func (t *Tail) add(l Line) {
 	t.next = (t.next + 1) % most
 }
 
-// handler writes what a line says, without its time and level.
+func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), tailLine)], "\uFFFD") }
+
+// handler writes the attributes of a line.
 func (t *Tail) handler() slog.Handler {
 	k := &keeper{tail: t}
 	k.text = slog.NewTextHandler(&k.shared().out, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
 			return slog.Attr{}
 		}
 		return a
@@ -112,7 +115,7 @@ func (k *keeper) Handle(ctx context.Context, r slog.Record) error {
 	defer b.mu.Unlock()
 	b.out.Reset()
 	err := k.text.Handle(ctx, r)
-	k.tail.add(Line{r.Time, r.Level, strings.TrimRight(b.out.String(), "\n")})
+	k.tail.add(Line{r.Time, r.Level, r.Message, strings.TrimRight(b.out.String(), "\n")})
 	return err
 }
 

@@ -102,7 +102,7 @@
 			document.cookie = "theme=" + root.dataset.theme + "; path=/; max-age=31536000; samesite=lax";
 			return;
 		}
-		if (form.method === "post") { // a second press must not send twice
+		if (form.method === "post" && !form.matches("[data-stays]")) { // a second press must not send twice; a download leaves the page where it is
 			for (const b of form.querySelectorAll("button")) setTimeout(() => { b.disabled = true; });
 		}
 	});
