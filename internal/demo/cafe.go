@@ -87,6 +87,9 @@ func (c *Cafe) enrol(ctx context.Context) error {
 	if err := c.writeAgentConfig(); err != nil {
 		return err
 	}
+	if err := c.setStatusPassword(ctx); err != nil {
+		return err
+	}
 	if c.kept.SiteID != "" {
 		c.SiteID = c.kept.SiteID
 		return nil
@@ -123,6 +126,23 @@ func (c *Cafe) enrol(ctx context.Context) error {
 	}
 	c.kept.SiteID, c.SiteID = site.ID, site.ID
 	return c.keep()
+}
+
+// setStatusPassword lets a technician sign in on the status page. A folder of an
+// older demo has no such password and gets one.
+func (c *Cafe) setStatusPassword(ctx context.Context) error {
+	if c.kept.StatusPassword == "" {
+		c.kept.StatusPassword = secret.Random(12).Reveal()
+		if err := c.keep(); err != nil {
+			return err
+		}
+	}
+	c.StatusPassword = c.kept.StatusPassword
+	file := c.path("agent", "status-password")
+	if err := secret.WriteFile(file, []byte(c.StatusPassword)); err != nil {
+		return err
+	}
+	return c.once(ctx, "iwas-agent", "--config", c.path("agent.toml"), "password", "set", "technician", "--password-file", file)
 }
 
 func (c *Cafe) writeAgentConfig() error {

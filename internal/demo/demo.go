@@ -175,6 +175,7 @@ type kept struct {
 	APIToken       string    `json:"api_token"`
 	RADIUSSecret   string    `json:"radius_secret"`
 	RouterPassword string    `json:"router_password"`
+	StatusPassword string    `json:"status_password"`
 	SiteID         string    `json:"site_id"`
 	PlanIDs        []string  `json:"plan_ids"`
 	Accounts       []Account `json:"accounts"`
@@ -265,7 +266,7 @@ func (c *Cafe) remember() error {
 	b, err := os.ReadFile(c.path("kept.json"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		c.kept = kept{OwnerPassword: secret.Random(12).Reveal(), APIToken: "iwas_" + secret.Random(40).Reveal(),
+		c.kept = kept{OwnerPassword: secret.Random(12).Reveal(), StatusPassword: secret.Random(12).Reveal(), APIToken: "iwas_" + secret.Random(40).Reveal(),
 			RADIUSSecret: secret.Random(24).Reveal(), RouterPassword: secret.Random(16).Reveal()}
 		return c.keep()
 	case err != nil:
@@ -290,7 +291,7 @@ func (c *Cafe) facts() {
 	p := c.o.Ports
 	c.Facts = Facts{
 		ConsoleURL: "http://" + at(p.Console) + "/", APIURL: "http://" + at(p.Console), APIToken: c.kept.APIToken,
-		OwnerEmail: ownerEmail, OwnerPassword: c.kept.OwnerPassword, StatusURL: "http://" + at(p.Status) + "/",
+		OwnerEmail: ownerEmail, OwnerPassword: c.kept.OwnerPassword, StatusURL: "http://" + at(p.Status) + "/", StatusPassword: c.kept.StatusPassword,
 		RADIUSAuth: at(p.RADIUSAuth), RADIUSAcct: at(p.RADIUSAcct), RADIUSSecret: c.kept.RADIUSSecret, NASIP: "127.0.0.1",
 		RouterAPI: at(p.RouterAPI), RouterREST: "https://" + at(p.RouterREST) + "/rest", RouterUser: "iwas", RouterPassword: c.kept.RouterPassword,
 		RouterControlURL: "http://" + at(p.RouterControl), MQTTURL: "tls://" + at(p.MQTT), SiteID: c.kept.SiteID,
@@ -307,6 +308,7 @@ The cafe is open.
   Console      %s
                sign in as %s, password %s
   Status page  %s
+               sign in as technician, password %s
   RADIUS       %s (accounting %s), secret %s
   Router       API %s, user %s, password %s
 
@@ -321,7 +323,7 @@ Try this:
 
 Everything above is in %s as well. Logs are beside it.
 Ctrl-C closes the cafe; the next start goes on from here.
-`, c.ConsoleURL, c.OwnerEmail, c.OwnerPassword, c.StatusURL, c.RADIUSAuth, c.RADIUSAcct, c.RADIUSSecret, c.Facts.RouterAPI, c.RouterUser, c.RouterPassword,
+`, c.ConsoleURL, c.OwnerEmail, c.OwnerPassword, c.StatusURL, c.StatusPassword, c.RADIUSAuth, c.RADIUSAcct, c.RADIUSSecret, c.Facts.RouterAPI, c.RouterUser, c.RouterPassword,
 		user.Username, user.Password, c.RADIUSAuth, c.RADIUSSecret, c.path("demo.json"))
 	return b.String()
 }
