@@ -4,7 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
+	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,5 +109,33 @@ func TestABundleIsMadeWithoutTheService(t *testing.T) {
 	// The secret is, of all things, what stands in the configuration.
 	if !strings.Contains(talk, "service does not answer") || !strings.Contains(files["config.toml"], "address = '***'") || files["status.json"] != "" {
 		t.Errorf("it says %q and has %q", talk, files["config.toml"])
+	}
+}
+
+// Who helps with a database that will not open needs a bundle most of all.
+func TestABundleIsMadeWithoutADatabase(t *testing.T) {
+	cfg, err := loadConfig(doorConfig(t, "listen = \"127.0.0.1:0\"", ""), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSite(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dbErr = errors.New("the file is damaged")
+	b, err := s.supportBundle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range b.Items {
+		if i.Problem != "" || i.Bytes == 0 && i.Name != "log.txt" {
+			t.Errorf("%+v is not there", i)
+		}
+	}
+	door := control{support: s.supportDoor}
+	w := httptest.NewRecorder()
+	door.handler().ServeHTTP(w, httptest.NewRequest("POST", "/v1/support", strings.NewReader("{}")))
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"database.txt"`) {
+		t.Errorf("the control door without a database: got %d", w.Code)
 	}
 }

@@ -79,6 +79,9 @@ func TestABoxWithoutPeopleIsLegible(t *testing.T) {
 	addr, stop := serve(t, s)
 	tab := webuitest.Start(t).Open(t, "http://"+addr, nil)
 	tab.Visit(t, "/")
+	for _, v := range webuitest.Views {
+		tab.Inspect(t, "reader", v)
+	}
 	tab.Do(t, "follow the link", chromedp.Click(`.tools a[href="/signin"]`, chromedp.NodeVisible), chromedp.WaitVisible("#how", chromedp.ByQuery))
 	for _, v := range webuitest.Views {
 		tab.Inspect(t, "signin-nobody", v)
