@@ -69,6 +69,9 @@ func (b *browser) ask(method, path string, form url.Values) *httptest.ResponseRe
 	b.t.Helper()
 	r := httptest.NewRequest(method, "http://127.0.0.1:8480"+path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second) // a stream that should not be one ends
+	defer cancel()
+	r = r.WithContext(ctx)
 	r.RemoteAddr = b.from
 	for _, c := range b.cookies {
 		r.AddCookie(c)
