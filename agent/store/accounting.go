@@ -27,6 +27,9 @@ func (db *DB) Account(ctx context.Context, a hotspot.Accounting) error {
 	}
 	p, carried := openClass(db.classKey, a.Class)
 	err := db.submit(ctx, recordOp(a, p))
+	if full(err) {
+		db.hold(a)
+	}
 	if err != nil || a.Kind == hotspot.Stop {
 		return err
 	}

@@ -42,20 +42,21 @@ type logSize struct {
 func (db *DB) fold(ctx context.Context) error {
 	s := &db.logSize
 	ran := db.o.Elapsed()
-	if s.measured != 0 && ran-s.measured < measureEvery && (s.octets <= db.o.LogCap || s.done) {
+	limit := db.logCap()
+	if s.measured != 0 && ran-s.measured < measureEvery && (s.octets <= limit || s.done) {
 		return nil
 	}
 	octets, err := db.waiting(ctx, rowOverhead)
 	if err != nil {
 		return err
 	}
-	if s.octets > db.o.LogCap != (octets > db.o.LogCap) {
+	if s.octets > limit != (octets > limit) {
 		s.next, s.fruit = 0, 0
 	}
 	s.measured, s.octets = max(ran, 1), octets
 	db.overCap.Store(octets > db.o.LogCap)
 	s.done = false
-	if octets <= db.o.LogCap {
+	if octets <= limit {
 		return nil
 	}
 	void, last, err := db.superseded(ctx, s.next)
@@ -142,7 +143,7 @@ func (db *DB) foldEvents(ctx context.Context, seqs []any) (folded int64, err err
 // again. The event at the mark stays. Past the cap nothing acknowledged is kept.
 func (t *tx) dropEvents() error {
 	young := millis(t.now.Add(-eventsKept))
-	if t.db.overCap.Load() {
+	if t.db.overCap.Load() || t.db.care.low.Load() {
 		young = millis(t.now.Add(stepSlack))
 	}
 	var first int64

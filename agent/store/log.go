@@ -66,8 +66,8 @@ func (db *DB) Standing(ctx context.Context) (wire.Hello, error) {
 
 // Events returns the events after a sequence number, in order, at most
 // maxEvents and about maxBytes of bodies, but at least one if there is one.
-func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) (wire.Batch, error) {
-	b := wire.Batch{V: wire.Version, First: after + 1, At: db.o.Now().UTC()}
+func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) (b wire.Batch, err error) {
+	b = wire.Batch{V: wire.Version, First: after + 1, At: db.o.Now().UTC()}
 	// One read transaction, so that epoch, chain and events belong together.
 	conn, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -88,6 +88,7 @@ func (db *DB) Events(ctx context.Context, after int64, maxEvents, maxBytes int) 
 		}
 	}
 	chain, size := b.Chain, 0
+	defer func() { db.noteDamage(err) }()
 	err = r.rows("read events", "SELECT "+eventColumns+" FROM event WHERE seq > ? ORDER BY seq LIMIT ?", []any{after, maxEvents}, func(scan func(...any) error) error {
 		e, err := scanEvent(scan)
 		if err != nil {

@@ -22,12 +22,9 @@ const applicationID = 0x49574153
 // migrate brings the file to the newest schema, one transaction per step.
 // PRAGMA user_version is the number of the last step applied.
 func migrate(ctx context.Context, db *sql.DB) error {
-	var app, have int
-	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		return fault.New(fault.Damaged, "store: the file cannot be read as a database", err)
-	}
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
-		return sqlFault("read schema version", err)
+	app, have, err := identify(ctx, db)
+	if err != nil {
+		return err
 	}
 	if app != applicationID && (app != 0 || have != 0) {
 		return fault.New(fault.Invalid, "store: the database belongs to another program", nil)
@@ -35,9 +32,6 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	steps, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return err
-	}
-	if have > len(steps) {
-		return fault.New(fault.Invalid, fmt.Sprintf("store: the database is of schema %d, this program knows schemas to %d: install the newer program again, or restore a backup made with this one", have, len(steps)), nil)
 	}
 	for _, name := range steps {
 		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql"))
@@ -48,10 +42,25 @@ func migrate(ctx context.Context, db *sql.DB) error {
 			continue
 		}
 		if err := step(ctx, db, name, n); err != nil {
-			return fault.New(fault.Unavailable, "store: migrate to schema "+strconv.Itoa(n), err)
+			return sqlFault("migrate to schema "+strconv.Itoa(n), err)
 		}
 	}
 	return nil
+}
+
+// identify reads whose file it is and of which schema; one of a newer schema is an
+// error of kind Invalid.
+func identify(ctx context.Context, db *sql.DB) (app, have int, err error) {
+	for pragma, into := range map[string]*int{"PRAGMA application_id": &app, "PRAGMA user_version": &have} {
+		if err := db.QueryRowContext(ctx, pragma).Scan(into); err != nil {
+			return 0, 0, sqlFault("read whose file it is", err)
+		}
+	}
+	known, err := fs.Glob(migrations, "migrations/*.sql")
+	if err == nil && app == applicationID && have > len(known) {
+		err = fault.New(fault.Invalid, fmt.Sprintf("store: the database is of schema %d, this program knows schemas to %d: install the newer program again, or restore a backup made with this one", have, len(known)), nil)
+	}
+	return app, have, err
 }
 
 func step(ctx context.Context, db *sql.DB, name string, n int) (err error) {

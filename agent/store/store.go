@@ -55,11 +55,45 @@ type Options struct {
 	// CheckSetup says why a set-up of a router cannot be applied; nil: it is taken as it is.
 	CheckSetup func(wire.RouterSetup) error
 
+	// Copies is the folder for copies of the file. With it a damaged file is put back
+	// from the newest that is good; "" takes none and puts nothing back.
+	Copies string
+	// Reserve is the size, in octets, of a file that is given up when the disk is
+	// full, so that what matters is written all the same; 0 is none.
+	Reserve int64
+	// DiskFree returns the octets free on the disk of Path; nil, or 0, is not known.
+	DiskFree func() uint64
+
 	LogCap   int64  // octets that events the cloud does not have may take before they are folded; 0 is DefaultLogCap
 	Language string // of guests until the cloud's site document says it
 	Now      func() time.Time
 	Elapsed  func() time.Duration // how long this program has run, whatever the date is set to; nil is the system's own count
 	Log      *slog.Logger
+
+	revived bool // the file takes the place of another: its log begins a new epoch
+}
+
+// fill puts in what is left out.
+func (o *Options) fill() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		began := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(began) }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.DateTrusted == nil {
+		o.DateTrusted = func() bool { return true }
+	}
+	if o.LogCap <= 0 {
+		o.LogCap = DefaultLogCap
+	}
+	if o.Language == "" {
+		o.Language = "en"
+	}
 }
 
 // DB is an open store.
@@ -100,6 +134,10 @@ type DB struct {
 
 	witness witness
 
+	care     *care
+	reserve  *reserve
+	restored *Restoration // by this opening
+
 	w writerState // touched by the writer goroutine only
 }
 
@@ -112,32 +150,20 @@ const (
 	queueBound      = 4096 // operations waiting; beyond it callers wait, and give up with their context
 )
 
-// Open opens or makes the store at o.Path and starts its writer. Errors are of
-// kind Damaged when the file is there but cannot be trusted, Invalid when it is
-// newer than this program, Unavailable otherwise.
+// Open opens or makes the store at o.Path and starts its writer; a damaged file is
+// put back first where there is a good copy. Errors are of kind Damaged when the
+// file is there but cannot be trusted, Invalid when it is newer than this program,
+// Unavailable otherwise.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" || o.Key == nil || o.Decide == nil || o.Off == nil {
 		return nil, fault.New(fault.Internal, "store: open without a path, a key or the rules", nil)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Elapsed == nil {
-		began := time.Now()
-		o.Elapsed = func() time.Duration { return time.Since(began) }
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.DateTrusted == nil {
-		o.DateTrusted = func() bool { return true }
-	}
-	if o.LogCap <= 0 {
-		o.LogCap = DefaultLogCap
-	}
-	if o.Language == "" {
-		o.Language = "en"
-	}
+	o.fill()
+	return openSound(ctx, o)
+}
+
+// openFile opens the file as it is.
+func openFile(ctx context.Context, o Options) (*DB, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fault.New(fault.Unavailable, "store: make "+o.Path, err)
 	}
@@ -163,7 +189,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(),
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
-		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{}}
+		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{},
+		care: newCare(), reserve: &reserve{path: o.Path + reserveFile, size: o.Reserve}}
 	db.devices.Store(&deviceLocks{})
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
@@ -188,7 +215,12 @@ func create(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder brings the names in a folder to the disk.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -289,9 +321,14 @@ func sqlFault(what string, err error) error {
 	if errors.As(err, &f) {
 		return err
 	}
-	kind := fault.Unavailable
-	if errors.Is(err, sql.ErrNoRows) {
-		kind = fault.NotFound
+	f = fault.New(fault.Unavailable, fmt.Sprintf("store: %s", what), err)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		f.Kind = fault.NotFound
+	case corrupt(err):
+		f.Kind, f.Code = fault.Damaged, CodeDamaged
+	case full(err):
+		_ = f.WithCode(CodeNoRoom, "Free room on the disk of the database.")
 	}
-	return fault.New(kind, fmt.Sprintf("store: %s", what), err)
+	return f
 }

@@ -33,6 +33,7 @@ func (db *DB) noteFailed(err error) {
 	if !ofDisk(err) {
 		return
 	}
+	db.noteDamage(err)
 	since := db.o.Now()
 	if old := db.trouble.Load(); old != nil {
 		since = old.since

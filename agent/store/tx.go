@@ -141,10 +141,14 @@ func (db *DB) query(ctx context.Context, what, text string, args []any, each fun
 // queryLate is query where the caller saw to it that the rows say enough.
 func (db *DB) queryLate(ctx context.Context, what, text string, args []any, each func(scan func(...any) error) error) error {
 	s, err := db.prepared(ctx, text)
-	if err != nil {
-		return sqlFault(what, err)
+	if err == nil {
+		err = readRows(what, each)(s.QueryContext(ctx, args...))
 	}
-	return readRows(what, each)(s.QueryContext(ctx, args...))
+	if err != nil {
+		err = sqlFault(what, err)
+		db.noteDamage(err)
+	}
+	return err
 }
 
 // prepared returns the readers' statement of a text that never changes.

@@ -66,31 +66,42 @@ func (db *DB) bearWitness(w witnessed, force bool) {
 // askWitness begins a new epoch where the file knows more than the database. It
 // goes by the order in the file, never by dates, which may have been set back.
 func (db *DB) askWitness(ctx context.Context) error {
-	b, err := os.ReadFile(db.o.Path + witnessFile)
-	if err != nil {
+	known := db.readWitness()
+	db.witness.mu.Lock()
+	db.witness.known = known
+	db.witness.mu.Unlock()
+	if len(known) == 0 && !db.o.revived {
 		return nil // a new store, or one from before there was a file
 	}
-	var known []witnessed
+	return db.do(ctx, func(t *tx) error {
+		m := t.mark
+		at := slices.IndexFunc(known, func(w witnessed) bool { return w.Epoch == m.epoch })
+		if !db.o.revived && (at < 0 || at == len(known)-1 && known[at].Last <= m.lastSeq) {
+			return nil // the file is behind, or in step
+		}
+		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
+		if at >= 0 {
+			for _, w := range known[at+1:] {
+				lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
+			}
+		}
+		db.o.Log.Warn("the database is older than the log has come: it was put back from a copy", "epoch", m.epoch, "last", m.lastSeq, "known", known)
+		return t.newEpoch(m.acked, lost...)
+	})
+}
+
+// readWitness reads the file beside the database; nothing where there is none that
+// can be read.
+func (db *DB) readWitness() (known []witnessed) {
+	b, err := os.ReadFile(db.o.Path + witnessFile)
+	if err != nil {
+		return nil
+	}
 	if err := json.Unmarshal(b, &known); err != nil {
 		db.o.Log.Warn("the file beside the database cannot be read; it is written anew", "file", db.o.Path+witnessFile, "err", err)
 		return nil
 	}
-	db.witness.mu.Lock()
-	db.witness.known = known
-	db.witness.mu.Unlock()
-	return db.do(ctx, func(t *tx) error {
-		m := t.mark
-		at := slices.IndexFunc(known, func(w witnessed) bool { return w.Epoch == m.epoch })
-		if at < 0 || at == len(known)-1 && known[at].Last <= m.lastSeq {
-			return nil // the file is behind, or in step
-		}
-		lost := []wire.Gap{{Epoch: m.epoch, First: m.lastSeq + 1}}
-		for _, w := range known[at+1:] {
-			lost = append(lost, wire.Gap{Epoch: w.Epoch, First: 1})
-		}
-		db.o.Log.Warn("the database is older than the file beside it: it was put back from a backup", "epoch", m.epoch, "last", m.lastSeq, "known", known[len(known)-1])
-		return t.newEpoch(m.acked, lost...)
-	})
+	return known
 }
 
 func (t *tx) witnessed() witnessed { return witnessed{t.mark.epoch, t.mark.lastSeq} }

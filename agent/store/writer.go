@@ -120,6 +120,9 @@ func (db *DB) serve() {
 // that spares all others a savepoint. When the commit itself fails, all fail.
 func (db *DB) commit(batch []*op) {
 	spoilt, err := db.attempt(batch)
+	if db.makeRoom(batch, err, spoilt) {
+		spoilt, err = db.attempt(batch)
+	}
 	switch {
 	case err != nil:
 		db.noteFailed(err)
