@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"iwas/agent/aaa"
+	"iwas/agent/store"
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 )
 
@@ -67,6 +69,10 @@ func (j *judge) Authorize(ctx context.Context, r hotspot.Request) (hotspot.Verdi
 		return aaa.TooManyTries(throttled, j.languageOf(ctx)), nil
 	}
 	v, err := j.decide(ctx, r)
+	if fault.Code(err) == store.CodeNoRoom { // said, where silence would have the guest try for ever
+		j.log.Error("the first use of a pass was refused: the disk takes no more", "code", store.CodeNoRoom, "nas", r.NAS)
+		return aaa.Refusal(hotspot.ReasonNoRoom, j.languageOf(ctx)), nil
+	}
 	if err != nil {
 		return v, err
 	}

@@ -20,9 +20,6 @@ import (
 	"iwas/internal/secret"
 )
 
-// exitNeedsRoot says that the command needs root or the service's user.
-const exitNeedsRoot = 5
-
 // generatedLength of a password is 12 characters of 31: 59 bits.
 const generatedLength = 12
 
@@ -165,7 +162,7 @@ func askTwice(talk io.Writer, name string, read func() ([]byte, error)) (secret.
 // needsRoot says what to do where the files are not this user's.
 func needsRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return &exitError{exitNeedsRoot, fault.New(fault.Denied, "", err).WithCode("", "Run it as root: sudo iwas-agent password …")}
+		return &exitError{exitRights, fault.New(fault.Denied, "", err).WithCode("", "Run it as root: sudo iwas-agent password …")}
 	}
 	return err
 }

@@ -46,6 +46,7 @@ type site struct {
 
 	db       *store.DB
 	dbErr    error // why db is nil
+	gate     *gate // closed after a restore, until the cloud was asked
 	radius   *radius.Server
 	enforcer *router.Enforcer
 	uplink   *uplink.Uplink // nil when not enrolled
@@ -70,12 +71,14 @@ func serve(ctx context.Context, cfg config, talk io.Writer) error {
 	tail := &logs.Tail{}
 	log, flush := newLog(talk, tail)
 	defer flush()
-	s, err := newSite(cfg, log)
-	if err != nil {
-		return err
-	}
-	s.page.Tail = tail
-	return s.run(ctx)
+	return serveAgain(ctx, log, func(ctx context.Context) error {
+		s, err := newSite(cfg, log)
+		if err != nil {
+			return err
+		}
+		s.page.Tail = tail
+		return s.run(ctx)
+	})
 }
 
 // newSite makes the parts that need nothing but the configuration.
@@ -142,10 +145,16 @@ func (s *site) run(ctx context.Context) (err error) {
 			back.Add(task{"set-ups", s.setups.Serve})
 		}
 		back.Add(task{"sweeper", s.sweep})
+		back.Add(task{"care of the database", s.db.Tend})
+		if s.gate != nil {
+			back.Add(task{"first state after a restore", s.openGate})
+		}
 		back.Add(task{"page bell", s.bell})
 	}
 	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device, support: s.supportDoor}).Serve})
-	return runFloors(ctx, []*suture.Supervisor{page, back, front})
+	return s.untilDamaged(ctx, func(ctx context.Context) error {
+		return runFloors(ctx, []*suture.Supervisor{page, back, front})
+	})
 }
 
 // runFloors starts supervisors in order and stops them in reverse.
@@ -214,7 +223,7 @@ func (s *site) openStore(ctx context.Context) error {
 		return fault.New(fault.Damaged, "load the sealing key", err)
 	}
 	s.db, err = store.Open(ctx, store.Options{
-		Path: filepath.Join(s.cfg.StateDir, "iwas.db"), Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
+		Path: s.cfg.databaseFile(), Copies: s.cfg.copiesDir(), Reserve: reserveSize, DiskFree: func() uint64 { return diskFree(s.cfg.StateDir) }, Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
 		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, CheckSetup: provision.Validate, DateTrusted: s.dateTrusted,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.radius.Forget(accounts, devices, serial)
@@ -226,7 +235,7 @@ func (s *site) openStore(ctx context.Context) error {
 
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 	s.radius.NASes, s.radius.Accountant, s.radius.Rejected, s.radius.Memory = nases, s.db, s.db.RecordReject, s.db
-	s.radius.Decider = &judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now}
+	s.radius.Decider = s.guarded(&judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now})
 	sup.Add(task{"radius", s.radius.Serve})
 }
 

@@ -42,9 +42,10 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 		}
 	}
 	if s.db == nil {
-		out.Store.Problem, out.Store.Next = s.dbErr.Error(), fault.Hint(s.dbErr)
+		out.Store.Problem, out.Store.Next, out.Store.Code = s.dbErr.Error(), fault.Hint(s.dbErr), fault.Code(s.dbErr)
 		return out
 	}
+	out.Findings = append(out.Findings, s.careFindings(out.At)...)
 	out.Findings = append(out.Findings, s.edlFindings(out.At)...)
 	s.storeFacts(ctx, &out)
 	s.radiusFacts(&out)
@@ -70,7 +71,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		return
 	}
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
-	if _, err := s.db.WriteTrouble(); err != nil {
+	if _, err := s.db.WriteTrouble(); err != nil && fault.Code(err) != store.CodeNoRoom { // a full disk keeps few out: see careFindings
 		out.Store.Unwritable, out.Store.UnwritableNext = err.Error(), "Free room on the disk of "+s.cfg.StateDir+", or look why it takes no write: dmesg | tail"
 	}
 	out.Outbox = statuspage.Outbox{Waiting: c.Waiting, Oldest: c.OldestWaits, Full: c.LogFull, Folded: c.Folded}

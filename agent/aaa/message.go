@@ -79,6 +79,10 @@ var sentences = map[hotspot.Reason]sentence{
 		"Too many wrong tries. Please wait a minute, then try again.",
 		"محاولات خاطئة كثيرة. يرجى الانتظار دقيقة ثم المحاولة مرة أخرى.",
 		"wrong passwords or codes came too fast; this passes by itself"},
+	hotspot.ReasonNoRoom: {
+		"This pass cannot be started just now. Please ask at the counter.",
+		"لا يمكن بدء استخدام هذه البطاقة الآن. يرجى السؤال عند الكاونتر.",
+		"the disk of this box is full, so that the first use of a pass cannot be stored (DB-111)"},
 }
 
 // maxReplyMessage is the room of one Reply-Message (RFC 2865 §5.18).

@@ -32,6 +32,7 @@ const (
 	codeDiskLow     = "DB-102"
 	codeUnwritable  = "DB-103"
 	codeStore       = "DB-108"
+	codeNoRoom      = "DB-111"
 	codeOutbox      = "OUT-101"
 	codeOutboxFull  = "OUT-102"
 	codeNotInForce  = "UPD-101"

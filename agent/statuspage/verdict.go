@@ -57,6 +57,9 @@ func guestsOf(v webui.Verdict, s Snapshot) Guests {
 // nobody reports whether a condition that hurts logins keeps everybody out: one
 // router with a wrong secret among others that are answered hurts some.
 func nobody(s Snapshot, o condition.Open) bool {
+	if o.Code == codeNoRoom { // passes that are in use go on
+		return false
+	}
 	if o.Code != codeStranger && o.Code != codeSecret && o.Code != codeFellBack {
 		return true
 	}

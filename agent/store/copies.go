@@ -28,6 +28,7 @@ const (
 	CodeNoGood   = "DB-112" // the file is damaged, and no copy of it is good
 	CodeBackup   = "DB-113" // a backup cannot be made or used
 	CodeInUse    = "DB-114" // somebody has the file open
+	CodeLow      = "DB-115" // the disk is low: what can be spared is given up
 )
 
 const (

@@ -127,7 +127,7 @@ func (db *DB) judgeDisk() {
 		}
 	case !low && free < db.lowMark():
 		db.care.low.Store(true)
-		db.o.Log.Error("the disk is low: only what guests need is written", "code", CodeNoRoom, "free", free)
+		db.o.Log.Error("the disk is low: only what guests need is written", "code", CodeLow, "free", free)
 	case low && free >= 2*db.lowMark():
 		db.care.low.Store(false)
 		db.o.Log.Info("the disk has room again", "free", free)

@@ -48,9 +48,9 @@ func (t *tx) saveStaging(st staging) error {
 // begins reports whether a message can be the first of a snapshot that is here.
 func begins(s wire.State) bool { return s.Through == "" || s.After == "" }
 
-// makeRoom deletes what is staged of another snapshot before one begins, unless
+// clearStage deletes what is staged of another snapshot before one begins, unless
 // that is whole: then it comes into force first.
-func (db *DB) makeRoom(ctx context.Context, s wire.State) error {
+func (db *DB) clearStage(ctx context.Context, s wire.State) error {
 	st, err := db.staging(ctx)
 	if err != nil || st.whole || st.snapshot == s.Snapshot || !begins(s) {
 		return err

@@ -29,7 +29,7 @@ func (db *DB) ApplyState(ctx context.Context, s wire.State) (applied bool, err e
 		return false, err
 	}
 	if s.Snapshot != "" {
-		if err := db.makeRoom(ctx, s); err != nil {
+		if err := db.clearStage(ctx, s); err != nil {
 			return false, err
 		}
 		err = db.do(ctx, func(t *tx) error {

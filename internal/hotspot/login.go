@@ -97,12 +97,13 @@ const (
 	ReasonOutsideHours   Reason = "outside_hours"
 	ReasonTooManyDevices Reason = "too_many_devices"
 	ReasonTooManyTries   Reason = "too_many_tries" // wrong passwords or codes; passes by itself
+	ReasonNoRoom         Reason = "no_room"        // a first use that the full disk does not take
 )
 
 // Reasons lists why a login may be refused.
 func Reasons() []Reason {
 	return []Reason{ReasonUnknown, ReasonBadPassword, ReasonNoCredential, ReasonTwoCredentials, ReasonMalformed, ReasonMACMismatch, ReasonLocked, ReasonDeviceLocked,
-		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries}
+		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries, ReasonNoRoom}
 }
 
 // Verdict is the answer to one Access-Request. A refusal is a verdict, not an
