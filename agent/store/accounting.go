@@ -99,6 +99,11 @@ func (t *tx) record(a hotspot.Accounting, p permit) error {
 		}
 	}
 	if !found {
+		if s, found, err = t.adopt(a, p); err != nil {
+			return err
+		}
+	}
+	if !found {
 		if s, err = t.begin(a, p, start); err != nil {
 			return err
 		}

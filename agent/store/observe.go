@@ -77,6 +77,10 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 	for _, e := range entries {
 		listed[e.MAC] = append(listed[e.MAC], e.User)
 	}
+	owners, err := db.owners(ctx, entries, at)
+	if err != nil {
+		return err
+	}
 	return db.do(ctx, func(t *tx) error {
 		v := &t.db.w.router
 		v.look(t.now, db.o.Elapsed())
@@ -108,7 +112,7 @@ func (db *DB) ObserveActive(ctx context.Context, nas hotspot.NASID, entries []ho
 				}
 			}
 		}
-		return nil
+		return t.relearn(nas, entries, owners, taken, at)
 	})
 }
 

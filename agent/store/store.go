@@ -138,6 +138,8 @@ type DB struct {
 	reserve  *reserve
 	restored *Restoration // by this opening
 
+	openedRan time.Duration // Elapsed at the opening
+
 	w writerState // touched by the writer goroutine only
 }
 
@@ -186,7 +188,7 @@ func openFile(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(fault.New(fault.Internal, "store: make the vault", err), read.Close(), write.Close())
 	}
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
-		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(),
+		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(), openedRan: o.Elapsed(),
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{},

@@ -38,8 +38,9 @@ type writerState struct {
 	work               work
 	late               late
 	pressure, lateTime time.Duration
-	stale              bool   // a roll-back took rows back that were late: bring them up first
-	txs                uint64 // transactions begun
+	relearnt           map[deviceAt]hotspot.SessionID // after a restore: see relearn
+	stale              bool                           // a roll-back took rows back that were late: bring them up first
+	txs                uint64                         // transactions begun
 	// committedAt is when the newest commit ended, by the monotonic clock.
 	committedAt time.Time
 	wroteAt     time.Time       // when one last reached the disk, by the same clock
