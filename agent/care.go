@@ -74,11 +74,7 @@ func (s *site) untilDamaged(ctx context.Context, run func(context.Context) error
 		case <-ctx.Done():
 		}
 	}()
-	err := run(ctx)
-	if d := s.db.Damage(); d != nil {
-		err = errors.Join(err, fmt.Errorf("%w: %w", errDamaged, d))
-	}
-	return err
+	return run(ctx)
 }
 
 // Bounds of the wait for the cloud after a restore.

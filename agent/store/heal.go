@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -246,6 +248,30 @@ func Fresh(path string) string { return path + restoring }
 
 // Discard removes what Renew prepared.
 func Discard(path string) error { return removeParts(path + restoring) }
+
+// Release makes sure that nobody has a database open, and leaves one file that is
+// the whole of it. What cannot be opened at all is left as it is: it is why there is
+// a restore.
+func Release(ctx context.Context, path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(500)")
+	if err != nil {
+		return nil
+	}
+	db.SetMaxOpenConns(1)
+	var mode string
+	err = db.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	cerr := db.Close()
+	var e *sqlite.Error
+	busy := errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
+	if busy || err == nil && mode != "delete" {
+		return fault.New(fault.Conflict, "store: "+path+" is in use", errors.Join(err, cerr)).
+			WithCode(CodeInUse, "Stop the service (systemctl stop iwas-agent) and whatever else has it open, then restore again. Nothing was touched.")
+	}
+	return nil
+}
 
 func removeParts(path string) error {
 	var errs []error

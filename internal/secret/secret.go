@@ -85,13 +85,10 @@ func LoadKey(path string) (*Key, error) {
 	b, err := os.ReadFile(path)
 	switch {
 	case err == nil:
-		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
-		if err != nil || len(raw) != 64 {
-			return nil, fmt.Errorf("%s is not a sealing key: restore it from a backup, or remove it and enrol again", path)
+		k, err := ParseKey(string(b))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: restore it from a backup, or remove it and enrol again", path, err)
 		}
-		k := &Key{}
-		copy(k.public[:], raw[:32])
-		copy(k.private[:], raw[32:])
 		return k, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
@@ -102,6 +99,18 @@ func LoadKey(path string) (*Key, error) {
 	}
 	raw := append(k.public[:], k.private[:]...)
 	return k, WriteFile(path, []byte(base64.StdEncoding.EncodeToString(raw)+"\n"))
+}
+
+// ParseKey reads the content of a key file.
+func ParseKey(text string) (*Key, error) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(raw) != 64 {
+		return nil, errors.New("not a sealing key")
+	}
+	k := &Key{}
+	copy(k.public[:], raw[:32])
+	copy(k.private[:], raw[32:])
+	return k, nil
 }
 
 // Public returns the half that others seal to.
