@@ -60,6 +60,15 @@ func serveAgain(ctx context.Context, log *slog.Logger, run func(context.Context)
 	}
 }
 
+// runSound is run, and says where damage of the database was at the bottom of its end.
+func (s *site) runSound(ctx context.Context) error {
+	err := s.run(ctx)
+	if s.db != nil && s.db.Damage() != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", errDamaged, s.db.Damage()))
+	}
+	return err
+}
+
 // untilDamaged runs until ctx ends, or until the store met damage.
 func (s *site) untilDamaged(ctx context.Context, run func(context.Context) error) error {
 	if s.db == nil {

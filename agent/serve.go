@@ -77,11 +77,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) error {
 			return err
 		}
 		s.page.Tail = tail
-		err = s.run(ctx)
-		if s.db != nil && s.db.Damage() != nil { // whatever failed of it
-			err = errors.Join(err, fmt.Errorf("%w: %w", errDamaged, s.db.Damage()))
-		}
-		return err
+		return s.runSound(ctx)
 	})
 }
 

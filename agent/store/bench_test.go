@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -266,4 +267,54 @@ func BenchmarkDrain(b *testing.B) {
 	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(octets)/float64(sent), "octets/event")
 	b.ReportMetric(float64(sent)/float64(batches), "events/batch")
+}
+
+// BenchmarkCopy takes copies of a database of 100,000 accounts while a guest
+// reports, and says how long a record waited then and without a copy.
+func BenchmarkCopy(b *testing.B) {
+	s, verdicts := crowd(b, 100_000, 8)
+	s.must(s.Close())
+	s.o.Copies = b.TempDir()
+	began := time.Now()
+	s.open()
+	b.ReportMetric(float64(time.Since(began).Milliseconds()), "open-ms")
+	began = time.Now()
+	s.checkWhole(b.Context())
+	b.ReportMetric(float64(time.Since(began).Milliseconds()), "check-ms")
+	reports := func(stop <-chan struct{}) (worst, sum time.Duration, n int) {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return worst, sum, n
+			default:
+			}
+			a := s.record(hotspot.Interim, verdicts[i%8], device(i%8), int(time.Since(began).Milliseconds()), i, i)
+			a.At = time.Now()
+			at := time.Now()
+			s.must(s.Account(context.Background(), a))
+			took := time.Since(at)
+			worst, sum, n = max(worst, took), sum+took, n+1
+		}
+	}
+	calm := make(chan struct{})
+	time.AfterFunc(3*time.Second, func() { close(calm) })
+	w, sum, n := reports(calm)
+	b.ReportMetric(float64(w.Microseconds())/1000, "calm-worst-ms")
+	b.ReportMetric(float64((sum / time.Duration(n)).Microseconds()), "calm-us")
+	b.ResetTimer()
+	for range b.N {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := s.Snapshot(context.Background()); err != nil {
+				b.Error(err)
+			}
+		}()
+		w, sum, n = reports(done)
+		b.ReportMetric(float64(w.Microseconds())/1000, "worst-ms")
+		b.ReportMetric(float64((sum / time.Duration(n)).Microseconds()), "mean-us")
+	}
+	st, err := os.Stat(s.o.Path)
+	s.must(err)
+	b.ReportMetric(float64(st.Size()>>20), "MB")
 }

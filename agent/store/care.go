@@ -70,6 +70,11 @@ func (db *DB) Tend(ctx context.Context) error {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 		if err := db.tendDisk(ctx); err != nil && ctx.Err() == nil {
 			db.o.Log.Warn("what the disk did not take is still in memory", "err", err)
 		}
@@ -80,11 +85,6 @@ func (db *DB) Tend(ctx context.Context) error {
 		}
 		if db.o.Copies != "" && ran >= next && db.Damage() == nil {
 			next = ran + db.copyNow(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
 		}
 	}
 }
