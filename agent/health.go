@@ -184,7 +184,7 @@ func (s *site) routersTold() []wire.RouterHealth {
 		if !h.API || len(out) == wire.MaxRouters {
 			continue
 		}
-		r := figuresOf(h, time.Now())
+		r := figuresOf(h, s.wall.Now())
 		for _, n := range s.cfg.NAS {
 			if hotspot.NASID(n.ID) == h.NAS {
 				r.Name, r.Setup = n.Name, s.setupStanding(ctx, n)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/thejerf/suture/v4"
 
-	"iwas/agent/aaa"
 	"iwas/agent/edl"
 	"iwas/agent/provision"
 	"iwas/agent/radius"
@@ -46,6 +45,7 @@ type site struct {
 
 	db       *store.DB
 	dbErr    error // why db is nil
+	wall     *wall // the date
 	gate     *gate // closed after a restore, until the cloud was asked
 	radius   *radius.Server
 	enforcer *router.Enforcer
@@ -88,6 +88,8 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	}
 	s := &site{cfg: cfg, log: log, meter: newMeter(), boot: hotspot.NewID(time.Now()), started: time.Now(),
 		radius: &radius.Server{Auth: cfg.RADIUS.Auth, Acct: cfg.RADIUS.Acct, Log: log.With("part", "radius")}}
+	s.wall = newWall(cfg.dateFile(), builtAt(), time.Now, func() time.Duration { return time.Since(s.started) }, log.With("part", "date"))
+	s.radius.Now = s.wall.Now
 	var err error
 	if s.nases, err = cfg.nases(); err != nil {
 		return nil, &exitError{exitBadConfig, err}
@@ -127,6 +129,7 @@ func (s *site) run(ctx context.Context) (err error) {
 	page.Add(task{"status page", s.page.Serve})
 	page.Add(task{"checks", s.checks.Serve})
 	page.Add(task{"history", s.recorder.Serve})
+	page.Add(task{"date", s.keepDate})
 	back := supervisor("back", log)
 	front := supervisor("front", log)
 	if s.db != nil {
@@ -224,7 +227,7 @@ func (s *site) openStore(ctx context.Context) error {
 	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: s.cfg.databaseFile(), Copies: s.cfg.copiesDir(), Reserve: reserveSize, DiskFree: func() uint64 { return diskFree(s.cfg.StateDir) }, Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
-		Decide: aaa.Decide, Off: aaa.OffReason, Terms: aaa.Terms, CheckSetup: provision.Validate, DateTrusted: s.dateTrusted,
+		Decide: s.wall.decide, Off: s.wall.off, Terms: s.wall.terms, Now: s.wall.Now, CheckSetup: provision.Validate, DateTrusted: s.dateTrusted,
 		BeforeRefusal: func(accounts []hotspot.AccountID, devices []hotspot.MAC, serial uint64) {
 			s.radius.Forget(accounts, devices, serial)
 		},
@@ -235,7 +238,7 @@ func (s *site) openStore(ctx context.Context) error {
 
 func (s *site) wireRADIUS(nases []radius.NAS, sup *suture.Supervisor) {
 	s.radius.NASes, s.radius.Accountant, s.radius.Rejected, s.radius.Memory = nases, s.db, s.db.RecordReject, s.db
-	s.radius.Decider = s.guarded(&judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: time.Now})
+	s.radius.Decider = s.guarded(&judge{store: s.db, routers: s.enforcer, log: s.log.With("part", "judge"), now: s.wall.Now})
 	sup.Add(task{"radius", s.radius.Serve})
 }
 
@@ -248,7 +251,7 @@ func (s *site) wireRouters(ctx context.Context, nases []radius.NAS, sup *suture.
 	}
 	client := &radius.Client{NASes: nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Known: known, Learned: s.db.LearnNAS,
 		DateTrusted: s.dateTrusted, Log: s.log.With("part", "radius")}
-	s.enforcer = &router.Enforcer{Store: meteredStore{s.db, s.meter}, Disconnector: meteredClient{client, s.meter}, Locks: s.db, Changes: s.db, Changer: client, Lists: s.db, Wake: wake, ListWake: lists, Poll: s.poll, Log: s.log.With("part", "router")}
+	s.enforcer = &router.Enforcer{Store: meteredStore{s.db, s.meter}, Disconnector: meteredClient{client, s.meter}, Locks: s.db, Changes: s.db, Changer: client, Lists: s.db, Wake: wake, ListWake: lists, Poll: s.poll, Now: s.wall.Now, Log: s.log.With("part", "router")}
 	for _, n := range s.cfg.NAS {
 		r := router.Router{NAS: hotspot.NASID(n.ID), Timeouts: router.TimeoutForm(n.CoATimeout)}
 		if n.Router.URL != "" {
@@ -293,11 +296,11 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	s.identity = id
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
-		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Log: s.log.With("part", "uplink")}
+		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Now: s.wall.Now, ClockTrusted: s.dateTrusted, Log: s.log.With("part", "uplink")}
 	s.uplink.StopReason = func() string { return "The service was stopped on the box." }
-	s.uplink.Outage = uplink.PostOutage(s.cfg.StateDir, time.Now)
-	s.uplink.Copied = func() error { return uplink.RefuseCopy(s.cfg.StateDir, id, time.Now()) }
-	s.renewer = &uplink.Renewer{StateDir: s.cfg.StateDir, Version: buildinfo.Version(), Log: s.log.With("part", "renewal"), Renewed: s.page.Notify,
+	s.uplink.Outage = uplink.PostOutage(s.cfg.StateDir, s.wall.Now)
+	s.uplink.Copied = func() error { return uplink.RefuseCopy(s.cfg.StateDir, id, s.wall.Now()) }
+	s.renewer = &uplink.Renewer{StateDir: s.cfg.StateDir, Version: buildinfo.Version(), Log: s.log.With("part", "renewal"), Renewed: s.page.Notify, Now: s.wall.Now,
 		Refused: func() bool { return s.uplink.Status().Code == "CLD-103" }}
 	sup.Add(task{"commands", s.remote.lanes.Serve})
 	sup.Add(task{"uplink", s.uplink.Serve})
@@ -423,7 +426,7 @@ func (s *site) dateTrusted() bool {
 	if s.uplink != nil {
 		u = s.uplink.Status()
 	}
-	return believed(u, kernelSynchronised)
+	return !s.wall.Doubtful() && believed(u, kernelSynchronised)
 }
 
 // believed reports whether the date is right by what is known (design.md §7): the

@@ -27,7 +27,7 @@ const (
 
 // snapshot gathers what every part says of itself.
 func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
-	out := statuspage.Snapshot{At: time.Now(), Version: buildinfo.Version(), Started: s.started, Agent: string(s.identity.Agent), Site: s.identity.SiteName}
+	out := statuspage.Snapshot{At: s.wall.Now(), Version: buildinfo.Version(), Started: s.started, Agent: string(s.identity.Agent), Site: s.identity.SiteName}
 	out.Store.DiskFree = diskFree(s.cfg.StateDir)
 	for _, n := range s.cfg.NAS {
 		out.Routers = append(out.Routers, statuspage.Router{NAS: hotspot.NASID(n.ID), Name: nameOf(n), API: n.Router.URL != ""})
@@ -35,7 +35,7 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 			out.Routers[len(out.Routers)-1].Check = &k
 		}
 	}
-	out.Findings = s.setups.Findings()
+	out.Findings = append(s.setups.Findings(), s.wall.findings()...)
 	if file := s.cfg.Status.MetricsTokenFile; file != "" {
 		if _, err := metrics.ReadToken(file); err != nil {
 			out.Findings = append(out.Findings, condition.Finding{Code: metrics.CodeTokenFile, Text: err.Error()})
@@ -244,7 +244,7 @@ func socketFacts(sockets []radius.SocketStats, out *statuspage.RADIUS) {
 
 // heard is the part of a snapshot that tells of packets.
 func (s *site) heard(context.Context) (statuspage.Snapshot, error) {
-	out := statuspage.Snapshot{At: time.Now()}
+	out := statuspage.Snapshot{At: s.wall.Now()}
 	for _, n := range s.cfg.NAS {
 		out.Routers = append(out.Routers, statuspage.Router{NAS: hotspot.NASID(n.ID)})
 	}

@@ -77,6 +77,18 @@ var box = []Condition{
 		Next:  "Let both ask a time server: the router by /system/ntp/client, this box by its system.",
 	},
 	{
+		Code: "CLK-103", Severity: Medium,
+		Title: "Nobody knows what day it is",
+		Cause: "This box started with a date that cannot be right, and no time server and no cloud has told it another.",
+		Next:  "Let this box reach a time server: the router can be one.",
+	},
+	{
+		Code: "CLK-104", Severity: Medium, Delay: time.Minute,
+		Title: "The system's date is not the one the service goes by",
+		Cause: "Somebody set the date, or the box has no battery and no time server; the service goes by the cloud's date, or by the one it had.",
+		Next:  "Start time synchronization on this box: timedatectl set-ntp true.",
+	},
+	{
 		Code: "NET-101", Severity: Medium, Delay: 30 * time.Second,
 		Title: "This box has no way to the internet",
 		Cause: "There is no default route: the cable is out, or DHCP gave no gateway.",
