@@ -164,6 +164,11 @@ func (s *site) storeMetrics(ctx context.Context, w metrics.Writer) {
 		w.Gauge("iwas_agent_disk_free_bytes", "Free on the disk of the state directory.", float64(free))
 	}
 	w.Bool("iwas_agent_store_open", "The database is open.", s.db != nil)
+	if s.db != nil {
+		care := s.db.Care()
+		w.Time("iwas_agent_store_last_backup_timestamp_seconds", "When the database was last copied by itself.", care.CopyAt)
+		w.Gauge("iwas_agent_store_held_records", "Accounting records in memory that the disk did not take.", float64(care.Held))
+	}
 	if s.db == nil {
 		return
 	}

@@ -103,7 +103,7 @@ func TestARouterThatRefusesIsCounted(t *testing.T) {
 
 func TestATokenFileThatCannotBeUsedIsAFinding(t *testing.T) {
 	w := watchSite(t, shape{})
-	s := &site{cfg: w.site.cfg, checks: w.site.checks, setups: w.site.setups}
+	s := &site{cfg: w.site.cfg, checks: w.site.checks, setups: w.site.setups, wall: w.site.wall}
 	s.cfg.Status.MetricsTokenFile = filepath.Join(t.TempDir(), "token")
 	s.dbErr = os.ErrPermission
 	codes := func() (out []string) {

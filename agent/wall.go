@@ -22,12 +22,12 @@ import (
 // is likely, else with the newest date known to have passed; then it is doubtful
 // until it is corrected, and nothing expires by it.
 type wall struct {
-	file   string           // keeps the newest date for the next start
+	file   string // keeps the newest date for the next start
 	system func() time.Time
 	ran    func() time.Duration // since whenever, by a clock that nobody sets
 	log    *slog.Logger
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex    // guards what follows
 	date     time.Time     // at the reading of began
 	began    time.Duration // reading of ran then
 	doubtful bool
