@@ -400,3 +400,33 @@ func TestCopiesOfALargeDatabaseComeLessOften(t *testing.T) {
 		}
 	}
 }
+
+// TestARestoreBeginsAnEpochWithoutTheWitness: the file beside the database may be
+// behind, or gone with it; a restore is a new epoch all the same.
+func TestARestoreBeginsAnEpochWithoutTheWitness(t *testing.T) {
+	for name, lose := range map[string]func(s *site, h wire.Hello) error{
+		"gone": func(s *site, _ wire.Hello) error { return os.Remove(s.o.Path + witnessFile) },
+		"behind": func(s *site, h wire.Hello) error {
+			return os.WriteFile(s.o.Path+witnessFile, []byte(`[{"epoch":"`+h.Epoch+`","last_seq":1}]`), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := careful(t)
+			before, err := s.Standing(t.Context())
+			s.must(err)
+			s.takes()
+			s.tell(2)
+			s.must(s.Close())
+			harm["the header is zeros"](t, s.o.Path)
+			s.must(lose(s, before))
+			s.open()
+			after, err := s.Standing(t.Context())
+			s.must(err)
+			m := newMirror(t)
+			s.drain(m)
+			if after.Epoch == before.Epoch || len(m.gaps) != 1 || m.gaps[0] != (wire.Gap{Epoch: before.Epoch, First: before.LastSeq + 1}) {
+				t.Errorf("epoch %s, was %s, gaps %+v", after.Epoch, before.Epoch, m.gaps)
+			}
+		})
+	}
+}
