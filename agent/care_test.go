@@ -20,9 +20,9 @@ import (
 	"iwas/internal/hotspot"
 )
 
-// service is the whole program on a box, as serve runs it; page is where its status
+// servicing is the whole program on a box, as serve runs it; page is where its status
 // page is now.
-type service struct {
+type servicing struct {
 	t    *testing.T
 	mu   sync.Mutex
 	site *site  // of the newest run; guarded by mu
@@ -31,9 +31,9 @@ type service struct {
 }
 
 // serving starts it. Every run is a new site, as in serve.
-func (k *kiosk) serving(change ...func(*config)) *service {
+func (k *kiosk) serving(change ...func(*config)) *servicing {
 	k.t.Helper()
-	s := &service{t: k.t}
+	s := &servicing{t: k.t}
 	cfg, err := loadConfig(k.file, false)
 	if err != nil {
 		k.t.Fatal(err)
@@ -69,13 +69,13 @@ func (k *kiosk) serving(change ...func(*config)) *service {
 	return s
 }
 
-func (s *service) now() (*site, int) {
+func (s *servicing) now() (*site, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.site, s.runs
 }
 
-func (s *service) until(what string, ok func() bool) {
+func (s *servicing) until(what string, ok func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) { // polled: what is waited for has no bell
 		if time.Now().After(deadline) {
@@ -85,7 +85,7 @@ func (s *service) until(what string, ok func() bool) {
 }
 
 // page is the status page as text; "" while it does not answer.
-func (s *service) page() string {
+func (s *servicing) page() string {
 	s.mu.Lock()
 	addr := s.addr
 	s.mu.Unlock()
