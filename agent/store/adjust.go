@@ -178,6 +178,11 @@ func (t *tx) readPassAgain(id hotspot.PassID) error {
 		return err
 	}
 	if !found {
+		if found, err = t.row("read pass made here", "SELECT body FROM made WHERE kind = ? AND id = ?", []any{string(d.Kind), d.ID}, &body); err != nil {
+			return err
+		}
+	}
+	if !found {
 		return fault.New(fault.Conflict, "store: the pass's document is not in force here", nil).
 			WithCode("", "Update iwas-agent: the cloud has sent what this version does not understand.")
 	}

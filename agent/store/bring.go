@@ -132,6 +132,9 @@ func (b *bring) arrive(ctx context.Context, forced bool) (arrived bool, err erro
 				return fault.New(fault.Damaged, "store: staging", err)
 			}
 		}
+		if err := t.dropMade(st.seen); err != nil {
+			return err
+		}
 		if err := t.settleAhead(wire.State{Lineage: st.lineage, To: st.revision}); err != nil {
 			return err
 		}

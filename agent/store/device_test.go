@@ -248,7 +248,7 @@ func TestALockOfADeviceOutlivesTheUpdate(t *testing.T) {
 	s.must(s.Close())
 	db, err := sql.Open("sqlite", "file:"+s.o.Path)
 	s.must(err)
-	_, err = db.Exec("DROP TABLE staging; DROP INDEX staged_account; DROP INDEX lock_ahead; ALTER TABLE lock DROP COLUMN ahead; DROP TABLE command_inbox; DROP INDEX event_command; DROP TABLE chain_point; ALTER TABLE mark ADD COLUMN last_chain TEXT NOT NULL DEFAULT ''; ALTER TABLE event ADD COLUMN chain TEXT NOT NULL DEFAULT ''; DROP TABLE list_grant; DROP TABLE list_name; DROP TABLE running_time; DROP INDEX pass_lists; DROP INDEX lock_device; ALTER TABLE lock DROP COLUMN mac; ALTER TABLE mark DROP COLUMN settled; ALTER TABLE event DROP COLUMN late; PRAGMA user_version = 3")
+	_, err = db.Exec("DROP TABLE made; DROP TABLE sale; DROP TABLE lifted; DROP INDEX lock_here; DROP INDEX event_counter; ALTER TABLE lock DROP COLUMN event; ALTER TABLE lock DROP COLUMN pause; DROP TABLE staging; DROP INDEX staged_account; DROP INDEX lock_ahead; ALTER TABLE lock DROP COLUMN ahead; DROP TABLE command_inbox; DROP INDEX event_command; DROP TABLE chain_point; ALTER TABLE mark ADD COLUMN last_chain TEXT NOT NULL DEFAULT ''; ALTER TABLE event ADD COLUMN chain TEXT NOT NULL DEFAULT ''; DROP TABLE list_grant; DROP TABLE list_name; DROP TABLE running_time; DROP INDEX pass_lists; DROP INDEX lock_device; ALTER TABLE lock DROP COLUMN mac; ALTER TABLE mark DROP COLUMN settled; ALTER TABLE event DROP COLUMN late; PRAGMA user_version = 3")
 	s.must(errors.Join(err, db.Close()))
 	s.open()
 	s.want("after the update", "bob", "hello", phone, hotspot.ReasonDeviceLocked)

@@ -66,6 +66,9 @@ func (t *tx) put(d document) error {
 	}
 	_, err = t.exec("store document", "INSERT OR REPLACE INTO document (kind, id, rev, body, in_force, why) VALUES (?, ?, ?, ?, ?, ?)",
 		string(d.Kind), d.ID, d.Rev, d.bytes(), why == "", why)
+	if err == nil && why == "" {
+		err = t.madeHeld(d.Doc)
+	}
 	return err
 }
 
@@ -177,9 +180,13 @@ func readLock(d wire.Doc) (func(*tx) error, error) {
 		if err != nil || n > 0 {
 			return err
 		}
-		_, err = t.exec("store lock", `INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, '',
+		if stands, err := t.standsAgainst(d, b); stands || err != nil {
+			return err
+		}
+		_, err = t.exec("store lock", `INSERT OR REPLACE INTO lock (account, set_by, reason, set_at, revision, received_at, outcome, pause, event, mac) VALUES (?, ?, ?, ?, ?, ?, '', ?,
+			COALESCE((SELECT event FROM lock WHERE account = ?), ''),
 			COALESCE((SELECT login_key FROM account WHERE id = ? AND kind = 'device'), (SELECT mac FROM lock WHERE account = ?), ''))`,
-			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now), account, account)
+			account, b.By, b.Reason, millis(b.At), d.Rev, millis(t.now), b.Pause, account, account, account)
 		if err != nil {
 			return err
 		}
@@ -202,6 +209,9 @@ func (t *tx) remove(ref wire.DocRef, keep bool) error {
 		if _, err := t.exec("remove document", "DELETE FROM document WHERE kind = ? AND id = ?", string(ref.Kind), ref.ID); err != nil {
 			return err
 		}
+	}
+	if stays, err := t.removeMade(ref, keep); stays || err != nil {
+		return err
 	}
 	switch ref.Kind {
 	case wire.DocSite:

@@ -117,13 +117,13 @@ func (db *DB) readFacts(ctx context.Context, id hotspot.AccountID, now time.Time
 		return f, err
 	}
 	err := db.queryLate(ctx, "read account", `SELECT a.kind, a.username, a.note, a.password, l.account IS NOT NULL, COALESCE(l.set_by, ''), COALESCE(l.reason, ''),
-		COALESCE(l.set_at, 0), COALESCE(l.revision, 0) FROM account a LEFT JOIN lock l ON l.account = a.id WHERE a.id = ?`, []any{id},
+		COALESCE(l.set_at, 0), COALESCE(l.revision, 0), COALESCE(l.pause, 0) FROM account a LEFT JOIN lock l ON l.account = a.id WHERE a.id = ?`, []any{id},
 		func(scan func(...any) error) error {
 			a, l := &hotspot.Account{ID: id}, &hotspot.Lock{Account: id}
 			var locked bool
 			var at int64
 			var box string
-			if err := scan(&a.Kind, &a.Username, &a.Note, &box, &locked, &l.By, &l.Reason, &at, &l.Revision); err != nil {
+			if err := scan(&a.Kind, &a.Username, &a.Note, &box, &locked, &l.By, &l.Reason, &at, &l.Revision, &l.Pause); err != nil {
 				return err
 			}
 			f.account = a
@@ -189,7 +189,7 @@ func (db *DB) open(account hotspot.AccountID, box string, sealed *string, text *
 func (t *tx) lockOf(account hotspot.AccountID) (*hotspot.Lock, error) {
 	var at int64
 	l := hotspot.Lock{Account: account}
-	found, err := t.row("read lock", "SELECT set_by, reason, set_at, revision FROM lock WHERE account = ?", []any{account}, &l.By, &l.Reason, &at, &l.Revision)
+	found, err := t.row("read lock", "SELECT set_by, reason, set_at, revision, pause FROM lock WHERE account = ?", []any{account}, &l.By, &l.Reason, &at, &l.Revision, &l.Pause)
 	if err != nil || !found {
 		return nil, err
 	}

@@ -34,9 +34,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	for _, name := range steps {
-		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql"))
+		n, err := number(name)
 		if err != nil {
-			return fmt.Errorf("store: migration %s is not a number: %w", name, err)
+			return err
 		}
 		if n <= have {
 			continue
@@ -57,10 +57,23 @@ func identify(ctx context.Context, db *sql.DB) (app, have int, err error) {
 		}
 	}
 	known, err := fs.Glob(migrations, "migrations/*.sql")
-	if err == nil && app == applicationID && have > len(known) {
-		err = fault.New(fault.Invalid, fmt.Sprintf("store: the database is of schema %d, this program knows schemas to %d: install the newer program again, or restore a backup made with this one", have, len(known)), nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	newest, err := number(known[len(known)-1])
+	if err == nil && app == applicationID && have > newest {
+		err = fault.New(fault.Invalid, fmt.Sprintf("store: the database is of schema %d, this program knows schemas to %d: install the newer program again, or restore a backup made with this one", have, newest), nil)
 	}
 	return app, have, err
+}
+
+// number is that in a step's name. Numbers rise, and some may be left out.
+func number(name string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql"))
+	if err != nil {
+		return 0, fmt.Errorf("store: migration %s is not a number: %w", name, err)
+	}
+	return n, nil
 }
 
 func step(ctx context.Context, db *sql.DB, name string, n int) (err error) {

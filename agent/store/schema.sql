@@ -45,7 +45,7 @@ CREATE TABLE staging (
 	revision INTEGER NOT NULL,
 	hash     TEXT    NOT NULL,
 	said     INTEGER NOT NULL  -- the cloud's clock, with the last of it
-) STRICT;
+, seen_epoch TEXT NOT NULL DEFAULT '', seen_through INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- What the documents mean. Rebuilt from them, never edited otherwise.
 CREATE TABLE account (
@@ -78,7 +78,7 @@ CREATE TABLE lock (
 	revision    INTEGER NOT NULL, -- 0: set or kept on site
 	received_at INTEGER NOT NULL,
 	outcome     TEXT    NOT NULL  -- hotspot.Outcome of the newest proof; '' before any
-, mac TEXT NOT NULL DEFAULT '', ahead TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+, mac TEXT NOT NULL DEFAULT '', ahead TEXT NOT NULL DEFAULT '', event TEXT NOT NULL DEFAULT '', pause INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE INDEX lock_ahead ON lock (account) WHERE ahead <> '';
 CREATE INDEX lock_device ON lock (mac) WHERE mac <> '';
 
@@ -245,3 +245,34 @@ CREATE TABLE command_inbox (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX command_open ON command_inbox (id) WHERE ended = 0;
 CREATE INDEX event_command ON event (seq) WHERE kind = 'command.result';
+
+-- What staff made on site: plans, accounts, passes. Each is in force by itself, until
+-- the cloud's document of the same id is held.
+CREATE TABLE made (
+	kind     TEXT    NOT NULL,
+	id       TEXT    NOT NULL,
+	body     BLOB    NOT NULL, -- of the document, without a password
+	sale     TEXT    NOT NULL, -- what told the cloud of it; '' of a plan
+	event    TEXT    NOT NULL, -- of the newest telling; '' of a test, of which nobody is told
+	document INTEGER NOT NULL, -- 1 while its document is held
+	secret   INTEGER NOT NULL, -- 1 while its password is not told
+	PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX made_secret ON made (id) WHERE secret = 1;
+
+-- What was sold on site.
+CREATE TABLE sale (
+	n    INTEGER PRIMARY KEY, -- in the order of the sales
+	id   TEXT    NOT NULL UNIQUE,
+	at   INTEGER NOT NULL,
+	body TEXT    NOT NULL -- JSON, wire.SaleMade
+) STRICT;
+
+-- Lock documents that a person lifted on site: not in force, until the cloud takes
+-- them away or sends another lock.
+CREATE TABLE lifted (
+	account TEXT PRIMARY KEY,
+	body    BLOB NOT NULL -- of the document
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lock_here ON lock (account) WHERE event <> '';
+CREATE INDEX event_counter ON event (id) WHERE kind IN ('lock.set', 'sale.made', 'plan.made');

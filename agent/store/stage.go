@@ -21,12 +21,13 @@ type staging struct {
 	revision                   int64
 	hash                       string
 	said                       int64
+	seen                       wire.Seen // without an epoch: nobody knows
 }
 
-const stagingColumns = "snapshot, lineage, through, whole, revision, hash, said FROM staging WHERE id = 1"
+const stagingColumns = "snapshot, lineage, through, whole, revision, hash, said, seen_epoch, seen_through FROM staging WHERE id = 1"
 
 func (st *staging) into() []any {
-	return []any{&st.snapshot, &st.lineage, &st.through, &st.whole, &st.revision, &st.hash, &st.said}
+	return []any{&st.snapshot, &st.lineage, &st.through, &st.whole, &st.revision, &st.hash, &st.said, &st.seen.Epoch, &st.seen.Through}
 }
 
 func (t *tx) staging() (st staging, err error) {
@@ -40,8 +41,8 @@ func (db *DB) staging(ctx context.Context) (st staging, err error) {
 }
 
 func (t *tx) saveStaging(st staging) error {
-	_, err := t.exec("save staging", "UPDATE staging SET snapshot = ?, lineage = ?, through = ?, whole = ?, revision = ?, hash = ?, said = ? WHERE id = 1",
-		st.snapshot, st.lineage, st.through, st.whole, st.revision, st.hash, st.said)
+	_, err := t.exec("save staging", "UPDATE staging SET snapshot = ?, lineage = ?, through = ?, whole = ?, revision = ?, hash = ?, said = ?, seen_epoch = ?, seen_through = ? WHERE id = 1",
+		st.snapshot, st.lineage, st.through, st.whole, st.revision, st.hash, st.said, st.seen.Epoch, st.seen.Through)
 	return err
 }
 
@@ -118,6 +119,9 @@ func (t *tx) stage(s wire.State) (kept bool, err error) {
 		return false, err
 	}
 	next := staging{snapshot: s.Snapshot, lineage: s.Lineage, through: s.Through, whole: s.Whole, revision: s.To, hash: s.Hash, said: millis(s.Time)}
+	if s.Seen != nil { // of pieces the last one's is that of the set they make
+		next.seen = *s.Seen
+	}
 	if err := t.saveStaging(next); err != nil {
 		return false, err
 	}
@@ -186,7 +190,7 @@ func (t *tx) locksAhead(s wire.State) error {
 		if err := apply(t); err != nil {
 			return err
 		}
-		if _, err := t.exec("note that a lock came ahead", "UPDATE lock SET ahead = ? WHERE account = ?", s.Lineage, d.ID); err != nil {
+		if _, err := t.exec("note that a lock came ahead", "UPDATE lock SET ahead = ? WHERE account = ? AND revision = ?", s.Lineage, d.ID, d.Rev); err != nil {
 			return err
 		}
 	}

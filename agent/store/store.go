@@ -120,10 +120,13 @@ type DB struct {
 	folded    atomic.Int64  // readings, since this program started
 	opened    time.Time     // Accepts of before are not remembered
 	ranBefore time.Duration // running_time at the start
+	madeHere  atomic.Bool   // something was made on site
 	apiLists  atomic.Bool   // some pass has its address-lists kept over the API
 	trouble   atomic.Pointer[trouble]
 
 	carriedUp, carriedDown atomic.Uint64 // octets that accounting brought since the start
+
+	cloudKey atomic.Pointer[secret.PublicKey] // nil: no cloud is known
 
 	mu       sync.Mutex // guards what follows
 	watchers map[chan struct{}]struct{}

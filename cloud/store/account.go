@@ -61,6 +61,9 @@ func (db *DB) CreateAccount(ctx context.Context, actor hotspot.Operator, n hotsp
 		if err := c.finish(); err != nil {
 			return err
 		}
+		if err := t.soldHere(actor, n.Site, a, plan); err != nil {
+			return err
+		}
 		return t.audit(actor, n.Site, "account.created", string(a.ID), nil,
 			map[string]string{"kind": string(a.Kind), "username": a.Username, "plan": plan.Name})
 	})

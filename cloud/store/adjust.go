@@ -137,6 +137,7 @@ func (f *facts) adjusted(e wire.Event, b wire.AdjustedBody) error {
 		return unreadablef("account.adjusted: %v", err)
 	}
 	var org hotspot.OrganizationID
+	lost := false
 	if !a.Once {
 		c, err := f.t.change("", f.site)
 		if err != nil {
@@ -147,15 +148,19 @@ func (f *facts) adjusted(e wire.Event, b wire.AdjustedBody) error {
 		if err != nil {
 			return err
 		}
-		if err := c.finish(); err != nil || !known {
-			return err // sold on site and not known here: the event is kept
+		if err := c.finish(); err != nil {
+			return err
 		}
+		lost = !known
 	} else if _, err := f.t.one(`SELECT organization FROM site WHERE id = $1`, []any{string(f.site)}, &org); err != nil {
 		return err
 	}
 	what, became := "account.extended", map[string]any{"seconds": b.AskedS, "reason": text200(b.Reason), "on_site": true}
 	if a.SetRate {
 		what, became = "account.speed", map[string]any{"rate": a.Rate.String(), "once": a.Once, "on_site": true}
+	}
+	if lost {
+		became["remark"] = "the pass was removed in the console before the site told of this: nothing came of it"
 	}
 	return f.t.audit(hotspot.Operator{Organization: org, Name: text200(b.By)}, f.site, what, string(b.Account), nil, became)
 }

@@ -153,6 +153,9 @@ func (f *facts) one(seq int64, e wire.Event) error {
 	case wire.EventVoid:
 		return nil
 	}
+	if ours, err := f.counter(e); ours {
+		return err
+	}
 	return unreadablef("kind %q is not known to this build", string(e.Kind))
 }
 

@@ -262,7 +262,8 @@ func (t *tx) storedFrom(site hotspot.SiteID, oldest string) (stored map[string]b
 // keepsBody tells the kinds whose body no table of its own holds.
 func keepsBody(k wire.EventKind) bool {
 	switch k {
-	case wire.EventAgentStarted, wire.EventNASRestarted, wire.EventCommandResult, wire.EventGap, wire.EventLockKept, wire.EventAdjusted, wire.EventGrantMade, wire.EventGrantRemoved:
+	case wire.EventAgentStarted, wire.EventNASRestarted, wire.EventCommandResult, wire.EventGap, wire.EventLockKept, wire.EventAdjusted, wire.EventGrantMade, wire.EventGrantRemoved,
+		wire.EventPlanMade, wire.EventPlanRemoved, wire.EventSaleMade, wire.EventLockSet, wire.EventLockLifted, wire.EventAccountKicked:
 		return true
 	}
 	return false

@@ -36,17 +36,24 @@ func (db *DB) Lock(ctx context.Context, actor hotspot.Operator, account hotspot.
 	})
 }
 
-// lock writes a lock's row and document, unless the account is locked.
+// lock writes a lock's row and document, unless the account is locked. A lock takes
+// the place of a pause.
 func (c *change) lock(l hotspot.Lock) (made bool, err error) {
+	if !l.Pause {
+		if err := c.t.exec(`UPDATE account_lock SET lifted_at = $3, lifted_by = $4, lifted_reason = 'locked' WHERE site = $1 AND account = $2 AND lifted_at = 0 AND pause = 1`,
+			string(c.site), string(l.Account), ms(c.t.now), l.By); err != nil {
+			return false, err
+		}
+	}
 	n, err := c.t.touched(`INSERT INTO account_lock (site, id, account, revision, locked_by, reason, requested_at, sent_at, received_at,
-			proven_at, outcome, proof, lifted_at, lifted_by, lifted_reason)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, '', '', 0, '', '')
+			proven_at, outcome, proof, lifted_at, lifted_by, lifted_reason, pause)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, '', '', 0, '', '', $8)
 		ON CONFLICT (site, account) WHERE lifted_at = 0 DO NOTHING`,
-		string(c.site), hotspot.NewID(c.t.now), string(l.Account), c.rev, l.By, l.Reason, ms(l.At))
+		string(c.site), hotspot.NewID(c.t.now), string(l.Account), c.rev, l.By, l.Reason, ms(l.At), flag(l.Pause))
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, c.put(wire.DocLock, string(l.Account), wire.LockDoc{By: l.By, Reason: l.Reason, At: l.At.UTC()})
+	return true, c.put(wire.DocLock, string(l.Account), wire.LockDoc{By: l.By, Reason: l.Reason, At: l.At.UTC(), Pause: l.Pause})
 }
 
 // Unlock lifts an account's lock; the lock and its proof stay in the history.

@@ -46,6 +46,9 @@ func (db *DB) Pieces(ctx context.Context, site hotspot.SiteID, staged wire.Stage
 		if w.head.Lineage, w.head.To, w.head.Hash, err = t.wanted(site); err != nil {
 			return err
 		}
+		if w.head.Seen, err = t.seen(site); err != nil {
+			return err
+		}
 		var compacted int64
 		if _, err := t.one(`SELECT compacted FROM site WHERE id = $1`, []any{string(site)}, &compacted); err != nil {
 			return err

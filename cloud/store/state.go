@@ -99,6 +99,9 @@ func (db *DB) Snapshot(ctx context.Context, site hotspot.SiteID) (parts []wire.S
 			return err
 		}
 		whole.Snapshot = fmt.Sprintf("%s-%d", whole.Lineage, whole.To)
+		if whole.Seen, err = t.seen(site); err != nil {
+			return err
+		}
 		parts = []wire.State{whole}
 		size := 0
 		err = t.each(`SELECT kind, id, rev, body, deleted FROM document WHERE site = $1 AND deleted = 0 ORDER BY kind, id`,
@@ -120,6 +123,16 @@ func (db *DB) Snapshot(ctx context.Context, site hotspot.SiteID) (parts []wire.S
 		return err
 	})
 	return parts, err
+}
+
+// seen names the events whose effects are in the set: of the log that is told now.
+func (t *tx) seen(site hotspot.SiteID) (*wire.Seen, error) {
+	var s wire.Seen
+	found, err := t.one(`SELECT epoch, through FROM event_mark WHERE site = $1 ORDER BY at DESC, epoch DESC LIMIT 1`, []any{string(site)}, &s.Epoch, &s.Through)
+	if err != nil || !found {
+		return nil, err
+	}
+	return &s, nil
 }
 
 func scanDoc(scan func(...any) error) (d wire.Doc, gone bool, err error) {

@@ -207,6 +207,7 @@ type Lock struct {
 	Reason   string
 	At       time.Time // by the clock of the machine where it was asked
 	Revision int64     // site revision that carried it; 0 when set on site
+	Pause    bool      // by the guest's wish, to keep metered time
 }
 
 // OffReason says why an account must not be online.

@@ -360,4 +360,7 @@ type LockDoc struct {
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Pause says that the guest asked for it, to keep metered time: whoever is at the
+	// counter may lift it. An agent from before 2026-11-28 takes it for a lock.
+	Pause bool `json:"pause,omitempty"`
 }

@@ -223,6 +223,10 @@ type State struct {
 
 	Hash string    `json:"hash"` // of the whole set at To
 	Time time.Time `json:"time"` // the cloud's clock
+	// Seen names, of a snapshot, the site's events whose effects are in it: what one
+	// of them made and the snapshot lacks is no more. Absent, and from clouds before
+	// 2026-11-28: nobody knows, and what was made on site stays.
+	Seen *Seen `json:"seen,omitempty"`
 }
 
 // Limits of messages, checked before decoding.
