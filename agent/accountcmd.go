@@ -27,7 +27,8 @@ import (
 // accountCommand is what staff on site do about a guest, with or without the
 // cloud.
 func accountCommand(o *options) *cobra.Command {
-	return group("account", "Show and change a guest: speed, time", accountShowCommand(o), accountSpeedCommand(o), accountExtendCommand(o))
+	return group("account", "Find, make, sell to and change a guest: time, speed, lock",
+		append(accountActions(o), accountShowCommand(o), accountSpeedCommand(o), accountExtendCommand(o))...)
 }
 
 func accountShowCommand(o *options) *cobra.Command {
@@ -60,7 +61,7 @@ func accountSpeedCommand(o *options) *cobra.Command {
 }
 
 func accountExtendCommand(o *options) *cobra.Command {
-	var reason string
+	var reason, as string
 	c := &cobra.Command{
 		Use: "extend NAME DURATION", Short: "Give a guest more time, at once", Args: cobra.ExactArgs(2),
 		Long: "Adds time to what the guest has bought; if it is over, the guest has that long from now on. The cloud is told.\n" +
@@ -71,10 +72,11 @@ func accountExtendCommand(o *options) *cobra.Command {
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			return askAccount(cmd, o, "extend", accountAsk{Name: args[0], Seconds: int64(d / time.Second), Reason: reason, By: whoAsks()})
+			return askAccount(cmd, o, "extend", accountAsk{Name: args[0], Seconds: int64(d / time.Second), Reason: reason, By: whoAsks(), As: as})
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the records")
+	addAs(c, &as)
 	return c
 }
 
@@ -178,7 +180,10 @@ func overSocket(path string) *http.Transport {
 const controlAnswer = 32 << 20
 
 func toAnswer(v store.AccountView) accountAnswer {
-	out := accountAnswer{Name: v.Account.Username, Kind: string(v.Account.Kind), Locked: v.Lock != nil, Unsent: v.Unsent, Waiting: v.Waiting, Sessions: []sessionAnswer{}}
+	out := accountAnswer{Name: v.Account.Username, Kind: string(v.Account.Kind), Unsent: v.Unsent, Waiting: v.Waiting, Sessions: []sessionAnswer{}}
+	if l := v.Lock; l != nil {
+		out.Locked, out.Paused, out.LockedBy, out.LockReason = !l.Pause, l.Pause, l.By, l.Reason
+	}
 	if p := v.Pass; p != nil {
 		out.Plan, out.Rate = p.PlanName, p.Limits.Rate.String()
 		out.TimeS, out.TimeUsedS = int64(p.Limits.Time/time.Second), int64(p.Usage.Time/time.Second)
@@ -249,8 +254,11 @@ func printDevice(w io.Writer, d *statuspage.Device) {
 func printAccount(w io.Writer, a accountAnswer) {
 	speed := func(s string) string { return cmp.Or(s, "no limit") }
 	fmt.Fprintf(w, "%s (%s)\n", a.Name, a.Kind)
-	if a.Locked {
-		fmt.Fprintln(w, "  LOCKED")
+	switch {
+	case a.Locked:
+		fmt.Fprintf(w, "  LOCKED by %s %s\n", cmp.Or(a.LockedBy, "somebody"), a.LockReason)
+	case a.Paused:
+		fmt.Fprintf(w, "  PAUSED by %s: iwas-agent account resume %s\n", cmp.Or(a.LockedBy, "somebody"), a.Name)
 	}
 	if a.Plan != "" {
 		fmt.Fprintf(w, "  plan    %s\n", a.Plan)

@@ -66,7 +66,7 @@ func (c *control) Serve(ctx context.Context) error {
 	if err := os.Chmod(c.path, 0o660); err != nil {
 		return errors.Join(fault.New(fault.Unavailable, "control: guard the socket", err), l.Close())
 	}
-	srv := &http.Server{Handler: c.handler(), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: c.handler(), ReadHeaderTimeout: 5 * time.Second, ConnContext: withPeer}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	select {
@@ -106,14 +106,15 @@ func (c *control) handler() http.Handler {
 			if err != nil || in.Rate == "" {
 				return fault.New(fault.Invalid, fmt.Sprintf("%q is not a speed", in.Rate), err).WithCode("", "Give upload/download, such as 2M/10M; 0/0 is no limit.")
 			}
-			return c.db.AdjustSpeed(ctx, in.Name, rate, in.Once, in.By)
+			return c.db.AdjustSpeed(ctx, in.Name, rate, in.Once, staffOf(ctx, in.As, in.By).String())
 		})
 	})
 	mux.HandleFunc("POST /v1/account/extend", func(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, true, func(ctx context.Context, in accountAsk) error {
-			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, in.By, in.Reason)
+			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, staffOf(ctx, in.As, in.By).String(), in.Reason)
 		})
 	})
+	c.counter(mux)
 	c.grants(mux)
 	setupDoor(mux, c.db)
 	return mux
@@ -123,6 +124,7 @@ func (c *control) handler() http.Handler {
 type accountAsk struct {
 	Name    string `json:"name"`
 	By      string `json:"by,omitempty"` // the user of this box who asks
+	As      string `json:"as,omitempty"` // for whom
 	Rate    string `json:"rate,omitempty"`
 	Once    bool   `json:"once,omitempty"`
 	Seconds int64  `json:"seconds,omitempty"`
@@ -134,6 +136,9 @@ type accountAnswer struct {
 	Name       string          `json:"name"`
 	Kind       string          `json:"kind"`
 	Locked     bool            `json:"locked"`
+	Paused     bool            `json:"paused"`
+	LockedBy   string          `json:"locked_by,omitempty"` // of a lock or a pause
+	LockReason string          `json:"lock_reason,omitempty"`
 	Plan       string          `json:"plan,omitempty"`
 	Rate       string          `json:"rate"`                  // of the pass; "" is no limit
 	TimeS      int64           `json:"time_s,omitempty"`      // allowance

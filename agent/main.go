@@ -138,7 +138,7 @@ func commands() *cobra.Command {
 				return asService(cmd.Context(), func(ctx context.Context) error { return serve(ctx, c, cmd.ErrOrStderr()) })
 			},
 		},
-		enrollCommand(o), unenrollCommand(o), statusCommand(o), checkCommand(o), accountCommand(o), grantCommand(o), edlCommand(o), testCommand(o), routerCommand(o), passwordCommand(o), supportCommand(o), backupCommand(o), restoreCommand(o), explainCommand(o), configCommand(o),
+		enrollCommand(o), unenrollCommand(o), statusCommand(o), checkCommand(o), accountCommand(o), voucherCommand(o), planCommand(o), salesCommand(o), grantCommand(o), edlCommand(o), testCommand(o), routerCommand(o), passwordCommand(o), supportCommand(o), backupCommand(o), restoreCommand(o), explainCommand(o), configCommand(o),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -294,6 +294,9 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 		return err
 	}
 	s.identity = id
+	if err := s.tellPasswords(id); err != nil {
+		return err
+	}
 	s.uplink = &uplink.Uplink{Agent: id.Agent, Boot: s.boot, Version: buildinfo.Version(), Store: s.db,
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
 		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Now: s.wall.Now, ClockTrusted: s.dateTrusted, Log: s.log.With("part", "uplink")}
@@ -306,6 +309,18 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 	sup.Add(task{"uplink", s.uplink.Serve})
 	sup.Add(task{"renewal", s.renewer.Serve})
 	return nil
+}
+
+// tellPasswords has the store seal what guests made on site log in with to the cloud.
+func (s *site) tellPasswords(id uplink.Identity) error {
+	if id.CloudSealKey == "" {
+		return nil // enrolled with a cloud of before it had one
+	}
+	key, err := secret.ParsePublicKey(id.CloudSealKey)
+	if err != nil {
+		return fault.New(fault.Damaged, "the cloud's sealing key", err).WithCode("", "Enrol this box again: iwas-agent enroll.")
+	}
+	return s.db.SetCloudKey(context.Background(), key)
 }
 
 // routerSeenAt is the last successful round trip to any router.

@@ -30,7 +30,7 @@ func (db *DB) Pause(ctx context.Context, name, reason string, by hotspot.Staff) 
 	}
 	if p.Limits.Clock != hotspot.Metered {
 		return fault.New(fault.Conflict, "store: the time of "+name+" runs from the first login on, online or not, and cannot be paused", nil).
-			WithCode("HSP-220", "Only plans whose clock is metered can be paused. Lock the guest, or extend the time instead.")
+			WithCode("", "Only plans whose clock is metered can be paused. Lock the guest, or extend the time instead.")
 	}
 	return db.do(ctx, func(t *tx) error { return t.lockHere(account.ID, reason, true, by) })
 }
@@ -98,7 +98,7 @@ func (db *DB) lift(ctx context.Context, name, reason string, pause bool, by hots
 			return fault.New(fault.Conflict, fmt.Sprintf("store: %s is locked by %s, not paused", name, l.By), nil).WithCode("", "Whoever may unlock can lift it.")
 		case !l.Pause && l.Revision > 0 && by.Role == hotspot.Cashier:
 			return fault.New(fault.Denied, fmt.Sprintf("store: %s was locked in the console by %s", name, l.By), nil).
-				WithCode("HSP-221", "The console lifts it, or a technician on site.")
+				WithCode("", "The console lifts it, or a technician on site.")
 		}
 		return t.liftHere(*l, reason, by)
 	})

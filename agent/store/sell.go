@@ -132,7 +132,7 @@ func (t *tx) ownPlans() error {
 		return nil
 	}
 	return fault.New(fault.Conflict, "store: this site has a cloud, where its plans are made", nil).
-		WithCode("HSP-222", "Make or change the plan in the console. While the cloud is away, sell one of the plans that are here.")
+		WithCode("", "Make or change the plan in the console. While the cloud is away, sell one of the plans that are here.")
 }
 
 func checkPlan(p hotspot.Plan) error {

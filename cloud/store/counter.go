@@ -395,7 +395,7 @@ func (db *DB) Sales(ctx context.Context, org hotspot.OrganizationID, site hotspo
 			return err
 		}
 		err = t.each(`SELECT x.id, x.at, x.sold_by, x.role, x.via, x.plan, x.plan_name, x.price_minor, x.currency, x.account, x.username, x.pass, x.is_new, x.on_site, x.remark`+of+
-			` AND ($5 = '' OR x.id < $5) ORDER BY x.id DESC LIMIT $6`, append(span, after, limit+1), func(scan func(...any) error) error {
+			` AND ($5 = '' OR (x.at, x.id) < (SELECT y.at, y.id FROM sale y WHERE y.site = $1 AND y.id = $5)) ORDER BY x.at DESC, x.id DESC LIMIT $6`, append(span, after, limit+1), func(scan func(...any) error) error {
 			s := hotspot.Sale{Site: site}
 			var when, fresh, here int64
 			err := scan(&s.ID, &when, &s.By.Name, &s.By.Role, &s.By.At, &s.Plan, &s.PlanName, &s.Price.Minor, &s.Price.Currency, &s.Account, &s.Username, &s.Pass, &fresh, &here, &s.Remark)

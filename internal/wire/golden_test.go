@@ -76,6 +76,17 @@ func golden() map[string]any {
 			Cut: 1, Stops: []PlanStop{{Code: "RTR-140", Text: "in the way", Next: "remove it"}}, Notes: []string{"left as it is"}})})},
 		{ID: "e22", Kind: EventCommandResult, At: goldenTime, Body: body(CommandResult{ID: "c4", State: CommandDone, At: goldenTime, Body: body(ApplyResult{NAS: "cafe1", State: "waiting", Steps: 2, LeftS: 120})})},
 	}
+	nadia := Who{By: "nadia", Role: hotspot.Cashier, Via: "page"}
+	counter := []Event{
+		{ID: "e30", Kind: EventPlanMade, At: goldenTime, Body: body(PlanMade{ID: "plan4", PlanDoc: PlanDoc{Name: "Evening", PriceMinor: 900, Currency: "EGP", Limits: limits}, Who: nadia})},
+		{ID: "e31", Kind: EventPlanRemoved, At: goldenTime, Body: body(PlanRemoved{ID: "plan4", Who: nadia})},
+		{ID: "e32", Kind: EventSaleMade, At: goldenTime, Body: body(SaleMade{ID: "sale1", Account: "acc4", New: &AccountDoc{Kind: hotspot.User, Username: "mara", Note: "table 4"}, Pass: "pass4",
+			PassDoc: PassDoc{Account: "acc4", Plan: "plan4", PlanName: "Evening", Limits: limits, ValidUntil: goldenTime.Add(24 * time.Hour), SoldAt: goldenTime}, Username: "mara", PriceMinor: 900, Currency: "EGP", Who: nadia})},
+		{ID: "e33", Kind: EventAccountPassword, At: goldenTime, Body: body(AccountPassword{Account: "acc4", Password: "sealed1:AAAA"})},
+		{ID: "e34", Kind: EventLockSet, At: goldenTime, Body: body(LockSet{Account: "acc4", Reason: "paused", At: goldenTime, Pause: true, Who: nadia})},
+		{ID: "e35", Kind: EventLockLifted, At: goldenTime, Body: body(LockLifted{Account: "acc4", LockedBy: "nadia (cashier)", LockedAt: goldenTime, Reason: "back", Who: nadia})},
+		{ID: "e36", Kind: EventAccountKicked, At: goldenTime, Body: body(AccountKicked{Account: "acc4", Sessions: 1, Who: nadia})},
+	}
 	setup := RouterSetup{Mode: "whole-cafe", BoxAddress: "192.168.99.2", BoxPort: "ether5", BoxVLAN: 99, RADIUSTimeout: "2s", CoAPort: 3799, Interim: "received", WAN: "ether1", Trunk: "ether2",
 		PCPorts: []string{"ether3"}, Bridge: "bridge1", Guests: &NetworkSetup{VLAN: 20, Subnet: "10.20.0.0/22", Pool: "10.20.0.10-10.20.3.254", Lease: "1h"}, PCs: &NetworkSetup{VLAN: 10},
 		Management: &NetworkSetup{VLAN: 99, Ports: []string{"ether5"}}, HotSpot: &HotSpotSetup{Server: "s", Profile: "p", DNSName: "login.example", LoginBy: []string{"http-chap"}}, Portal: "wifi.icafe.com",
@@ -94,6 +105,9 @@ func golden() map[string]any {
 		"events-gap": &Batch{V: 1, Epoch: "9xm4", First: 1, At: goldenTime, Events: []Event{
 			{ID: "e21", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "7hk2", First: 6, Last: 9})},
 			{ID: "e22", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "8kf3", First: 121})}}},
+		"events-counter": &Batch{V: 1, Epoch: "7hk2", First: 124, Chain: "c0ffee", At: goldenTime, Events: counter},
+		"state-counter": &State{V: 1, Lineage: "lin1", Snapshot: "snap2", Part: 1, Parts: 1, To: 47, Docs: []Doc{{Kind: DocLock, ID: "acc4", Rev: 47,
+			Body: body(LockDoc{By: "nadia (cashier)", Reason: "paused", At: goldenTime, Pause: true})}}, Hash: strings.Repeat("0a", 32), Time: goldenTime, Seen: &Seen{Epoch: "7hk2", Through: 130}},
 		"state-grants": &State{V: 1, Lineage: "lin1", From: 44, To: 45, Docs: []Doc{
 			{Kind: DocGrant, ID: "g1", Rev: 45, Body: body(GrantDoc{List: "staff", Address: "203.0.113.7", Until: goldenTime.Add(2 * time.Hour), Comment: "the accountant", By: "nadia", At: goldenTime})},
 			{Kind: DocPlan, ID: "plan3", Rev: 45, Body: body(PlanDoc{Name: "Staff", Limits: LimitsBody{AddressLists: []string{"staff"}, ListsByAPI: true}})},
@@ -202,7 +216,7 @@ func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
 // field in a body fails here.
 func TestGoldenBodiesAreUnderstood(t *testing.T) {
 	var events []Event
-	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json", "events-commands.json"} {
+	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json", "events-commands.json", "events-counter.json"} {
 		b, err := os.ReadFile(filepath.Join("testdata", "v1", name))
 		if err != nil {
 			t.Fatal(err)
