@@ -117,6 +117,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	s.deviceOperations(api)
 	s.boxOperations(api)
 	s.grantOperations(api)
+	s.saleOperations(api)
 	s.commandOperations(api)
 	s.routerOperations(api)
 }

@@ -61,6 +61,7 @@ type Store interface {
 type Granter interface {
 	// Grants returns one page of them, those that match query, the newest first;
 	// with over also those that ended lately.
+	Sales(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, from, to time.Time, limit int, after string) ([]hotspot.Sale, []hotspot.Money, string, error)
 	Grants(ctx context.Context, org hotspot.OrganizationID, site hotspot.SiteID, query string, over bool, limit int, after string) ([]hotspot.GrantStatus, string, error)
 	CreateGrants(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grants []hotspot.Grant) ([]hotspot.GrantStatus, error)
 	RemoveGrant(ctx context.Context, actor hotspot.Operator, site hotspot.SiteID, grant hotspot.GrantID) error
@@ -183,6 +184,7 @@ func (s *Server) Handler() http.Handler {
 		"POST /plans":                   s.addPlan,
 		"POST /signout":                 s.signOut,
 
+		"GET /sites/{site}/sales":                  s.sales,
 		"GET /sites/{site}/grants":                 s.grants,
 		"GET /sites/{site}/grants/live":            s.grantsLive,
 		"POST /sites/{site}/grants":                s.addGrants,

@@ -23,6 +23,7 @@ const (
 	addSites    right = "add sites"
 
 	seeGrants    right = "see address-lists"
+	seeSales     right = "see sales"
 	changeGrants right = "change address-lists"
 
 	seeRouters    right = "see routers' set-ups"
@@ -35,9 +36,9 @@ const (
 // rightsOf says what each role may do (reference/ux.md §3.3). A technician
 // sees guests masked; see masked.
 var rightsOf = map[hotspot.Role][]right{
-	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites, seeGrants, changeGrants, seeRouters, changeRouters, seeCommands},
-	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, setSpeed, seePlans, changePlans, seeBoxes, seeGrants, changeGrants, seeRouters, seeCommands},
-	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, giveTime, seePlans},
+	hotspot.Owner:      {beSignedIn, seeSites, seeGuests, lockGuests, sell, seeSales, giveTime, setSpeed, seePlans, changePlans, seeBoxes, runBoxes, addSites, seeGrants, changeGrants, seeRouters, changeRouters, seeCommands},
+	hotspot.Manager:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, seeSales, giveTime, setSpeed, seePlans, changePlans, seeBoxes, seeGrants, changeGrants, seeRouters, seeCommands},
+	hotspot.Cashier:    {beSignedIn, seeSites, seeGuests, lockGuests, sell, seeSales, giveTime, seePlans},
 	hotspot.Technician: {beSignedIn, seeSites, seeGuests, seeBoxes, runBoxes, seeGrants, changeGrants, seeRouters, changeRouters, seeCommands},
 }
 
@@ -72,6 +73,7 @@ var routes = map[string]right{
 
 	"POST /sites/{site}/box/codes/{code}/revoke": runBoxes,
 
+	"GET /sites/{site}/sales":                  seeSales,
 	"GET /sites/{site}/grants":                 seeGrants,
 	"GET /sites/{site}/grants/live":            seeGrants,
 	"POST /sites/{site}/grants":                changeGrants,
@@ -116,6 +118,7 @@ var routes = map[string]right{
 	"GET /api/v1/plans":                 seePlans,
 	"POST /api/v1/plans":                changePlans,
 
+	"GET /api/v1/sites/{site}/sales":             seeSales,
 	"GET /api/v1/sites/{site}/grants":            seeGrants,
 	"POST /api/v1/sites/{site}/grants":           changeGrants,
 	"DELETE /api/v1/sites/{site}/grants/{grant}": changeGrants,

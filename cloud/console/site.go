@@ -85,6 +85,7 @@ type siteBody struct {
 	After             string
 	Sell, Boxes, Hide bool
 	Lists             bool // the person may see address-lists
+	Sales             bool // the person may see sales
 	History           historyView
 	SeeRouters        bool
 }
@@ -132,7 +133,7 @@ func (s *Server) siteBody(ctx context.Context, r *http.Request, op hotspot.Opera
 		return siteBody{}, err
 	}
 	b := siteBody{Clock: s.clock(st.Site.TimeZone), Status: st, Query: clip(r.FormValue("q"), 100), After: clip(r.FormValue("after"), 200),
-		Sell: may(op, sell), Boxes: may(op, seeBoxes), Hide: masked(op), Lists: may(op, seeGrants), SeeRouters: may(op, seeRouters)}
+		Sell: may(op, sell), Boxes: may(op, seeBoxes), Hide: masked(op), Lists: may(op, seeGrants), Sales: may(op, seeSales), SeeRouters: may(op, seeRouters)}
 	b.Verdict = siteVerdict(st, b.Clock)
 	guests, next, err := s.Store.Guests(ctx, op.Organization, id, b.Query, guestsPerPage, b.After)
 	if err != nil {
