@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -247,7 +248,7 @@ func (f *planFlags) into(cmd *cobra.Command, p *wire.PlanDoc) error {
 		p.Limits.Devices = f.devices
 	}
 	if given("hours") {
-		p.Limits.Hours = f.hours
+		p.Limits.Hours = slices.DeleteFunc(f.hours, func(h string) bool { return h == "" }) // one that is empty: at any time
 	}
 	if given("data") {
 		n, err := parseOctets(f.data)

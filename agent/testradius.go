@@ -36,7 +36,7 @@ type radiusTest struct {
 }
 
 func testCommand(o *options) *cobra.Command {
-	return group("test", "Try out what this box depends on", testRADIUSCommand(o), testCloudCommand(o))
+	return group("test", "Try out what this box depends on", testRADIUSCommand(o), testLoginCommand(o), testCloudCommand(o))
 }
 
 func testRADIUSCommand(o *options) *cobra.Command {

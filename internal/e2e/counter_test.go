@@ -65,9 +65,12 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.StartAgent(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	// It is ready once it knows somebody who can log in.
+	ready := make(chan error, 1)
+	go func() { ready <- c.StartAgent(t.Context()) }()
+	until(t, "the service to take commands", 30*time.Second, func() bool {
+		return exec.CommandContext(t.Context(), filepath.Join(bin, "iwas-agent"), "--config", c.AgentConfig(), "plan", "list").Run() == nil
+	})
 
 	var plans struct{ Plans []json.RawMessage }
 	agentSays(t, c, &plans, "plan", "add", "Hour", "--price", "2.50", "--currency", "EUR", "--time", "1h", "--metered", "--rate", "3M/9M")
@@ -86,6 +89,20 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 	voucher, blink := sell("voucher", "sell", "Hour", "--as", "maria"), sell("voucher", "sell", "Blink")
 	if voucher.Price != "EUR 2.50" || !strings.HasPrefix(voucher.By, "maria by ") {
 		t.Errorf("got %+v, want it sold by maria for EUR 2.50", voucher)
+	}
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	// A self-test sells itself what nobody counts.
+	var test struct {
+		Steps []struct{ Step, Result, Detail string }
+	}
+	if agentSays(t, c, &test, "test", "login"); len(test.Steps) != 8 || test.Steps[6].Detail != "Access-Reject" {
+		t.Errorf("test login: %+v", test)
+	}
+	var listed counterSales
+	if agentSays(t, c, &listed, "sales"); len(listed.Sales) != 2 {
+		t.Errorf("sales after a test: %+v, want the two real ones", listed.Sales)
 	}
 	// Limited.
 	if err := login(t, c, phone, demo.Account{Username: voucher.Name}, "http-pap"); err != nil {
