@@ -138,7 +138,9 @@ func TestAFullDisk(t *testing.T) {
 		Credential: hotspot.Credential{Kind: hotspot.Clear, Clear: "hello"}}); fault.Code(err) != CodeNoRoom {
 		t.Errorf("a first use: %v, want it refused with its code", err)
 	}
-	if s.usage("p-amy").FirstUsed.IsZero() != true {
+	var begun int64 // read beside the writer, which has something to write itself
+	s.must(s.queryLate(t.Context(), "read first use", "SELECT COALESCE(MAX(first_used), 0) FROM usage WHERE pass = 'p-amy'", nil, func(scan func(...any) error) error { return scan(&begun) }))
+	if begun != 0 {
 		t.Error("a first use that was refused has begun")
 	}
 	if name, err := s.Snapshot(t.Context()); err == nil || name != "" {
