@@ -231,6 +231,28 @@ func TestWhatTheCloudRemovedBeforeWeHeldItGoesWithASnapshotThatHasSeenItsEvent(t
 	}
 }
 
+// A guest whose documents are held is the cloud's from then on: a snapshot that has
+// them and has seen the sale changes nothing.
+func TestWhatIsHeldOutlivesASnapshotThatHasSeenItsSale(t *testing.T) {
+	s := newSite(t)
+	s.hourPlan()
+	v := s.sellOne(SaleAsk{})
+	s.start()
+	s.cloud.takeIn(s)
+	s.apply()
+	s.acked()
+	h, err := s.Standing(t.Context())
+	s.must(err)
+	s.cloud.put(wire.DocSite, "s1", wire.SiteDoc{Name: "later"})
+	for _, p := range s.cloud.snapshot("later", 100) {
+		p.Seen = &wire.Seen{Epoch: h.Epoch, Through: h.LastSeq}
+		s.must(s.send(p))
+	}
+	if _, err := s.AccountNamed(t.Context(), v.Username); err != nil || !s.login(v.Username, "", phone).Accept {
+		t.Errorf("the guest is gone: %v", err)
+	}
+}
+
 func TestASaleKeepsThePlanItWasSoldBy(t *testing.T) {
 	s := newSite(t)
 	s.cloud.put(wire.DocPlan, "p1", wire.PlanDoc{Name: "Evening", PriceMinor: 200, Currency: "EUR", Limits: wire.LimitsBody{TimeS: 7200}})
@@ -330,6 +352,13 @@ func TestOfTwoLocksTheStricterHoldsUntilAPersonWhoSawItLiftsIt(t *testing.T) {
 		for _, p := range s.cloud.snapshot("again", 1) { // the cloud has not heard of it
 			s.must(s.send(p))
 		}
+		locked(s, false, "")
+		for ref, d := range s.cloud.docs { // the very lock comes anew, under a later revision
+			if ref.Kind == wire.DocLock {
+				s.cloud.put(ref.Kind, ref.ID, []byte(d.Body))
+			}
+		}
+		s.apply()
 		locked(s, false, "")
 		lockDoc(s, "manager", false) // another lock, that omar did not see
 		s.apply()

@@ -426,6 +426,34 @@ func TestALongForkIsRenumberedInPieces(t *testing.T) {
 	}
 }
 
+// Of what the cloud has acknowledged the newest go into a new epoch, and no more.
+func TestANewEpochCarriesNoMoreThanItsBound(t *testing.T) {
+	s := newSite(t)
+	const n, waiting = eventsCarried + 300, 7
+	for left := n + waiting; left > 0; left -= 2000 {
+		s.must(s.do(t.Context(), func(x *tx) error {
+			for range min(left, 2000) {
+				if err := x.event("test", map[string]string{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	before := s.events()
+	h, err := s.Standing(t.Context())
+	s.must(err)
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: n}))
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: n, Fork: true, Chain: "another"}))
+	after := s.events()
+	if len(after) != 1+eventsCarried+waiting || after[0].Kind != wire.EventGap {
+		t.Fatalf("%d events, the first %s; want a gap, %d that were acknowledged and %d that wait", len(after), after[0].Kind, eventsCarried, waiting)
+	}
+	if after[1].ID != before[300].ID || after[len(after)-1].ID != before[len(before)-1].ID {
+		t.Error("those carried are not the newest")
+	}
+}
+
 // An answer to either of the two batches that may be under way or ready costs no
 // reading of the log.
 func TestTheEndsOfTwoBatchesAreKept(t *testing.T) {
