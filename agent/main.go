@@ -13,12 +13,15 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
+	"iwas/internal/manual"
+	"iwas/internal/ownership"
 )
 
 // Exit codes (the unit file names 78 in RestartPreventExitStatus).
@@ -102,6 +105,16 @@ type options struct {
 	config   string
 	json     bool
 	noColour bool
+	stateDir string // once the configuration was read
+}
+
+// folders are those of the service, which root's commands write into; none where no
+// configuration was read.
+func (o *options) folders() []string {
+	if o.stateDir == "" {
+		return nil
+	}
+	return []string{o.stateDir, filepath.Dir(o.config)}
 }
 
 const defaultConfigFile = "/etc/iwas-agent/agent.toml"
@@ -111,6 +124,7 @@ func (o *options) load(cmd *cobra.Command) (config, error) {
 	if err != nil {
 		return c, &exitError{exitBadConfig, err}
 	}
+	o.stateDir = c.StateDir
 	return c, nil
 }
 
@@ -150,5 +164,7 @@ func commands() *cobra.Command {
 			},
 		},
 	)
+	root.AddCommand(manual.Command())
+	ownership.After(root, o.folders)
 	return root
 }

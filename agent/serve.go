@@ -29,6 +29,7 @@ import (
 	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
 	"iwas/internal/routeros"
+	"iwas/internal/sdnotify"
 	"iwas/internal/secret"
 	"iwas/internal/wire"
 )
@@ -63,6 +64,7 @@ type site struct {
 	lookNow  chan struct{}             // capacity one: compare set-ups now
 	remote   *remote                   // what the cloud commands
 	paces    map[string]*routeros.Pace // by router: what asks it over REST waits for each other
+	manager  sdnotify.Notifier         // of this service; nobody in tests
 }
 
 // serve runs the program until ctx ends. A store that will not open does not end
@@ -71,12 +73,14 @@ func serve(ctx context.Context, cfg config, talk io.Writer) error {
 	tail := &logs.Tail{}
 	log, flush := newLog(talk, tail)
 	defer flush()
+	manager := fromManager(log.Warn)
+	context.AfterFunc(ctx, func() { _ = manager.Stopping() }) // only an older status line would stay
 	return serveAgain(ctx, log, func(ctx context.Context) error {
 		s, err := newSite(cfg, log)
 		if err != nil {
 			return err
 		}
-		s.page.Tail = tail
+		s.page.Tail, s.manager = tail, manager
 		return s.runSound(ctx)
 	})
 }
@@ -130,6 +134,7 @@ func (s *site) run(ctx context.Context) (err error) {
 	page.Add(task{"checks", s.checks.Serve})
 	page.Add(task{"history", s.recorder.Serve})
 	page.Add(task{"date", s.keepDate})
+	page.Add(task{"service manager", s.tellManager})
 	back := supervisor("back", log)
 	front := supervisor("front", log)
 	if s.db != nil {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -19,6 +20,8 @@ import (
 
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
+	"iwas/internal/manual"
+	"iwas/internal/ownership"
 	"iwas/internal/webui"
 )
 
@@ -69,12 +72,13 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 const defaultConfigFile = "/etc/iwas-cloud/cloud.toml"
 
 func commands() *cobra.Command {
-	var file string
+	var file, stateDir string
 	load := func(cmd *cobra.Command) (config, error) {
 		c, err := loadConfig(file, !cmd.Flags().Changed("config"))
 		if err != nil {
 			return c, &exitError{exitBadConfig, err}
 		}
+		stateDir = c.StateDir
 		return c, nil
 	}
 	root := &cobra.Command{Use: "iwas-cloud", Short: "Console, API and broker for cafes", SilenceUsage: true, SilenceErrors: true, Version: buildinfo.String()}
@@ -101,7 +105,13 @@ func commands() *cobra.Command {
 		fmt.Fprintln(cmd.OutOrStdout(), file, "is fine.")
 		return nil
 	}})
-	root.AddCommand(validate)
+	root.AddCommand(validate, manual.Command())
+	ownership.After(root, func() []string {
+		if stateDir == "" { // no command that reads the configuration
+			return nil
+		}
+		return []string{stateDir, filepath.Dir(file)}
+	})
 	return root
 }
 

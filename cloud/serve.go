@@ -28,6 +28,7 @@ import (
 	"iwas/internal/logs"
 	"iwas/internal/metrics"
 	"iwas/internal/mqttlink"
+	"iwas/internal/sdnotify"
 	"iwas/internal/secret"
 	"iwas/internal/webui"
 	"iwas/internal/wire"
@@ -99,6 +100,17 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 	for _, d := range doors {
 		sup.Add(d)
 	}
+	manager, err := sdnotify.FromEnvironment()
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { _ = manager.Stopping() }) // only an older status line would stay
+	sup.Add(task{"service manager", func(ctx context.Context) error {
+		if err := manager.Ready("Console at " + cfg.Console.PublicURL + "."); err != nil {
+			return err
+		}
+		return manager.Watch(ctx, func(ctx context.Context) { _ = c.db.Ready(ctx) }) // a database that is away is no reason to be killed, one that hangs is
+	}})
 	mqtt := cfg.Broker.URL
 	if c.broker != nil {
 		mqtt = c.broker.Addr().String()

@@ -74,7 +74,7 @@ var doors = []door{
 	{"github.com/danielgtaylor/huma", []string{"cloud/console"}, false, false, "the HTTP API is cloud/console"},
 	{"github.com/prometheus", []string{"internal/metrics", "internal/metrics/metricstest"}, false, false, "metrics enter through internal/metrics"},
 	{"github.com/chromedp", []string{"internal/webui/webuitest"}, true, false, "browsers are for tests"},
-	{"github.com/spf13/cobra", nil, false, true, "flags and commands belong to the mains"},
+	{"github.com/spf13/cobra", []string{"internal/manual", "internal/ownership"}, false, true, "flags and commands belong to the mains; what both do about all of theirs is here"},
 	{"github.com/kardianos/service", nil, false, true, "being a service belongs to the mains"},
 	{"github.com/thejerf/suture", nil, false, true, "supervision belongs to the mains"},
 	{"github.com/pelletier/go-toml", nil, false, true, "only the mains read configuration"},
