@@ -26,8 +26,8 @@ import (
 	"iwas/internal/webui"
 )
 
-// exitNotRoot is that the files belong to somebody else.
-const exitNotRoot = 5
+// exitRights is that the files belong to somebody else.
+const exitRights = 5
 
 // passphraseLeast is how short a passphrase may be: it guards the keys of the box on
 // a stick that may be lost.
@@ -40,7 +40,7 @@ const asideFolder = "before-restore-"
 // asRoot gives errors of rights their exit code.
 func asRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return &exitError{exitNotRoot, err}
+		return &exitError{exitRights, err}
 	}
 	return err
 }

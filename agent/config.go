@@ -32,12 +32,14 @@ type config struct {
 	Control  string `toml:"control"`   // socket for iwas-agent account; "" is control.sock in StateDir
 	// OutboxMB is the disk, in MiB, for what the cloud does not have yet; past it
 	// readings in between are folded.
-	OutboxMB int          `toml:"outbox_mb"`
-	Language string       `toml:"language"` // of guests before the cloud says it: en, ar
-	RADIUS   radiusConfig `toml:"radius"`
-	Status   statusConfig `toml:"status"`
-	EDL      edlConfig    `toml:"edl"`
-	NAS      []nasConfig  `toml:"nas"`
+	OutboxMB int    `toml:"outbox_mb"`
+	Language string `toml:"language"` // of guests before the cloud says it: en, ar
+	// UpdateURL is the apt repository that `update --check` asks; "" asks apt itself.
+	UpdateURL string       `toml:"update_url"`
+	RADIUS    radiusConfig `toml:"radius"`
+	Status    statusConfig `toml:"status"`
+	EDL       edlConfig    `toml:"edl"`
+	NAS       []nasConfig  `toml:"nas"`
 }
 
 type radiusConfig struct {
@@ -94,7 +96,7 @@ type routerConfig struct {
 func defaultConfig() config {
 	return config{
 		Version:  1,
-		StateDir: "/var/lib/iwas-agent",
+		StateDir: defaultStateDir,
 		OutboxMB: store.DefaultLogCap >> 20,
 		Language: "en",
 		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iwas/agent/store"
 	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 	"iwas/internal/manual"
@@ -117,8 +118,6 @@ func (o *options) folders() []string {
 	return []string{o.stateDir, filepath.Dir(o.config)}
 }
 
-const defaultConfigFile = "/etc/iwas-agent/agent.toml"
-
 func (o *options) load(cmd *cobra.Command) (config, error) {
 	c, err := loadConfig(o.config, !cmd.Flags().Changed("config"))
 	if err != nil {
@@ -149,7 +148,7 @@ func commands() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return asService(cmd.Context(), func(ctx context.Context) error { return serve(ctx, c, cmd.ErrOrStderr()) })
+				return asService(cmd.Context(), cmd.ErrOrStderr(), func(ctx context.Context, talk io.Writer) error { return serve(ctx, c, talk) })
 			},
 		},
 		enrollCommand(o), unenrollCommand(o), statusCommand(o), checkCommand(o), accountCommand(o), voucherCommand(o), planCommand(o), salesCommand(o), grantCommand(o), edlCommand(o), testCommand(o), routerCommand(o), passwordCommand(o), supportCommand(o), backupCommand(o), restoreCommand(o), explainCommand(o), configCommand(o),
@@ -157,13 +156,15 @@ func commands() *cobra.Command {
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				if o.json {
-					return printJSON(cmd, map[string]string{"version": buildinfo.Version()})
+					return printJSON(cmd, map[string]any{"version": buildinfo.Version(), "schema": store.Schema()})
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "iwas-agent", buildinfo.String())
 				return nil
 			},
 		},
 	)
+	root.AddCommand(serviceCommands(o)...)
+	root.AddCommand(updateCommand(o), rollbackCommand(o))
 	root.AddCommand(manual.Command())
 	ownership.After(root, o.folders)
 	return root

@@ -230,6 +230,9 @@ func (s *site) openStore(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Damaged, "load the sealing key", err)
 	}
+	if err := store.KeepSchema(ctx, filepath.Join(s.cfg.StateDir, "iwas.db")); err != nil { // guests matter more than a way back
+		s.log.Warn("the database is not kept as it is before it is brought to a newer schema", "err", err, "code", fault.Code(err), "next", fault.Hint(err))
+	}
 	s.db, err = store.Open(ctx, store.Options{
 		Path: s.cfg.databaseFile(), Copies: s.cfg.copiesDir(), Reserve: reserveSize, DiskFree: func() uint64 { return diskFree(s.cfg.StateDir) }, Key: key, Language: s.cfg.Language, LogCap: int64(s.cfg.OutboxMB) << 20,
 		Decide: s.wall.decide, Off: s.wall.off, Terms: s.wall.terms, Now: s.wall.Now, CheckSetup: provision.Validate, DateTrusted: s.dateTrusted,

@@ -40,7 +40,7 @@ func forbidden(from, to string) string {
 	switch {
 	case from == "internal/hotspot":
 		return "the vocabulary imports nothing of ours"
-	case toTop == "internal":
+	case toTop == "internal", to == "configs":
 		return ""
 	case fromTop == "internal":
 		return "internal packages know neither agent nor cloud"

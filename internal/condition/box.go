@@ -59,6 +59,24 @@ var box = []Condition{
 		Next:  "Tell support which file of the bundle it was, and send what they ask for by hand.",
 	},
 	{
+		Code: "SYS-130", Severity: Low,
+		Title: "A command about the service was given without the rights for it",
+		Cause: "Services of the system are changed by root, or by an administrator, alone.",
+		Next:  "Run the command with sudo, or in a terminal opened as administrator.",
+	},
+	{
+		Code: "SYS-131", Severity: Low,
+		Title: "The service belongs to a package",
+		Cause: "A deb or rpm package installed it. A second unit beside the package's would hide it, and upgrades with it.",
+		Next:  "Upgrade or remove the package with the system's own tools.",
+	},
+	{
+		Code: "SYS-132", Severity: Medium,
+		Title: "The service cannot be installed, started or stopped",
+		Cause: "The system's manager of services refused, or the program ended right after it began.",
+		Next:  "Read what the manager says of the service, mend that, and give the command again.",
+	},
+	{
 		Code: "SYS-140", Severity: High, ImpactsLogin: true,
 		Title: "The service does not run",
 		Cause: "It was stopped, was never started, or ended by itself; the command that says so asked its socket and its status page.",

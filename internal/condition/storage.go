@@ -114,4 +114,28 @@ var storage = []Condition{
 		Cause: "The cloud sent documents that this version cannot apply; they are kept.",
 		Next:  "Update iwas-agent: a newer version most likely understands them.",
 	},
+	{
+		Code: "UPD-103", Severity: Low,
+		Title: "The newest version cannot be asked for",
+		Cause: "The repository does not answer, or none is named. What runs here goes on.",
+		Next:  "Check the way to the internet and update_url, and ask again.",
+	},
+	{
+		Code: "UPD-104", Severity: Medium,
+		Title: "An upgrade changed the database without a copy of it as it was",
+		Cause: "The copy needs as much room as the database, and the disk did not have it. Guests are served.",
+		Next:  "Free room on the disk; until the next upgrade this version cannot be taken back.",
+	},
+	{
+		Code: "UPD-105", Severity: Medium,
+		Title: "The version from before cannot be put back by rollback",
+		Cause: "This box keeps no program, or no database, from before the last upgrade.",
+		Next:  "Install the older version by its package, and restore a backup made with it.",
+	},
+	{
+		Code: "UPD-106", Severity: Medium,
+		Title: "Going back would lose what the cloud does not have yet",
+		Cause: "The older version cannot read today's database, and facts since the upgrade are only in that.",
+		Next:  "Bring the link to the cloud back first, or accept the loss.",
+	},
 }
