@@ -26,9 +26,6 @@ import (
 	"iwas/internal/webui"
 )
 
-// exitRights is that the files belong to somebody else.
-const exitRights = 5
-
 // passphraseLeast is how short a passphrase may be: it guards the keys of the box on
 // a stick that may be lost.
 const passphraseLeast = 10

@@ -164,7 +164,7 @@ func commands() *cobra.Command {
 		},
 	)
 	root.AddCommand(serviceCommands(o)...)
-	root.AddCommand(updateCommand(o), rollbackCommand(o))
+	root.AddCommand(updateCommand(o), rollbackCommand(o), setupAllCommand(o))
 	root.AddCommand(manual.Command())
 	ownership.After(root, o.folders)
 	return root

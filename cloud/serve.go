@@ -155,7 +155,7 @@ func (c *cloud) wire(ctx context.Context) error {
 		return err
 	}
 	c.console = &console.Server{Store: c.db, Log: c.log.With("part", "console"), PublicURL: c.cfg.Console.PublicURL,
-		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Fingerprint: fleet.Fingerprint(c.door)}
+		Hosts: c.cfg.consoleHosts(), Proxies: proxies, AgentsURL: c.cfg.agentsURL(), Version: buildinfo.Version(), Fingerprint: fleet.Fingerprint(c.door)}
 	if c.cfg.Broker.Shared {
 		c.console.Refresh = sharedRefresh
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"iwas/internal/hotspot"
+	"iwas/internal/release"
 	"iwas/internal/webui"
 )
 
@@ -30,6 +31,7 @@ type boxBody struct {
 	Made    *codeShown
 	Left    string // how long the code still works
 	Over    string // why the code that was made here works no more; "": none was, or it does
+	version string // of this cloud
 }
 
 func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operator) (boxBody, error) {
@@ -38,7 +40,7 @@ func (s *Server) boxBody(ctx context.Context, r *http.Request, op hotspot.Operat
 	if err != nil {
 		return boxBody{}, err
 	}
-	b := boxBody{Clock: s.clock(st.Site.TimeZone), Status: st, Run: may(op, runBoxes), Command: s.enrolCommand()}
+	b := boxBody{Clock: s.clock(st.Site.TimeZone), Status: st, Run: may(op, runBoxes), Command: s.enrolCommand(), version: s.Version}
 	if b.Agents, err = s.Store.Agents(ctx, op.Organization, id); err != nil {
 		return boxBody{}, err
 	}
@@ -64,6 +66,15 @@ func (b *boxBody) show(made codeShown) {
 	default:
 		b.Made, b.Left = &made, webui.Duration(made.Expires.Sub(b.Clock.Now).Round(time.Minute))
 	}
+}
+
+// Newer is this cloud's version where a box runs an older one, else "".
+func (b boxBody) Newer(a hotspot.Agent) string {
+	if !a.RetiredAt.IsZero() || !release.Newer(a.Version, b.version) {
+		return ""
+	}
+	newest, _ := release.Package(b.version) // it is newer than another, so it is one
+	return newest
 }
 
 // CopyAlert says that a second copy of a box was heard.

@@ -86,3 +86,17 @@ func TestACodeOnAnOpenPageEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestABoxThatIsBehindIsSaid(t *testing.T) {
+	srv, s, _, _ := start(t, hotspot.Owner)
+	_, page, _ := ask(t, srv, http.MethodGet, "/sites/main/box", "", cookie(hotspot.Owner))
+	if shows(t, page, "apt install --only-upgrade iwas-agent"); strings.Count(page, "1.3.0 is available") != 2 {
+		t.Errorf("%d boxes are behind, want the two that are not retired", strings.Count(page, "1.3.0 is available"))
+	}
+	for _, ours := range []string{"v1.2.0", "v1.1.9", "dev", ""} {
+		s.Version = ours
+		if _, page, _ := ask(t, srv, http.MethodGet, "/sites/main/box", "", cookie(hotspot.Owner)); strings.Contains(page, "is available") {
+			t.Errorf("a cloud of version %q calls boxes of 1.2.0 behind", ours)
+		}
+	}
+}

@@ -116,6 +116,7 @@ type Server struct {
 	Fingerprint string           // SHA-256 of that door's certificate, hex; "" where system roots know it
 	MaxLive     int              // live pages at once; 0 is 256
 	Refresh     time.Duration    // of a live page that nothing was heard for; 0 is the hub's own
+	Version     string           // of this cloud: boxes of an older one are said to be behind; "" says nothing
 
 	hub      webui.Hub
 	throttle webui.Throttle

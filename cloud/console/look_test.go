@@ -19,7 +19,7 @@ import (
 func start(t testing.TB, role hotspot.Role) (*httptest.Server, *Server, *fakeCloud, map[string]string) {
 	t.Helper()
 	f := newFake(t)
-	s := &Server{Store: f, Fleet: f, Now: f.now, Log: slog.New(failOnError{slog.DiscardHandler, t, f}), PublicURL: "http://console.example", AgentsURL: "https://agents.iwas.example:8443",
+	s := &Server{Store: f, Fleet: f, Now: f.now, Log: slog.New(failOnError{slog.DiscardHandler, t, f}), PublicURL: "http://console.example", AgentsURL: "https://agents.iwas.example:8443", Version: "v1.3.0",
 		Fingerprint: "9f2c41d07ab35e6688c1f0d4e2b79a31c5d8e6f7012345ab89cdef0123456789"}
 	srv := httptest.NewServer(s.Handler())
 	t.Cleanup(srv.Close)
