@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION := $(shell packaging/version.sh)
 LDFLAGS := -s -w -buildid= -X iwas/internal/buildinfo.version=$(VERSION)
 GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
 export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/iwas-agent, bin/iwas-cloud, bin/routersim and bin/iwas-demo
@@ -25,8 +25,16 @@ run: ## a whole cafe on this machine: cloud, agent, router, guests
 	@exec bin/iwas-demo run --dir .run --bin bin
 
 .PHONY: test
-test: peers ## every test, against real peers, with the race detector
-	@CGO_ENABLED=1 go test -race -timeout 20m ./...
+test: peers ## every test but the packages', against real peers, with the race detector
+	@CGO_ENABLED=1 go test -race -timeout 20m $$(go list ./... | grep -v ^iwas/packaging/)
+
+.PHONY: package
+package: ## build everything people install into dist/; IWAS_APT_KEY signs the apt repository
+	@go run ./packaging/package
+
+.PHONY: package-test
+package-test: peers ## build the packages twice, and install, upgrade, remove and purge them in a fresh Debian
+	@go test -count=1 -timeout 20m -v ./packaging/... | grep -v '^=== \|^== \|PASS: \|^The apt'; exit $${PIPESTATUS[0]}
 
 .PHONY: peers
 peers: ## install the Debian packages the tests talk to, if any is missing

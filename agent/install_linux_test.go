@@ -47,6 +47,9 @@ func TestInstallWithoutAPackage(t *testing.T) {
 	if err := k.Install(t.Context(), program(t, "one"), say); err != nil {
 		t.Fatal(err)
 	}
+	if !slices.Contains(said, "Unmasked the service, which a removed package had masked.") {
+		t.Errorf("said %q", said)
+	}
 	unit, err := os.ReadFile(k.at(installedUnit))
 	if err != nil || !strings.Contains(string(unit), "\nExecStart=/usr/local/bin/iwas-agent run\n") || !strings.Contains(string(unit), "\nNoNewPrivileges=yes\n") {
 		t.Errorf("got %v\n%s", err, unit)

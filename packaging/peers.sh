@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the real peers the tests talk to (RADIUS, MQTT, SQL, a browser) and
-# the C compiler the race detector needs. Does nothing when all are there.
+# Installs the real peers the tests talk to (RADIUS, MQTT, SQL, a browser), what
+# tests packages, and the C compiler the race detector needs. Does nothing when all are there.
 # No daemon is started by the installation: a policy-rc.d forbids it, since
 # FreeRADIUS's would take port 1812 and PostgreSQL's 5432.
 set -eu
@@ -18,6 +18,15 @@ want chromium chromium
 want gcc gcc
 want strace strace
 want curl curl
+want debootstrap debootstrap
+want lintian lintian
+want qemu-aarch64-static qemu-user-static
+want rpm rpm
+want unzip unzip
+want gpg gpg
+want ip iproute2
+want systemd-analyze systemd
+want pgrep procps
 [ -e /usr/include/stdio.h ] || need="$need libc6-dev"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
 [ -z "$need" ] && exit 0

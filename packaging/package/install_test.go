@@ -52,7 +52,7 @@ func (m machine) sh(t *testing.T, args ...string) string {
 
 func (m machine) tried(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	return tried(t, "unshare", append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + m.root + "/proc", "chroot", m.root, "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, args...)...)
+	return tried(t, "unshare", append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + m.root + "/proc", "chroot", m.root, "env", "TMPDIR=/tmp", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, args...)...)
 }
 
 func (m machine) has(path string) bool {
@@ -113,6 +113,7 @@ type service struct {
 	said    *lines
 	heard   chan string // what it told the service manager
 	done    chan error
+	began   time.Time
 }
 
 // start reads the installed unit and runs what it says: the user, no new privileges,
@@ -152,7 +153,8 @@ mount -t tmpfs -o mode=0000 tmpfs "$ROOT/home"
 mount -t tmpfs -o mode=0000 tmpfs "$ROOT/root"
 mount -t proc -o hidepid=invisible proc "$ROOT/proc"
 umask ` + u.one(t, "UMask") + `
-exec prlimit --nofile=` + u.one(t, "LimitNOFILE") + ` chroot "$ROOT" setpriv --reuid ` + u.one(t, "User") + ` --regid ` + u.one(t, "Group") + ` --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all ` + u.one(t, "ExecStart")
+ulimit -n ` + u.one(t, "LimitNOFILE") + ` || true # a container may forbid to raise it
+exec chroot "$ROOT" setpriv --reuid ` + u.one(t, "User") + ` --regid ` + u.one(t, "Group") + ` --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all ` + u.one(t, "ExecStart")
 	owner := strings.TrimSpace(m.sh(t, "sh", "-c", "echo $(id -u "+u.one(t, "User")+"):$(id -g "+u.one(t, "User")+")"))
 	args := []string{"--mount", "--net", "--ipc", "--propagation", "private", "sh", "-c", script}
 	s := &service{m: m, name: name, said: &lines{}, heard: make(chan string, 1000), done: make(chan error, 1)}
@@ -165,6 +167,7 @@ exec prlimit --nofile=` + u.one(t, "LimitNOFILE") + ` chroot "$ROOT" setpriv --r
 	s.process.Stdout, s.process.Stderr = s.said, s.said
 	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	go s.listen(door)
+	s.began = time.Now()
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -241,38 +244,41 @@ func (s *service) hears(t *testing.T, want string) {
 	})
 }
 
-// inNet runs a program of this machine in the service's network.
+// inNet runs a program of this machine in the service's network, once it has one.
 func (s *service) inNet(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	return tried(t, "nsenter", append([]string{"--net=/proc/" + strconv.Itoa(s.pid(t)) + "/ns/net"}, args...)...)
+	pid, err := s.pid(t)
+	if err != nil {
+		return "", err
+	}
+	return tried(t, "nsenter", append([]string{"--net=/proc/" + strconv.Itoa(pid) + "/ns/net"}, args...)...)
 }
 
-// pid is the program's process: the child of whoever started it is itself, but
-// under strace.
-func (s *service) pid(t *testing.T) int {
+// pid is the program's process: whoever was started became it, but for strace,
+// whose child it is.
+func (s *service) pid(t *testing.T) (int, error) {
 	t.Helper()
 	pid := s.process.Process.Pid
 	if filepath.Base(s.process.Path) != "strace" {
-		return pid
+		return pid, nil
 	}
 	out, err := tried(t, "pgrep", "-P", strconv.Itoa(pid))
 	if err != nil {
-		t.Fatal(err)
+		return 0, err // not begun yet
 	}
-	child, err := strconv.Atoi(strings.TrimSpace(out))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return child
+	return strconv.Atoi(strings.TrimSpace(out))
 }
 
 // stop asks the program to end, as systemd does.
 func (s *service) stop(t *testing.T) {
 	t.Helper()
-	if err := syscall.Kill(s.pid(t), syscall.SIGTERM); err != nil {
+	pid, err := s.pid(t)
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGTERM)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.hears(t, "STOPPING=1")
 	select {
 	case err := <-s.done:
 		if err != nil {
@@ -280,6 +286,16 @@ func (s *service) stop(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatalf("%s does not stop\n%s", s.name, s.said)
+	}
+	for {
+		select {
+		case line := <-s.heard:
+			if line == "STOPPING=1" {
+				return
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s did not say that it stops", s.name)
+		}
 	}
 }
 
@@ -292,7 +308,7 @@ func (s *service) logIn(t *testing.T, secret string) {
 	}
 	var out string
 	s.until(t, "an Access-Accept", func() bool {
-		out, _ = s.inNet(t, "radclient", "-r", "1", "-t", "1", "-f", request, "127.0.0.1:1812", "auth", secret) // asked again
+		out, _ = s.inNet(t, "radclient", "-r", "1", "-t", "0.2", "-f", request, "127.0.0.1:1812", "auth", secret) // asked again
 		return strings.Contains(out, "Received Access-Accept")
 	})
 }
@@ -309,7 +325,7 @@ func TestThePackagesLive(t *testing.T) {
 
 	// First installation: nobody there to answer, and no network.
 	began := time.Now()
-	said := m.sh(t, "apt-get", "install", "-y", m.put(t, only(t, first, "iwas-agent_*.deb")))
+	said := m.sh(t, "apt-get", "install", "-y", "--no-install-recommends", m.put(t, only(t, first, "iwas-agent_*.deb")))
 	if !strings.Contains(said, "sudo iwas-agent enroll --cloud") || !strings.Contains(said, "sudo iwas-agent router script") {
 		t.Errorf("what comes next is not said:\n%s", said)
 	}
@@ -325,6 +341,7 @@ func TestThePackagesLive(t *testing.T) {
 	s = m.start(t, "iwas-agent", "")
 	s.hears(t, "READY=1")
 	s.logIn(t, "package-secret")
+	t.Logf("from the service's start to an Access-Accept, sandbox and radclient included, with 10,000 accounts: %v (300 ms)", time.Since(s.began).Round(time.Millisecond))
 	s.stop(t)
 
 	// An upgrade from the repository, signed, over settings an admin edited.
@@ -365,7 +382,7 @@ func (m machine) configure(t *testing.T) {
 	m.write(t, "/etc/iwas-agent/agent.toml", []byte("version = 1 # edited by an admin\n[[nas]]\nid = \"counter\"\naddress = \"127.0.0.1\"\nsecret_file = \"/var/lib/iwas-agent/secrets/radius\"\n"), 0o600)
 	m.write(t, "/var/lib/iwas-agent/secrets/radius", []byte("package-secret\n"), 0o600)
 	fill := filepath.Join(t.TempDir(), "fill")
-	sh(t, "go", "build", "-trimpath", "-o", fill, "./agent/store/fill")
+	sh(t, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-buildvcs=false", "-o", fill, "./agent/store/fill")
 	sh(t, fill, "accounts", filepath.Join(m.root, "var/lib/iwas-agent"), "10000")
 	// A command of root's hands over what root wrote.
 	if out := m.sh(t, "iwas-agent", "config", "validate"); !strings.Contains(out, "is fine") {
@@ -393,8 +410,13 @@ func (m machine) callsAreAllowed(t *testing.T) {
 			t.Errorf("the unit refuses %s, which the program uses", name)
 		}
 	}
-	if !used["adjtimex"] && !used["clock_adjtime"] {
-		t.Errorf("whether the clock is right was not asked: %v", sorted(used))
+	for _, name := range []string{"adjtimex", "clock_adjtime"} { // agent/date_linux.go, where a grant ends by its date
+		if !allowed[name] {
+			t.Errorf("the unit refuses %s: every date would be in doubt", name)
+		}
+	}
+	if len(used) < 20 || !used["recvmsg"] && !used["recvmmsg"] {
+		t.Errorf("the trace is not the service's: %v", sorted(used))
 	}
 	if len(both) > 0 {
 		t.Errorf("memory that is written and run:\n%s", strings.Join(both, ""))
@@ -421,7 +443,7 @@ func (m machine) newerDatabase(t *testing.T) {
 // cloud is iwas-cloud's installation, first run and purge.
 func (m machine) cloud(t *testing.T) {
 	t.Helper()
-	if said := m.sh(t, "apt-get", "install", "-y", "iwas-cloud"); !strings.Contains(said, "sudo iwas-cloud owner add") {
+	if said := m.sh(t, "apt-get", "install", "-y", "--no-install-recommends", "iwas-cloud"); !strings.Contains(said, "sudo iwas-cloud owner add") {
 		t.Errorf("what comes next is not said:\n%s", said)
 	}
 	m.write(t, "/srv/password", []byte("a long password\n"), 0o600)
