@@ -293,7 +293,7 @@ func (b LimitsBody) Limits() (hotspot.Limits, error) {
 		seconds int64
 	}{{"time_s", b.TimeS}, {"validity_s", b.ValidityS}, {"idle_s", b.IdleS}} {
 		if f.seconds < 0 || f.seconds > longest {
-			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", f.name, f.seconds, longest)
+			return hotspot.Limits{}, fmt.Errorf("%s of %d is not 0 to %d seconds", f.name, f.seconds, int64(longest))
 		}
 	}
 	if b.Devices < 0 {

@@ -534,9 +534,6 @@ func TestOtherProcessors(t *testing.T) {
 		if got := strings.TrimSpace(sh(t, "dpkg-deb", "--field", deb, "Architecture")); got != systems["deb"][arch] {
 			t.Errorf("%s is for %s", deb, got)
 		}
-		if arch == "armv7" {
-			continue
-		}
 		state := filepath.Join(t.TempDir(), "state")
 		config := filepath.Join(dir, "agent.toml")
 		if err := os.WriteFile(config, []byte(fmt.Sprintf("version = 1\nstate_dir = %q\n", state)), 0o600); err != nil {
