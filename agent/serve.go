@@ -74,7 +74,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) error {
 	log, flush := newLog(talk, tail)
 	defer flush()
 	manager := fromManager(log.Warn)
-	context.AfterFunc(ctx, func() { _ = manager.Stopping() }) // only an older status line would stay
+	defer manager.StoppingWith(ctx)()
 	return serveAgain(ctx, log, func(ctx context.Context) error {
 		s, err := newSite(cfg, log)
 		if err != nil {

@@ -104,7 +104,7 @@ func serve(ctx context.Context, cfg config, talk io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, func() { _ = manager.Stopping() }) // only an older status line would stay
+	defer manager.StoppingWith(ctx)()
 	sup.Add(task{"service manager", func(ctx context.Context) error {
 		if err := manager.Ready("Console at " + cfg.Console.PublicURL + "."); err != nil {
 			return err

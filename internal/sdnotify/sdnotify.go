@@ -40,6 +40,21 @@ func (n Notifier) Status(status string) error { return n.send("STATUS=" + oneLin
 // Stopping says that the end was asked for and is under way.
 func (n Notifier) Stopping() error { return n.send("STOPPING=1") }
 
+// StoppingWith says so once ctx ends. The function it returns waits until it was said:
+// a program that ends at once would be gone before.
+func (n Notifier) StoppingWith(ctx context.Context) (wait func()) {
+	said := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(said)
+		_ = n.Stopping() // only an older status line would stay
+	})
+	return func() {
+		if !stop() {
+			<-said
+		}
+	}
+}
+
 // Watch says "alive" at a third of the time the manager allows for silence, as long
 // as alive returns in time: one that hangs is silence, and the manager then
 // kills and restarts the process. It returns when ctx ends.

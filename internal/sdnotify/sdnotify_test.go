@@ -51,10 +51,12 @@ func TestWhatIsSaidToTheManager(t *testing.T) {
 			t.Fatal(err)
 		}
 		heard(t, c, "READY=1\nSTATUS=guests can MAINPID=1 log in")
-		if err := n.Stopping(); err != nil {
-			t.Fatal(err)
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		wait := n.StoppingWith(ctx)
+		cancel()
+		wait()
 		heard(t, c, "STOPPING=1")
+		n.StoppingWith(t.Context())() // nobody asked to stop: nothing is waited for
 	}
 }
 
