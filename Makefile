@@ -33,7 +33,8 @@ package: ## build everything people install into dist/; IWAS_APT_KEY signs the a
 	@go run ./packaging/package
 
 .PHONY: package-test
-package-test: peers ## build the packages twice, and install, upgrade, remove and purge them in a fresh Debian
+package-test: ## build the packages twice, and install, upgrade, remove and purge them in a fresh Debian
+	@packaging/peers.sh packages
 	@go test -count=1 -timeout 20m -v ./packaging/... | grep -v '^=== \|^== \|PASS: \|^The apt'; exit $${PIPESTATUS[0]}
 
 .PHONY: peers

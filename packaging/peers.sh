@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the real peers the tests talk to (RADIUS, MQTT, SQL, a browser), what
-# tests packages, and the C compiler the race detector needs. Does nothing when all are there.
+# Installs the real peers the tests talk to (RADIUS, MQTT, SQL, a browser) and
+# the C compiler the race detector needs; with "packages", what the packages are
+# tested with instead. Does nothing when all are there.
 # No daemon is started by the installation: a policy-rc.d forbids it, since
 # FreeRADIUS's would take port 1812 and PostgreSQL's 5432.
 set -eu
@@ -8,27 +9,32 @@ set -eu
 need=""
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 want() { have "$1" || need="$need $2"; }
-want radclient freeradius-utils
-want freeradius freeradius
-[ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || need="$need freeradius-postgresql"
-want sqlite3 sqlite3
-want mkfs.ext4 e2fsprogs
-want mosquitto mosquitto
-want chromium chromium
-want gcc gcc
-want strace strace
-want curl curl
-want debootstrap debootstrap
-want lintian lintian
-want qemu-aarch64-static qemu-user-static
-want rpm rpm
-want unzip unzip
-want gpg gpg
-want ip iproute2
-want systemd-analyze systemd
-want pgrep procps
-[ -e /usr/include/stdio.h ] || need="$need libc6-dev"
-ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
+if [ "${1:-}" = packages ]; then
+	want debootstrap debootstrap
+	want lintian lintian
+	want qemu-aarch64-static qemu-user-static
+	want rpm rpm
+	want unzip unzip
+	want gpg gpg
+	want ip iproute2
+	want systemd-analyze systemd
+	want pgrep procps
+	want radclient freeradius-utils
+	want strace strace
+else
+	want radclient freeradius-utils
+	want freeradius freeradius
+	[ -e /usr/lib/freeradius/rlm_sql_postgresql.so ] || need="$need freeradius-postgresql"
+	want sqlite3 sqlite3
+	want mkfs.ext4 e2fsprogs
+	want mosquitto mosquitto
+	want chromium chromium
+	want gcc gcc
+	want strace strace
+	want curl curl
+	[ -e /usr/include/stdio.h ] || need="$need libc6-dev"
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
+fi
 [ -z "$need" ] && exit 0
 
 command -v apt-get >/dev/null 2>&1 || {
