@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -61,6 +62,26 @@ type site struct {
 	shut    map[hotspot.MAC]uint64       // likewise, of devices
 }
 
+// freshFile is a database of the newest schema that nobody has opened yet. Every step
+// of the schema costs a transaction, and some tests open hundreds.
+var freshFile = sync.OnceValue(func() []byte {
+	dir, err := os.MkdirTemp("", "iwas-store")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "fresh.db")
+	db, err := open(path, "_txlock=immediate")
+	if err == nil {
+		err = errors.Join(migrate(context.Background(), db), db.Close())
+	}
+	b, readErr := os.ReadFile(path)
+	if err = errors.Join(err, readErr); err != nil {
+		panic(err)
+	}
+	return b
+})
+
 func newSite(t testing.TB) *site {
 	t.Helper()
 	key, err := secret.NewKey()
@@ -80,6 +101,7 @@ func newSite(t testing.TB) *site {
 				s.shut[m] = serial
 			}
 		}}
+	s.must(os.WriteFile(s.o.Path, freshFile(), 0o600))
 	s.open()
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
