@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-const diskSize = "48m" // of a disk that is going to be full
+const diskSize = "320m" // of a disk that is going to be full; below 128 MB an agent keeps nothing that the cloud has
 
 // mount puts a small disk under a folder until the test ends. false: this
 // process may not, and no disk gets full in this run, which its counts show.

@@ -84,7 +84,7 @@ func (c *cafes) judgeCanSayNo() {
 		{"octets too few", "cloud", `UPDATE session SET download = -1 WHERE id = ` + newest, "session"},
 		{"a session is in doubt", "cloud", `UPDATE session SET state = 'suspect' WHERE id = ` + newest, "session"},
 		{"a pass used more", "cloud", `UPDATE pass_usage SET time_ms = time_ms + 1000000000` + mine, "usage"},
-		{"an event is gone", "cloud", `DELETE FROM event WHERE id = (SELECT id FROM event` + mine + ` AND kind = 'agent.started' ORDER BY at DESC LIMIT 1)`, "event"},
+		{"an event is gone", "cloud", `DELETE FROM event WHERE id = (SELECT id FROM event` + mine + ` AND kind <> 'void' ORDER BY at DESC, seq DESC LIMIT 1)`, "event"},
 		{"an event is there twice", "cloud", `INSERT INTO event SELECT site, id || 'x', epoch, seq, kind, at, body FROM event WHERE id = (SELECT id FROM event` + mine + ` ORDER BY at DESC LIMIT 1)`, "event"},
 		{"an event was set aside", "cloud", `INSERT INTO event_dead (site, epoch, seq, agent, event, reason, received_at) VALUES ('` + site + `', 'e', 1, 'a', '{}', 'why', 1)`, "set aside"},
 		{"a grant is gone", "cloud", `DELETE FROM list_grant` + mine + ` AND ended_at = 0`, "grant"},

@@ -49,6 +49,8 @@ type side struct {
 	facts    map[string]fact     // "kind id"
 	events   map[string]eventKey // by id
 	doubled  []string            // facts that are there twice
+	epoch    string              // agent: of its log
+	first    int64               // agent: oldest event kept; what the cloud has of before was dropped for want of room
 	acked    int64               // agent: events the cloud is said to have
 	last     int64
 	orphans  map[string]bool // agent: locks kept of accounts that are no more
@@ -143,12 +145,15 @@ func agentSide(ctx context.Context, db *sql.DB) (*side, error) {
 		var id string
 		scan(&k.seq, &id, &k.kind)
 		k.epoch = epoch
+		if s.first == 0 || k.seq < s.first {
+			s.first = k.seq
+		}
 		if _, there := s.events[id]; there {
 			s.doubled = append(s.doubled, "event "+id)
 		}
 		s.events[id] = k
 	})
-	s.at = time.Now()
+	s.epoch, s.at = epoch, time.Now()
 	r.each(`SELECT id, state, ended, kind, account, result FROM command_inbox`, nil, func(scan func(...any)) { r.err = errors.Join(r.err, s.command(scan)) })
 	r.each(`SELECT body FROM event WHERE kind = 'command.result'`, nil, func(scan func(...any)) {
 		var body []byte
@@ -293,7 +298,7 @@ func judge(agent, cloud *side, former []*side, router *effects) ruling {
 		}
 	}
 	for id, k := range cloud.events {
-		if _, there := agent.events[id]; !there && !slices.ContainsFunc(former, func(f *side) bool { _, knew := f.events[id]; return knew }) {
+		if _, there := agent.events[id]; !there && !agent.dropped(k) && !slices.ContainsFunc(former, func(f *side) bool { _, knew := f.events[id]; return knew || f.dropped(k) }) {
 			bad("event %s (%s): cloud has it as %d of %s, agent not at all", id, k.kind, k.seq, k.epoch)
 		}
 	}
@@ -329,6 +334,10 @@ func judge(agent, cloud *side, former []*side, router *effects) ruling {
 	v.lost = lost(cloud, former, bad)
 	return v
 }
+
+// dropped reports whether an event is from before what the agent keeps of its log: on
+// a full disk it drops what the cloud has acknowledged.
+func (s *side) dropped(k eventKey) bool { return k.epoch == s.epoch && k.seq < s.first }
 
 func (s *side) holds(key string) bool { _, there := s.facts[key]; return there }
 
