@@ -177,7 +177,7 @@ func (b boxChecker) clock(context.Context) []areaRow {
 	now := time.Now().UTC().Format(time.DateTime) + " UTC"
 	if b.told != nil && b.told.Cloud.OffsetKnown {
 		off := time.Duration(b.told.Cloud.OffsetMS) * time.Millisecond
-		if off.Abs() > 2*time.Second {
+		if off.Abs() > statuspage.ClockOff {
 			return rowsOf("clock", "", []condition.CheckRow{row("clock", title, condition.Fail, "CLK-101", "%s, which is %s from the cloud's", now, webui.Took(off.Abs()))})
 		}
 		return rowsOf("clock", "", []condition.CheckRow{row("clock", title, condition.OK, "", "%s, %s from the cloud's", now, webui.Took(off.Abs()))})
@@ -198,11 +198,10 @@ func (b boxChecker) network(ctx context.Context) []areaRow {
 		bad = condition.Fail
 	}
 	var out []condition.CheckRow
-	if c, err := net.Dial("udp", "192.0.2.1:9"); err != nil { // gives a route and sends nothing
+	if from, err := mqttlink.Route(); err != nil {
 		out = append(out, row("route", "Way to the internet", bad, "NET-101", "%v", err))
 	} else {
-		out = append(out, row("route", "Way to the internet", condition.OK, "", "there is a route, from %s", c.LocalAddr().(*net.UDPAddr).IP))
-		c.Close()
+		out = append(out, row("route", "Way to the internet", condition.OK, "", "there is a route, from %s", from))
 	}
 	return rowsOf("network", "", append(out, b.names(ctx, bad)))
 }
@@ -272,7 +271,7 @@ func (b boxChecker) database(context.Context) []areaRow {
 	switch {
 	case free == 0:
 		out = append(out, row("disk", "Room on the disk", condition.Unknown, "", "it cannot be found out for %s", dir))
-	case free < 500<<20:
+	case free < statuspage.DiskLow:
 		out = append(out, row("disk", "Room on the disk", condition.Fail, "DB-102", "%s are free below %s", webui.Bytes(hotspot.Octets(free)), dir))
 	default:
 		out = append(out, row("disk", "Room on the disk", condition.OK, "", "%s are free below %s", webui.Bytes(hotspot.Octets(free)), dir))

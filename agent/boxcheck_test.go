@@ -92,6 +92,13 @@ func TestTheCheckAsksTheRunningService(t *testing.T) {
 	}
 }
 
+func TestWrongUsageNamesTheHelp(t *testing.T) {
+	b := newBox(t)
+	if code, _, talk := b.do("", "account", "sell", "tess"); code != exitUsage || !strings.Contains(talk, "Next: iwas-agent account sell --help") {
+		t.Errorf("exit %d, %q; want %d and where the help is", code, talk, exitUsage)
+	}
+}
+
 func TestAnInterruptedCommandSaysSoByItsCode(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

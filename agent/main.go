@@ -62,25 +62,29 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(talk)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
 	fmt.Fprintln(talk, "iwas-agent:", err)
-	rights := errors.Is(err, fs.ErrPermission)
+	var e *exitError
+	own := errors.As(err, &e)
+	// A configuration the service may not read is a fault of the configuration.
+	rights := errors.Is(err, fs.ErrPermission) && !(own && e.code == exitBadConfig)
 	switch hint := fault.Hint(err); {
 	case rights:
 		fmt.Fprintln(talk, "Next: run it as root: sudo iwas-agent …")
 	case hint != "":
 		fmt.Fprintln(talk, "Next:", hint)
+	case !started:
+		fmt.Fprintf(talk, "Next: %s --help\n", cmd.CommandPath())
 	}
-	var e *exitError
 	switch {
 	case ctx.Err() != nil:
 		return exitStopped
 	case rights:
 		return exitRights
-	case errors.As(err, &e):
+	case own:
 		return e.code
 	case !started: // words, flags or arguments that no command takes
 		return exitUsage

@@ -14,6 +14,7 @@ import (
 
 	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/webui"
 	"iwas/internal/wire"
 )
 
@@ -287,7 +288,7 @@ func printPlans(out io.Writer, plans []planBody) {
 			if s == 0 {
 				return none
 			}
-			return (time.Duration(s) * time.Second).String()
+			return webui.Duration(time.Duration(s) * time.Second)
 		}
 		clock := ""
 		if l.TimeS > 0 && l.Clock == hotspot.Metered {

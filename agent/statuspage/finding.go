@@ -40,8 +40,8 @@ const (
 
 const (
 	recent     = 5 * time.Minute  // an offender heard longer ago is history
-	clockOff   = 2 * time.Second  // more is wrong
-	diskLow    = 500 << 20        // octets free
+	ClockOff   = 2 * time.Second  // from the cloud's date; more is wrong
+	DiskLow    = 500 << 20        // octets free; fewer is low
 	outboxOld  = 15 * time.Minute // with the link up
 	quietAfter = time.Minute      // bad packets with no good one for this long: nobody gets in
 )
@@ -59,7 +59,7 @@ func Found(s Snapshot) []condition.Finding {
 	if s.Store.Unwritable != "" {
 		add(codeUnwritable, "", s.Store.Unwritable)
 	}
-	if s.Store.DiskFree > 0 && s.Store.DiskFree < diskLow {
+	if s.Store.DiskFree > 0 && s.Store.DiskFree < DiskLow {
 		add(codeDiskLow, "", webui.Bytes(hotspot.Octets(s.Store.DiskFree))+" are free on the disk of the database")
 	}
 	if s.RADIUS.Problem != "" {
@@ -251,7 +251,7 @@ func cloudFound(s Snapshot) (out []condition.Finding) {
 	if s.Outbox.Full {
 		add(codeOutboxFull, fmt.Sprintf("%d facts wait; %d readings in between were folded since the start", s.Outbox.Waiting, s.Outbox.Folded))
 	}
-	if off := time.Duration(c.OffsetMS) * time.Millisecond; c.OffsetKnown && off.Abs() > clockOff {
+	if off := time.Duration(c.OffsetMS) * time.Millisecond; c.OffsetKnown && off.Abs() > ClockOff {
 		add(codeClock, "the cloud's clock is "+drift(off)+" this box's")
 	}
 	if c.NotInForce > 0 {

@@ -201,7 +201,7 @@ func (s Snapshot) parts() []string {
 	clock := "clock - not compared with the cloud's yet"
 	if s.Cloud.OffsetKnown {
 		off := time.Duration(s.Cloud.OffsetMS) * time.Millisecond
-		clock = row("clock", off.Abs() > clockOff, "the cloud's is "+drift(off)+" this one", "the cloud's is "+drift(off)+" this one")
+		clock = row("clock", off.Abs() > ClockOff, "the cloud's is "+drift(off)+" this one", "the cloud's is "+drift(off)+" this one")
 	}
 	cloud := "cloud - not enrolled"
 	if s.Cloud.Enrolled {

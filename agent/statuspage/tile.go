@@ -102,7 +102,7 @@ func (b board) clockTile() webui.Tile {
 	if b.Cloud.OffsetKnown {
 		off := time.Duration(b.Cloud.OffsetMS) * time.Millisecond
 		t.Badge = badge(webui.Good, "Agrees")
-		if off.Abs() > clockOff {
+		if off.Abs() > ClockOff {
 			t.Badge = badge(webui.Warn, "Off")
 		}
 		t.Detail = "The cloud's clock is " + drift(off) + " this one"
@@ -115,7 +115,7 @@ func (b board) storeTile() webui.Tile {
 	t := tile("database", "Disk and database", "Sound", webui.Bytes(hotspot.Octets(b.Store.Bytes)), "database")
 	if free := b.Store.DiskFree; free > 0 {
 		t.Detail = webui.Bytes(hotspot.Octets(free)) + " free on its disk"
-		if free < diskLow {
+		if free < DiskLow {
 			t.Badge = badge(webui.Warn, "Disk low")
 		}
 	}

@@ -56,12 +56,7 @@ func identify(ctx context.Context, db *sql.DB) (app, have int, err error) {
 			return 0, 0, sqlFault("read whose file it is", err)
 		}
 	}
-	known, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, 0, err
-	}
-	newest, err := number(known[len(known)-1])
-	if err == nil && app == applicationID && have > newest {
+	if newest := Schema(); app == applicationID && have > newest {
 		err = fault.New(fault.Invalid, fmt.Sprintf("store: the database is of schema %d, this program knows schemas to %d: install the newer program again, or restore a backup made with this one", have, newest), nil)
 	}
 	return app, have, err

@@ -20,7 +20,11 @@ func Schema() int {
 	if err != nil {
 		return 0 // the pattern is a constant
 	}
-	return len(steps)
+	n, err := number(steps[len(steps)-1])
+	if err != nil {
+		return 0 // a test opens a database by it
+	}
+	return n
 }
 
 // keptSchemas is how many files of older schemas are kept.
@@ -48,7 +52,10 @@ func KeepSchema(ctx context.Context, path string) error {
 	}
 	_, err = db.ExecContext(ctx, "VACUUM INTO ?", part)
 	if err = errors.Join(err, db.Close()); err == nil {
-		err = os.Rename(part, to)
+		err = syncFolder(part) // VACUUM INTO does not wait for the disk
+	}
+	if err == nil {
+		err = errors.Join(os.Rename(part, to), syncFolder(filepath.Dir(to)))
 	}
 	if err != nil {
 		_ = os.Remove(part) // what there is of it is of no use
@@ -112,14 +119,5 @@ func PutBackSchema(ctx context.Context, path string, schema int) (aside string, 
 	if err := os.Rename(from, path); err != nil {
 		return "", errors.Join(err, os.Rename(aside, path))
 	}
-	return aside, syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
+	return aside, syncFolder(filepath.Dir(path))
 }

@@ -309,7 +309,7 @@ func (t *tx) newAccount(a SaleAsk, s *Sold) (d document, err error) {
 	}
 	for try := 0; ; try++ {
 		if a.User == "" {
-			doc.Username = voucherCode()
+			doc.Username = secret.Code(codeLength)
 		}
 		var taken bool
 		_, err := t.row("look for the name", "SELECT EXISTS (SELECT 1 FROM account WHERE login_key IN (?, ?))",
@@ -331,12 +331,6 @@ func (t *tx) newAccount(a SaleAsk, s *Sold) (d document, err error) {
 	}
 	d.Doc = wire.Doc{Kind: wire.DocAccount, ID: string(s.Account), Body: body}
 	return d, nil
-}
-
-// voucherCode returns characters that cannot be misread, as XXXX-XXXXX.
-func voucherCode() string {
-	code := strings.ToUpper(secret.Random(codeLength).Reveal())
-	return code[:4] + "-" + code[4:]
 }
 
 // isTest reports whether an account is the throw-away of a self-test.

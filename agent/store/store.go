@@ -223,7 +223,7 @@ func create(path string) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// syncFolder brings the names in a folder to the disk.
+// syncFolder brings the names in a folder to the disk, or what is in a file.
 func syncFolder(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

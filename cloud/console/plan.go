@@ -225,7 +225,7 @@ func parseMoney(s, code string) (hotspot.Money, error) {
 		return m, errors.New("give the three letters of a currency, such as EUR")
 	}
 	whole, part, _ := strings.Cut(strings.Replace(s, ",", ".", 1), ".")
-	digits := minorDigits(code)
+	digits := m.Digits()
 	if len(part) > digits || len(whole) > 12 {
 		return m, errors.New(code + " has " + strconv.Itoa(digits) + " digits after the point")
 	}

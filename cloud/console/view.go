@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/currency"
-
 	"iwas/internal/hotspot"
 	"iwas/internal/webui"
 )
@@ -256,26 +254,7 @@ func money(m hotspot.Money) string {
 	if m.Minor == 0 {
 		return "free"
 	}
-	digits := minorDigits(m.Currency)
-	if digits == 0 {
-		return fmt.Sprintf("%s %d", m.Currency, m.Minor)
-	}
-	unit := int64(1)
-	for range digits {
-		unit *= 10
-	}
-	return fmt.Sprintf("%s %d.%0*d", m.Currency, m.Minor/unit, digits, m.Minor%unit)
-}
-
-// minorDigits is how many digits follow the point in a currency (ISO 4217): 2
-// for EUR, 0 for JPY, 3 for KWD. An unknown one has 2.
-func minorDigits(code string) int {
-	u, err := currency.ParseISO(code)
-	if err != nil {
-		return 2
-	}
-	scale, _ := currency.Standard.Rounding(u)
-	return scale
+	return m.String()
 }
 
 // capitalDays writes "mon-fri 08:00-16:00" as people do: "Mon-Fri 08:00-16:00".

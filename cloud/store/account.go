@@ -20,6 +20,7 @@ const (
 	maxUsername = 64  // octets; RADIUS would take 253, no keyboard should
 	maxPassword = 128 // octets (RFC 2865 §5.2)
 	maxText     = 500 // octets of notes and reasons
+	codeLength  = 8   // of vouchers; those made on a site have nine
 )
 
 // CreateAccount makes an account with one pass of a plan. The password is what
@@ -113,7 +114,7 @@ func (c *change) freeName(n hotspot.NewAccount) (string, error) {
 	for range 20 {
 		name := n.Username
 		if n.Kind == hotspot.Voucher {
-			name = voucherCode()
+			name = secret.Code(codeLength)
 		}
 		var one int64
 		taken, err := c.t.one(`SELECT 1 FROM account WHERE site = $1 AND login_key = $2`,
@@ -129,12 +130,6 @@ func (c *change) freeName(n hotspot.NewAccount) (string, error) {
 		}
 	}
 	return "", fault.New(fault.Internal, "no voucher code is free", nil)
-}
-
-// voucherCode returns eight characters that cannot be misread, as XXXX-XXXX.
-func voucherCode() string {
-	code := strings.ToUpper(secret.Random(8).Reveal())
-	return code[:4] + "-" + code[4:]
 }
 
 func (c *change) insertAccount(a hotspot.Account, password hotspot.Password) error {

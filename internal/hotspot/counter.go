@@ -50,7 +50,7 @@ type Sale struct {
 // String writes an amount as people do: "EUR 5.00". Without a currency it is the
 // bare amount.
 func (m Money) String() string {
-	digits := m.digits()
+	digits := m.Digits()
 	text := fmt.Sprintf("%0*d", digits+1, m.Minor)
 	if digits > 0 {
 		text = text[:len(text)-digits] + "." + text[len(text)-digits:]
@@ -58,10 +58,11 @@ func (m Money) String() string {
 	return strings.TrimSpace(m.Currency + " " + text)
 }
 
-// digits is how many decimals a currency has (ISO 4217); nearly all have two.
-func (m Money) digits() int {
+// Digits is how many decimals the currency has (ISO 4217): 2 for EUR, 0 for JPY, 3 for
+// KWD. Nearly all have two, and so has one that is not known.
+func (m Money) Digits() int {
 	switch m.Currency {
-	case "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF":
+	case "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF":
 		return 0
 	case "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND":
 		return 3
@@ -76,10 +77,10 @@ func ParseMoney(amount, currency string) (Money, error) {
 		return m, fmt.Errorf("%q is not a currency such as EUR", currency)
 	}
 	whole, part, _ := strings.Cut(strings.TrimSpace(amount), ".")
-	if digits := m.digits(); len(part) > digits {
+	if digits := m.Digits(); len(part) > digits {
 		return m, fmt.Errorf("%q has more decimals than %s, which has %d", amount, m.Currency, digits)
 	}
-	part += strings.Repeat("0", m.digits()-len(part))
+	part += strings.Repeat("0", m.Digits()-len(part))
 	if whole == "" || len(whole) > 12 || strings.Trim(whole+part, "0123456789") != "" {
 		return m, fmt.Errorf("%q is not an amount such as 5 or 5.50", amount)
 	}

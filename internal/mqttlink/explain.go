@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"reflect"
 	"syscall"
 
@@ -110,18 +111,24 @@ func explainAlert(f *fault.Error, err error) bool {
 // route to it, and nothing is sent.
 const nowhere = "192.0.2.1:9"
 
+// Route returns the address this box would reach the internet from; an error where it
+// has no way there. It sends nothing.
+func Route() (netip.Addr, error) {
+	c, err := net.Dial("udp4", nowhere)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), nil
+}
+
 // NoRoute reports whether err came of this box having no route at all. A name that
 // cannot be looked up is asked about: without a route the resolver's answer says
 // only that it got none.
 func NoRoute(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		c, dialErr := net.Dial("udp4", nowhere)
-		if dialErr != nil {
-			return errors.Is(dialErr, syscall.ENETUNREACH)
-		}
-		c.Close()
-		return false
+		_, err = Route()
 	}
 	return errors.Is(err, syscall.ENETUNREACH)
 }

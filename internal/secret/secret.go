@@ -35,6 +35,13 @@ func (v *Value) UnmarshalText(b []byte) error { *v = Value(b); return nil }
 // Reveal returns the secret itself.
 func (v Value) Reveal() string { return string(v) }
 
+// Code returns n characters of Random, upper case and in two halves, the first of four:
+// what people read to each other and type, such as a voucher.
+func Code(n int) string {
+	code := strings.ToUpper(Random(n).Reveal())
+	return code[:4] + "-" + code[4:]
+}
+
 // Random returns a secret of n characters that people can type: lower case
 // letters and digits without 0, o, 1, l and i.
 func Random(n int) Value {
