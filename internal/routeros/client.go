@@ -42,7 +42,7 @@ func (c *client) Close() error { return c.conn.Close() }
 
 // login proves who we are, by either of the two ways RouterOS has had.
 func (c *client) login(ctx context.Context, user string, password secret.Value) error {
-	_, err := c.bounded(ctx, "/login", func() (*ros.Reply, error) {
+	_, err := c.bounded(ctx, "/login", nil, func() (*ros.Reply, error) {
 		return nil, c.ros.Login(user, password.Reveal())
 	})
 	return err
@@ -50,12 +50,27 @@ func (c *client) login(ctx context.Context, user string, password secret.Value) 
 
 // Run implements Conn.
 func (c *client) Run(ctx context.Context, sentence ...string) ([]Row, error) {
+	return c.run(ctx, nil, sentence)
+}
+
+// Each implements visitor.
+func (c *client) Each(ctx context.Context, visit func(Row), sentence ...string) error {
+	rows, err := c.run(ctx, visit, sentence)
+	for _, r := range rows {
+		visit(r)
+	}
+	return err
+}
+
+// run runs a command; its rows go to visit as they come, or are returned when
+// that is nil. What !done carried is always returned.
+func (c *client) run(ctx context.Context, visit func(Row), sentence []string) ([]Row, error) {
 	if err := checkSentence(sentence); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	return c.bounded(ctx, sentence[0], func() (*ros.Reply, error) { return c.ros.RunArgs(sentence) })
+	return c.bounded(ctx, sentence[0], visit, func() (*ros.Reply, error) { return c.ros.RunArgs(sentence) })
 }
 
 // checkSentence refuses what is not one command with its words.
@@ -74,7 +89,7 @@ func checkSentence(sentence []string) error {
 // bounded runs one dialogue with the router within ctx. go-routeros heeds no
 // context once it has sent, so the deadline is set on the connection; when it
 // strikes, an answer may be half read, and the connection is dead.
-func (c *client) bounded(ctx context.Context, command string, dialogue func() (*ros.Reply, error)) ([]Row, error) {
+func (c *client) bounded(ctx context.Context, command string, visit func(Row), dialogue func() (*ros.Reply, error)) ([]Row, error) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -89,7 +104,7 @@ func (c *client) bounded(ctx context.Context, command string, dialogue func() (*
 		return nil, c.bury(command, err)
 	}
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
-	c.stream.begin(command)
+	c.stream.begin(command, visit)
 	reply, err := dialogue()
 	if !stop() && err == nil {
 		c.dead = context.Cause(ctx) // the answer came in time, but a past deadline is set

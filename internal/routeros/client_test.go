@@ -304,9 +304,21 @@ func BenchmarkRun5000Rows(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	for b.Loop() {
-		if rows, err := c.Run(context.Background(), "/ip/firewall/connection/print"); err != nil || len(rows) != 5000 {
-			b.Fatal(len(rows), err)
+	b.Run("kept", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if rows, err := c.Run(context.Background(), "/ip/firewall/connection/print"); err != nil || len(rows) != 5000 {
+				b.Fatal(len(rows), err)
+			}
 		}
-	}
+	})
+	b.Run("visited", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			n := 0
+			if err := Each(context.Background(), c, func(Row) { n++ }, "/ip/firewall/connection/print"); err != nil || n != 5000 {
+				b.Fatal(n, err)
+			}
+		}
+	})
 }

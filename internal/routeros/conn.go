@@ -42,6 +42,26 @@ type Conn interface {
 	Close() error
 }
 
+// Each runs a sentence as c.Run does and hands each row of the answer to visit,
+// without keeping any: a table of connections has thousands. A row is valid only
+// until visit returns; its values stay. After an error the rows seen so far are no
+// answer.
+func Each(ctx context.Context, c Conn, visit func(Row), sentence ...string) error {
+	if v, ok := c.(visitor); ok {
+		return v.Each(ctx, visit, sentence...)
+	}
+	rows, err := c.Run(ctx, sentence...)
+	for _, r := range rows {
+		visit(r)
+	}
+	return err
+}
+
+// visitor is a Conn that need not keep rows.
+type visitor interface {
+	Each(ctx context.Context, visit func(Row), sentence ...string) error
+}
+
 // Options says which router, as whom, and how patient.
 type Options struct {
 	URL          string // api-ssl://host[:8729], https://host[:443]; named on purpose api://host[:8728], http://host[:80]; no user, no path

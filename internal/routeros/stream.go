@@ -2,6 +2,7 @@ package routeros
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,12 @@ const (
 	maxKeys    = 4096     // attribute names kept to be shared between rows
 	readBuffer = 64 << 10
 )
+
+// cut is an attribute of a row being read: its value lies in text before end.
+type cut struct {
+	key string
+	end int
+}
 
 // errNotAPI is the answer of something that is not the RouterOS API.
 var errNotAPI = errors.New("the other side does not speak the RouterOS API")
@@ -42,8 +49,12 @@ type stream struct {
 	ready  []byte // backing store of handOn
 
 	command string
+	visit   func(Row) // gets the rows; nil: they are kept
 	rows    []Row
-	size    int // octets of this reply
+	row     Row    // the one visited last, to be filled again
+	text    []byte // values of the row being read, one after the other
+	cuts    []cut  // and where in text they are
+	size    int    // octets of this reply
 	trap    *Trap
 	fatal   *Trap
 }
@@ -53,8 +64,8 @@ func newStream(conn net.Conn) *stream {
 }
 
 // begin forgets the last reply.
-func (s *stream) begin(command string) {
-	s.command, s.rows, s.size, s.trap, s.fatal = command, nil, 0, nil, nil
+func (s *stream) begin(command string, visit func(Row)) {
+	s.command, s.visit, s.rows, s.size, s.trap, s.fatal = command, visit, nil, 0, nil, nil
 }
 
 // end returns what was kept of the reply.
@@ -96,7 +107,11 @@ func (s *stream) sentence() error {
 	}
 	switch kind {
 	case "!re":
-		s.rows = append(s.rows, row)
+		if s.visit != nil {
+			s.visit(row)
+			return nil
+		}
+		s.rows, s.row = append(s.rows, row), nil
 		return nil
 	case "!trap":
 		s.trap = newTrap(s.command, row)
@@ -112,44 +127,55 @@ func (s *stream) sentence() error {
 	return nil
 }
 
-// attributes reads the rest of a sentence.
+// attributes reads the rest of a sentence. The row is filled anew by the next
+// one, unless it is taken away.
 func (s *stream) attributes() (Row, error) {
-	row := Row{}
+	s.text, s.cuts = s.text[:0], s.cuts[:0]
 	for range maxWords {
 		w, err := s.word()
 		switch {
 		case err != nil:
 			return nil, err
 		case len(w) == 0:
-			return row, nil
+			return s.fill(), nil
 		case w[0] == '.': // .tag: this side never sends one
 		case w[0] != '=': // "!fatal" with a bare text (facts.md §1)
-			row["message"] = string(w)
+			s.text = append(s.text, w...)
+			s.cuts = append(s.cuts, cut{"message", len(s.text)})
 		default:
-			k, v := s.attribute(w[1:])
-			row[k] = v
+			s.attribute(w[1:])
 		}
 	}
 	return nil, fmt.Errorf("a sentence of more than %d words", maxWords)
 }
 
-// attribute splits name=value at the first "=": a value may contain more.
-func (s *stream) attribute(w []byte) (key, value string) {
-	i := 0
-	for i < len(w) && w[i] != '=' {
-		i++
+// fill makes a row of what was read. Its values share one string: a row of a long
+// table is one piece of memory then, and not six.
+func (s *stream) fill() Row {
+	if s.row == nil {
+		s.row = make(Row, len(s.cuts))
 	}
-	key, known := s.keys[string(w[:i])]
+	clear(s.row)
+	text, from := string(s.text), 0
+	for _, c := range s.cuts {
+		s.row[c.key] = text[from:c.end]
+		from = c.end
+	}
+	return s.row
+}
+
+// attribute splits name=value at the first "=": a value may contain more.
+func (s *stream) attribute(w []byte) {
+	name, value, _ := bytes.Cut(w, []byte("="))
+	key, known := s.keys[string(name)]
 	if !known {
-		key = string(w[:i])
+		key = string(name)
 		if len(s.keys) < maxKeys {
 			s.keys[key] = key
 		}
 	}
-	if i < len(w) {
-		value = string(w[i+1:])
-	}
-	return key, value
+	s.text = append(s.text, value...)
+	s.cuts = append(s.cuts, cut{key, len(s.text)})
 }
 
 // word reads one word; the result is valid until the next read.

@@ -35,7 +35,7 @@ func TestEveryLengthFormIsReadAsWritten(t *testing.T) {
 			t.Errorf("%d octets: we write a sentence otherwise than the stock codec", n)
 		}
 		s := newStream(replay{Reader: &written})
-		s.begin("/x")
+		s.begin("/x", nil)
 		if err := s.sentence(); err != nil || len(s.rows) != 1 || s.rows[0]["v"] != value {
 			t.Errorf("%d octets: got %d rows, %v, want the value back", n, len(s.rows), err)
 		}
@@ -52,7 +52,7 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte{0x80, 0x03, '!', 'r', 'e', 0x00})
 	f.Fuzz(func(t *testing.T, octets []byte) {
 		s := newStream(replay{Reader: bytes.NewReader(octets)})
-		s.begin("/x")
+		s.begin("/x", nil)
 		var ours []Row
 		for {
 			s.rows, s.handOn = nil, nil
@@ -85,7 +85,7 @@ func FuzzStream(f *testing.F) {
 
 func TestAttributeNamesAreShared(t *testing.T) {
 	s := newStream(replay{Reader: bytes.NewReader(bytes.Repeat(say("!re", "=src-address=10.0.0.1:1"), 3))})
-	s.begin("/x")
+	s.begin("/x", nil)
 	for range 3 {
 		if err := s.sentence(); err != nil {
 			t.Fatal(err)
@@ -93,5 +93,26 @@ func TestAttributeNamesAreShared(t *testing.T) {
 	}
 	if got := slices.Collect(maps.Keys(s.keys)); len(got) != 1 || got[0] != "src-address" {
 		t.Errorf("got names %v, want one", got)
+	}
+}
+
+// TestARowVisitedIsOfItsOwn feeds rows of different attributes through one row:
+// none may show what the one before had, and values stay when it is filled anew.
+func TestARowVisitedIsOfItsOwn(t *testing.T) {
+	s := newStream(replay{Reader: bytes.NewReader(slices.Concat(say("!re", "=.id=*1", "=a=one=1", "=b="), say("!re", "=.id=*2", "=c=two"), say("!re")))})
+	var rows []Row
+	var ids []string
+	s.begin("/x", func(r Row) {
+		rows = append(rows, maps.Clone(r))
+		ids = append(ids, r[".id"])
+	})
+	for range 3 {
+		if err := s.sentence(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Row{{".id": "*1", "a": "one=1", "b": ""}, {".id": "*2", "c": "two"}, {}}
+	if !slices.EqualFunc(rows, want, maps.Equal) || !slices.Equal(ids, []string{"*1", "*2", ""}) || len(s.rows) != 0 {
+		t.Errorf("got %v with ids %v and %d kept, want %v", rows, ids, len(s.rows), want)
 	}
 }
