@@ -82,12 +82,25 @@ func (s meteredStore) Targets(ctx context.Context) ([]hotspot.Target, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	clear(s.m.received)
+	s.m.hold(targets)
+	return targets, nil
+}
+
+func (s meteredStore) LockTargets(ctx context.Context) ([]hotspot.Target, error) {
+	targets, err := s.DB.LockTargets(ctx)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.m.hold(targets)
+	return targets, err
+}
+
+// hold notes when locks were received; m.mu is held.
+func (m *meter) hold(targets []hotspot.Target) {
 	for _, t := range targets {
 		if t.Lock != nil {
-			s.m.received[t.Account] = heldLock{t.Lock.Revision, t.ReceivedAt}
+			m.received[t.Account] = heldLock{t.Lock.Revision, t.ReceivedAt}
 		}
 	}
-	return targets, nil
 }
 
 func (s meteredStore) Prove(ctx context.Context, p hotspot.Proof) error {
@@ -128,6 +141,14 @@ func (c meteredConn) Run(ctx context.Context, sentence ...string) ([]routeros.Ro
 	rows, err := c.Conn.Run(ctx, sentence...)
 	c.m.ran(c.nas, sentence, time.Since(begun), err)
 	return rows, err
+}
+
+// Each counts as Run does.
+func (c meteredConn) Each(ctx context.Context, visit func(routeros.Row), sentence ...string) error {
+	begun := time.Now()
+	err := routeros.Each(ctx, c.Conn, visit, sentence...)
+	c.m.ran(c.nas, sentence, time.Since(begun), err)
+	return err
 }
 
 // ran counts one command. One that the router refused was answered all the same.

@@ -252,6 +252,12 @@ func (c *cafe) Targets(context.Context) ([]hotspot.Target, error) {
 	return out, nil
 }
 
+// LockTargets implements Store.
+func (c *cafe) LockTargets(ctx context.Context) ([]hotspot.Target, error) {
+	all, err := c.Targets(ctx)
+	return slices.DeleteFunc(all, func(t hotspot.Target) bool { return t.Lock == nil }), err
+}
+
 // Doubt implements Store.
 func (c *cafe) Doubt(_ context.Context, accounts ...hotspot.AccountID) error {
 	c.mu.Lock()

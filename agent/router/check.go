@@ -299,7 +299,7 @@ func (a *asker) print(ctx context.Context, menu, properties string, query ...str
 	if properties != "" {
 		words = append(words, "=.proplist="+properties)
 	}
-	return a.l.do(ctx, nil, append(words, query...)...)
+	return a.l.do(ctx, append(words, query...)...)
 }
 
 // single reads a menu of one row, which must have a property.

@@ -16,6 +16,11 @@ import (
 // certificateSoon is how long before its end a certificate is spoken of.
 const certificateSoon = 30 * 24 * time.Hour
 
+// doorPause is how long a router that hung up has to notice that the connections
+// of the rows above are closed: one that allows few sessions counts them until
+// then.
+const doorPause = 500 * time.Millisecond
+
 // door goes through what a connection needs, step by step, and returns one that
 // is logged in; nil when a step failed: then what needs it is skipped.
 func (c Check) door(ctx context.Context, s *sheet, seen *glimpse) routeros.Conn {
@@ -48,6 +53,9 @@ func (c Check) door(ctx context.Context, s *sheet, seen *glimpse) routeros.Conn 
 	if !c.step(ctx, s, "login", func(ctx context.Context) (condition.CheckRow, error) {
 		var err error
 		conn, err = c.dial(ctx)
+		if fault.Code(err) == routeros.CodeServiceOff && pause(ctx, doorPause) {
+			conn, err = c.dial(ctx)
+		}
 		return condition.CheckRow{State: condition.OK, Seen: "logged in as " + c.API.User + " over " + where.Service}, err
 	}) {
 		skipRest(s, "needs the login")

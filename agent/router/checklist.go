@@ -57,7 +57,7 @@ func (a *asker) writeEntry(ctx context.Context) error {
 	var id, at string
 	for try := range 3 {
 		at = fmt.Sprintf("192.0.2.%d", 1+rand.IntN(254)) // RFC 5737: nobody's
-		rows, err := a.l.do(ctx, nil, addressLists+"/add", "=list="+checkList, "=address="+at, "=timeout="+checkTimeout, "=comment="+checkComment)
+		rows, err := a.l.do(ctx, addressLists+"/add", "=list="+checkList, "=address="+at, "=timeout="+checkTimeout, "=comment="+checkComment)
 		if routeros.ReasonOf(err) == routeros.Duplicate && try < 2 {
 			continue
 		}

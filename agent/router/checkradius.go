@@ -108,7 +108,7 @@ func (a *asker) judgeEntry(own, before routeros.Row) condition.CheckRow {
 
 // counters reads what the router's RADIUS client has counted since it started.
 func (a *asker) counters(ctx context.Context, own routeros.Row) error {
-	rows, err := a.l.do(ctx, nil, "/radius/monitor", "=.id="+own[".id"], "=once=")
+	rows, err := a.l.do(ctx, "/radius/monitor", "=.id="+own[".id"], "=once=")
 	if err != nil {
 		return err
 	}

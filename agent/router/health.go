@@ -155,7 +155,7 @@ func (m *monitor) one(ctx context.Context, n *nas, c chore, now func() time.Time
 	answers := make([][]routeros.Row, len(c.asks))
 	for i, a := range c.asks {
 		bounded, cancel := context.WithTimeout(ctx, vitalsWait)
-		answers[i], err = n.watcher.do(bounded, nil, a.words()...)
+		answers[i], err = n.watcher.do(bounded, a.words()...)
 		late = over(bounded)
 		cancel()
 		missing := routeros.ReasonOf(err) == routeros.NoSuchCommand

@@ -31,34 +31,38 @@ func newLink(dial func(ctx context.Context) (routeros.Conn, error)) *link {
 	return &link{dial: dial, turn: make(chan struct{}, 1)}
 }
 
-// do runs a command; begin, when given, is called just before it is sent. A
-// command that dies with a connection used before is run once more on a new one:
+// do runs a command. One that dies with a connection used before is run once more on a new one:
 // the router may have restarted since. So every command here must be harmless
 // when repeated. After a failed dial the next ones fail at once for a while.
-func (l *link) do(ctx context.Context, begin func(), sentence ...string) ([]routeros.Row, error) {
+func (l *link) do(ctx context.Context, sentence ...string) (rows []routeros.Row, err error) {
+	err = l.with(ctx, func(conn routeros.Conn) error {
+		rows, err = conn.Run(ctx, sentence...)
+		return err
+	})
+	return rows, err
+}
+
+// with calls run with the connection when its turn has come, and again as do says.
+func (l *link) with(ctx context.Context, run func(routeros.Conn) error) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	warm := l.conn != nil
 	for {
 		if err := l.connect(ctx); err != nil {
-			return nil, err
+			return err
 		}
-		if begin != nil {
-			begin()
-			begin = nil
-		}
-		rows, err := l.conn.Run(ctx, sentence...)
+		err := run(l.conn)
 		l.used = time.Now()
 		if err == nil || routeros.Refused(err) {
-			return rows, err
+			return err
 		}
 		l.drop()
 		if !warm || over(ctx) {
-			return nil, err
+			return err
 		}
 		warm = false
 	}
@@ -112,7 +116,7 @@ func (l *link) ready(ctx context.Context) error {
 	if !idle {
 		return nil
 	}
-	_, err := l.do(ctx, nil, "/system/identity/print")
+	_, err := l.do(ctx, "/system/identity/print")
 	return err
 }
 
@@ -127,6 +131,7 @@ func (l *link) close() {
 type table[T any] struct {
 	words []string
 	parse func(routeros.Row) T
+	size  atomic.Int64 // rows of the last answer: the next has about as many
 
 	mu   sync.Mutex
 	next *reading[T] // not begun yet
@@ -166,13 +171,13 @@ func (t *table[T]) read(ctx context.Context, l *link) ([]T, error) {
 			t.next = nil
 		}
 	}
-	rows, err := l.do(ctx, begun, t.words...)
+	r.err = l.with(ctx, func(conn routeros.Conn) error {
+		begun()
+		r.rows = make([]T, 0, t.size.Load())
+		return routeros.Each(ctx, conn, func(row routeros.Row) { r.rows = append(r.rows, t.parse(row)) }, t.words...)
+	})
 	begun()
-	r.err = err
-	r.rows = make([]T, 0, len(rows))
-	for _, row := range rows {
-		r.rows = append(r.rows, t.parse(row))
-	}
+	t.size.Store(int64(len(r.rows)))
 	close(r.done)
 	return r.rows, r.err
 }
@@ -194,7 +199,7 @@ func remove(ctx context.Context, l *link, menu string, ids []string, singly bool
 		}
 		some := ids[:n]
 		ids = ids[n:]
-		_, err := l.do(ctx, nil, menu+"/remove", "=.id="+strings.Join(some, ","))
+		_, err := l.do(ctx, menu+"/remove", "=.id="+strings.Join(some, ","))
 		switch reason := routeros.ReasonOf(err); {
 		case err == nil:
 			removed += n
@@ -219,7 +224,7 @@ func remove(ctx context.Context, l *link, menu string, ids []string, singly bool
 func removeEach(ctx context.Context, l *link, menu string, ids []string) (int, error) {
 	removed := 0
 	for _, id := range ids {
-		_, err := l.do(ctx, nil, menu+"/remove", "=.id="+id)
+		_, err := l.do(ctx, menu+"/remove", "=.id="+id)
 		if err == nil {
 			removed++
 		} else if routeros.ReasonOf(err) != routeros.NoSuchItem {

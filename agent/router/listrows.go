@@ -68,7 +68,7 @@ func (l *lister) holds(name string) bool {
 // which is an error only where something is wanted there.
 func (l *lister) readList(ctx context.Context, name string, v6 bool) error {
 	at := time.Now()
-	rows, err := l.link.do(ctx, nil, listMenu(v6)+"/print", listProperties, "?list="+name)
+	rows, err := l.link.do(ctx, listMenu(v6)+"/print", listProperties, "?list="+name)
 	if v6 && routeros.ReasonOf(err) == routeros.NoSuchCommand && !l.wants(name, v6) {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (l *lister) readOne(ctx context.Context, k listKey) error {
 		return l.readList(ctx, k.list, true)
 	}
 	at := time.Now()
-	rows, err := l.link.do(ctx, nil, listMenu(false)+"/print", listProperties, "?list="+k.list, "?address="+hotspot.FormatListAddress(k.address))
+	rows, err := l.link.do(ctx, listMenu(false)+"/print", listProperties, "?list="+k.list, "?address="+hotspot.FormatListAddress(k.address))
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (l *lister) forget(x ownEntry) {
 // neighbours returns the IPv6 addresses that devices on the router's networks
 // use now, but for those of one link. A router without IPv6 has none.
 func neighbours(ctx context.Context, l *link) (map[hotspot.MAC][]netip.Addr, error) {
-	rows, err := l.do(ctx, nil, "/ipv6/neighbor/print", "=.proplist=address,mac-address,status")
+	rows, err := l.do(ctx, "/ipv6/neighbor/print", "=.proplist=address,mac-address,status")
 	out := map[hotspot.MAC][]netip.Addr{}
 	if routeros.ReasonOf(err) == routeros.NoSuchCommand {
 		return out, nil
@@ -189,13 +189,13 @@ func neighbours(ctx context.Context, l *link) (map[hotspot.MAC][]netip.Addr, err
 func setEach(ctx context.Context, l *link, menu string, ids []string, words ...string) (gone map[string]bool, err error) {
 	gone = map[string]bool{}
 	if len(ids) > 1 && !l.singly.Load() {
-		_, err := l.do(ctx, nil, append([]string{menu + "/set", "=.id=" + strings.Join(ids, ",")}, words...)...)
+		_, err := l.do(ctx, append([]string{menu + "/set", "=.id=" + strings.Join(ids, ",")}, words...)...)
 		if err == nil || !routeros.Refused(err) || routeros.ReasonOf(err) == routeros.NoRights {
 			return gone, err
 		}
 	}
 	for _, id := range ids {
-		_, err := l.do(ctx, nil, append([]string{menu + "/set", "=.id=" + id}, words...)...)
+		_, err := l.do(ctx, append([]string{menu + "/set", "=.id=" + id}, words...)...)
 		switch {
 		case routeros.ReasonOf(err) == routeros.NoSuchItem:
 			gone[id] = true
@@ -264,7 +264,7 @@ func (a *attempt) takeOffList(ctx context.Context, list string, v6 bool, address
 			words = append(words, "?#|") // one address or another
 		}
 	}
-	rows, err := a.n.command.do(ctx, nil, words...)
+	rows, err := a.n.command.do(ctx, words...)
 	if err != nil {
 		return 0, err
 	}

@@ -439,7 +439,7 @@ func (r *listRun) addAll(ctx context.Context, p listPlan) error {
 		if left == 0 {
 			continue // over by now
 		}
-		rows, err := r.l.link.do(ctx, nil, listMenu(a.key.v6())+"/add", "=list="+a.key.list, "=address="+hotspot.FormatListAddress(a.key.address),
+		rows, err := r.l.link.do(ctx, listMenu(a.key.v6())+"/add", "=list="+a.key.list, "=address="+hotspot.FormatListAddress(a.key.address),
 			"=timeout="+routeros.FormatDuration(left), "=comment="+a.wish.comment)
 		r.touched = append(r.touched, a.key)
 		switch {

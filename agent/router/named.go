@@ -117,7 +117,7 @@ func (n *nas) lookFor(ctx context.Context, locked []hotspot.Target) ([]Way, erro
 			Text: fmt.Sprintf("%q is locked, and it has a user of that name of its own (/ip/hotspot/user), which it asks before RADIUS", user)})
 	}
 	// Not n.bindings.read: a lock that asks meanwhile would share a read that waits here.
-	rows, err := n.watcher.do(ctx, nil, n.bindings.words...)
+	rows, err := n.watcher.do(ctx, n.bindings.words...)
 	if err != nil && routeros.ReasonOf(err) != routeros.NoSuchCommand {
 		return nil, fmt.Errorf("look for bypassed bindings: %w", err)
 	}
@@ -151,7 +151,7 @@ func localUsersNamed(ctx context.Context, l *link, names []string) ([]string, er
 		if len(some) > 1 {
 			words = append(words, "?#"+strings.Repeat("|", len(some)-1))
 		}
-		rows, err := l.do(ctx, nil, words...)
+		rows, err := l.do(ctx, words...)
 		if err != nil && routeros.ReasonOf(err) != routeros.NoSuchCommand {
 			return nil, fmt.Errorf("look for users of the router's own: %w", err)
 		}

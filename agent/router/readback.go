@@ -3,6 +3,8 @@ package router
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,21 +179,56 @@ func (a *attempt) sweepConnections(ctx context.Context, hosts []host, f *finding
 	if len(now) == 0 && len(a.listed) == 0 {
 		return nil
 	}
-	rows, err := a.n.connections.read(ctx, a.n.command)
+	rows, err := a.n.flows.read(ctx, a.n.command)
 	if err != nil {
 		return err
 	}
-	var ids []string
+	var ids, fresh []string
 	for _, c := range rows {
-		old := a.listed[c.id] && (a.addresses[c.src] || a.addresses[c.dst])
-		if !old && !now[c.src] && !now[c.dst] {
-			continue
+		switch {
+		case a.listed[c.id] && (a.addresses[c.src] || a.addresses[c.dst]):
+			ids = append(ids, c.id)
+		case now[c.src] || now[c.dst]:
+			fresh = append(fresh, c.id)
 		}
-		if !old {
-			g, err := a.look.result(ctx)
-			if err != nil {
-				return err
-			}
+	}
+	f.listed = len(ids)
+	leaving, err := a.leaving(ctx, fresh, now, f)
+	if err != nil {
+		return err
+	}
+	for _, id := range leaving {
+		a.listed[id] = true
+	}
+	_, err = remove(ctx, a.n.command, "/ip/firewall/connection", append(ids, leaving...), a.singly)
+	return err
+}
+
+// leaving returns those of the guest's new connections that leave the router, and
+// counts the others. What tells is asked of these alone: the table is long.
+func (a *attempt) leaving(ctx context.Context, fresh []string, now map[netip.Addr]bool, f *findings) ([]string, error) {
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	g, err := a.look.result(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for some := range slices.Chunk(fresh, removeAtOnce) {
+		words := []string{"/ip/firewall/connection/print", "=.proplist=" + connectionProperties}
+		for _, id := range some {
+			words = append(words, "?.id="+id)
+		}
+		if n := len(some); n > 1 {
+			words = append(words, "?#"+strings.Repeat("|", n-1))
+		}
+		rows, err := a.n.command.do(ctx, words...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			c := parseConnection(r)
 			guest, far, dst, port := c.src, c.answers, c.dst, c.port
 			if !now[c.src] { // towards the guest
 				guest, far, dst, port = c.dst, c.src, c.src, ""
@@ -201,14 +238,10 @@ func (a *attempt) sweepConnections(ctx context.Context, hosts []host, f *finding
 				continue
 			}
 			f.leaving = append(f.leaving, far.String())
-		} else {
-			f.listed++
+			ids = append(ids, c.id)
 		}
-		ids = append(ids, c.id)
-		a.listed[c.id] = true
 	}
-	_, err = remove(ctx, a.n.command, "/ip/firewall/connection", ids, a.singly)
-	return err
+	return ids, nil
 }
 
 // waysRound finds what lets the account past the HotSpot, in general and by
@@ -262,7 +295,7 @@ func (a *attempt) localUsers(ctx context.Context) error {
 	} else if n > 1 {
 		words = append(words, "?#"+strings.Repeat("|", n-1))
 	}
-	rows, err := a.n.command.do(ctx, nil, words...)
+	rows, err := a.n.command.do(ctx, words...)
 	if err != nil && routeros.ReasonOf(err) != routeros.NoSuchCommand {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -44,72 +45,115 @@ func wishOf(t hotspot.Target) string {
 	return fmt.Sprintf("%s %d %d", t.Reason, t.Lock.Revision, t.Lock.At.UnixNano())
 }
 
-// changesLate is the longest that live sessions' speeds and times wait for those
-// who must be off.
-const changesLate = 2 * time.Second
+const (
+	// restShare keeps reading under a fifth of the time however often the loops are
+	// woken: each rests this many times as long as it read.
+	restShare = 4
+	restLocks = 20 * time.Millisecond // but no longer, after reading locks,
+	restAll   = 50 * time.Millisecond // and everybody
+)
 
 // reconcile brings the accounts that must be off to that, for ever. What to do
-// always comes from the store; waking only makes it sooner.
+// always comes from the store; waking only makes it sooner. Locks are read first
+// and each time: a person waits for them, and they are few. Everybody else who
+// must be off is found by looking at all who are online.
 func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
-	trouble := ""
-	var looked time.Time // for changes of live sessions
+	var said trouble
+	var next time.Time // no look at everybody before
+	idle := tick
 	for ctx.Err() == nil {
 		begun := time.Now()
 		e.doubts(ctx)
-		targets, err := e.Store.Targets(ctx)
+		locked, err := e.Store.LockTargets(ctx)
 		if err == nil {
-			e.start(ctx, all, targets)
+			e.begin(ctx, all, locked)
 		}
-		// A lock goes first: who must be off leaves speeds and times waiting a while.
-		if err == nil && (len(targets) == 0 || begun.Sub(looked) > changesLate) {
-			looked, err = begun, e.readChanges(ctx, all)
+		rest := min(restShare*time.Since(begun), restLocks)
+		wait := time.Until(next) // woken too soon for everybody: again then
+		if err == nil && wait <= 0 {
+			begun = time.Now()
+			err = e.lookAtAll(ctx, all)
+			took := time.Since(begun)
+			next = time.Now().Add(min(restShare*took, restAll))
+			// With nobody to wake for, reading takes a fiftieth of the time.
+			idle = min(max(tick, 50*took), tickMost)
+			wait = idle
+		} else if err != nil {
+			wait = idle
 		}
-		if text := fmt.Sprint(err); ctx.Err() == nil && text != trouble {
-			if trouble = text; err != nil {
-				e.Log.Error("read what is wanted", "err", err)
-			}
+		said.log(ctx, e.Log, "read what is wanted", err)
+		if !pause(ctx, rest) {
+			return
 		}
-		// Under a storm of wakes, reading the targets takes half of the time; with
-		// nobody to wake for, it takes a fiftieth.
-		took := time.Since(begun)
-		rest, idle := time.NewTimer(min(took, 20*time.Millisecond)), time.NewTimer(min(max(tick, 50*took), tickMost))
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-		}
+		again := time.NewTimer(wait)
 		select {
 		case <-e.Wake:
 		case <-e.nudge:
-		case <-idle.C:
+		case <-again.C:
 		case <-ctx.Done():
+		}
+		again.Stop()
+	}
+}
+
+// lookAtAll begins what is due of everybody who must be off.
+func (e *Enforcer) lookAtAll(ctx context.Context, all *sync.WaitGroup) error {
+	targets, err := e.Store.Targets(ctx)
+	if err != nil {
+		return err
+	}
+	e.begin(ctx, all, targets)
+	e.forget(targets)
+	ring(e.stir)
+	return nil
+}
+
+// keepChanges begins what live sessions need besides, each time the loop has
+// looked at everybody. Whoever must be off goes first.
+func (e *Enforcer) keepChanges(ctx context.Context, all *sync.WaitGroup) {
+	said := trouble("")
+	for {
+		select {
+		case <-e.stir:
+		case <-ctx.Done():
+			return
+		}
+		e.giveWay(ctx)
+		begun := time.Now()
+		changes, err := e.Changes.Adjusting(ctx)
+		if err == nil {
+			e.startChanges(ctx, all, changes)
+		}
+		said.log(ctx, e.Log, "read what live sessions need", err)
+		if !pause(ctx, min(restShare*time.Since(begun), restAll)) {
+			return
 		}
 	}
 }
 
-// readChanges begins what live sessions need besides.
-func (e *Enforcer) readChanges(ctx context.Context, all *sync.WaitGroup) error {
-	if e.Changes == nil {
-		return nil
+// trouble says each error once, until another comes.
+type trouble string
+
+func (t *trouble) log(ctx context.Context, log *slog.Logger, what string, err error) {
+	text := trouble(fmt.Sprint(err))
+	if ctx.Err() != nil || text == *t {
+		return
 	}
-	changes, err := e.Changes.Adjusting(ctx)
-	if err == nil {
-		e.startChanges(ctx, all, changes)
+	if *t = text; err != nil {
+		log.Error(what, "err", err)
 	}
-	return err
 }
 
-// start begins an attempt at every target that is due, locks first, and
-// abandons those at locks that were lifted.
-func (e *Enforcer) start(ctx context.Context, all *sync.WaitGroup, targets []hotspot.Target) {
+// begin begins an attempt at every target that is due, locks first, and
+// abandons those at wishes that became others.
+func (e *Enforcer) begin(ctx context.Context, all *sync.WaitGroup, targets []hotspot.Target) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	slices.SortStableFunc(targets, func(a, b hotspot.Target) int {
 		return cmp.Compare(rank(a), rank(b))
 	})
 	now := time.Now()
-	wanted := make(map[hotspot.AccountID]bool, len(targets))
 	for _, t := range targets {
-		wanted[t.Account] = true
 		a := e.accounts[t.Account]
 		if a == nil {
 			a = &account{}
@@ -134,6 +178,17 @@ func (e *Enforcer) start(ctx context.Context, all *sync.WaitGroup, targets []hot
 			defer lifted()
 			e.finish(t, e.enforce(ctx, wantedCtx, t, earlier))
 		})
+	}
+}
+
+// forget drops the accounts that are not among the targets, which are all of
+// them, and abandons attempts at locks that were lifted.
+func (e *Enforcer) forget(targets []hotspot.Target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wanted := make(map[hotspot.AccountID]bool, len(targets))
+	for _, t := range targets {
+		wanted[t.Account] = true
 	}
 	for id, a := range e.accounts {
 		switch {

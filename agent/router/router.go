@@ -27,6 +27,9 @@ import (
 type Store interface {
 	// Targets returns every account that must be off now and is not proven off.
 	Targets(ctx context.Context) ([]hotspot.Target, error)
+	// LockTargets returns those of them that are locked, sooner: a person waits for
+	// a lock.
+	LockTargets(ctx context.Context) ([]hotspot.Target, error)
 	// Prove keeps how an attempt ended. The same proof may come again.
 	Prove(ctx context.Context, p hotspot.Proof) error
 	// Doubt has the locks of accounts be targets again however they ended; without
@@ -78,6 +81,7 @@ type Enforcer struct {
 	doubt atomic.Bool   // locks that ended as less than enforced may be enforced now
 	worse atomic.Bool   // those that ended as enforced may leak now
 	nudge chan struct{} // capacity one: something here changed, look at the targets again
+	stir  chan struct{} // capacity one: look at what live sessions need
 	// errands are begun by logins and worked on while Serve runs.
 	errands chan errand
 	// background runs what no one account waits for; set by Serve, which waits for it.
@@ -171,7 +175,7 @@ func (e *Enforcer) init() {
 		if e.Poll <= 0 {
 			e.Poll = defaultPoll
 		}
-		e.nudge = make(chan struct{}, 1)
+		e.nudge, e.stir = make(chan struct{}, 1), make(chan struct{}, 1)
 		e.errands = make(chan errand, errandsBound)
 		e.accounts = map[hotspot.AccountID]*account{}
 		for _, r := range e.Routers {
@@ -201,6 +205,9 @@ func (e *Enforcer) Serve(ctx context.Context) error {
 	}
 	for range errandWorkers {
 		all.Go(func() { e.runErrands(ctx) })
+	}
+	if e.Changes != nil {
+		all.Go(func() { e.keepChanges(ctx, &all) })
 	}
 	e.reconcile(ctx, &all)
 	all.Wait()
@@ -250,9 +257,11 @@ func accountsOf(targets []hotspot.Target) []hotspot.AccountID {
 }
 
 // poke wakes the loop.
-func (e *Enforcer) poke() {
+func (e *Enforcer) poke() { ring(e.nudge) }
+
+func ring(bell chan struct{}) {
 	select {
-	case e.nudge <- struct{}{}:
-	default: // it is awake already
+	case bell <- struct{}{}:
+	default: // it was rung already
 	}
 }

@@ -16,13 +16,12 @@ type nas struct {
 	Router
 	command, watcher *link
 
-	active      *table[active]
-	hosts       *table[host]
-	cookies     *table[cookie]
-	connections *table[connection]
-	flows       *table[connection] // the same rows, of which only the ends are asked for: a long table is half as long then
-	bindings    *table[binding]
-	queues      *table[queue]
+	active   *table[active]
+	hosts    *table[host]
+	cookies  *table[cookie]
+	flows    *table[connection] // only the ends of each: the table is long, and half as long so
+	bindings *table[binding]
+	queues   *table[queue]
 
 	learned learnedForm
 
@@ -40,7 +39,6 @@ func newNAS(r Router) *nas {
 	n.active = newTable("/ip/hotspot/active", ".id,user,domain,address,mac-address,uptime,session-time-left", parseActive)
 	n.hosts = newTable("/ip/hotspot/host", ".id,mac-address,address,to-address,authorized,bypassed", parseHost)
 	n.cookies = newTable("/ip/hotspot/cookie", ".id,user,domain,mac-address", parseCookie)
-	n.connections = newTable("/ip/firewall/connection", ".id,protocol,src-address,dst-address,dst-port,reply-src-address", parseConnection)
 	n.flows = newTable("/ip/firewall/connection", ".id,src-address,dst-address", parseConnection)
 	n.bindings = newTable("/ip/hotspot/ip-binding", ".id,mac-address,address,type,bypassed,disabled", parseBinding)
 	n.queues = newTable("/queue/simple", "target,dynamic,max-limit,burst-limit", parseQueue)
@@ -88,6 +86,9 @@ type cookie struct {
 func parseCookie(r routeros.Row) cookie {
 	return cookie{id: r[".id"], user: r["user"], domain: r["domain"], mac: mac(r["mac-address"])}
 }
+
+// connectionProperties are those by which it is told where a connection leads.
+const connectionProperties = ".id,protocol,src-address,dst-address,dst-port,reply-src-address"
 
 // connection is one row of /ip/firewall/connection.
 type connection struct {

@@ -232,7 +232,7 @@ func TestGoneMeanwhileIsSuccess(t *testing.T) {
 func TestLinkDialsAgain(t *testing.T) {
 	s := guestRouter()
 	l := newLink(s.dial)
-	ask := func() error { _, err := l.do(context.Background(), nil, "/system/identity/print"); return err }
+	ask := func() error { _, err := l.do(context.Background(), "/system/identity/print"); return err }
 	if err := ask(); err != nil || s.dials != 1 {
 		t.Fatalf("first: %v, %d dials, want one", err, s.dials)
 	}

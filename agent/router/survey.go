@@ -144,7 +144,7 @@ func (x *explorer) print(menu, properties string, query ...string) []routeros.Ro
 	if properties != "" {
 		words = append(words, "=.proplist="+properties)
 	}
-	rows, err := x.l.do(x.ctx, nil, append(words, query...)...)
+	rows, err := x.l.do(x.ctx, append(words, query...)...)
 	if err != nil && routeros.ReasonOf(err) != routeros.NoSuchCommand {
 		x.err = fmt.Errorf("look for ways round the HotSpot: %w", err)
 	}

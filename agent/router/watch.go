@@ -131,7 +131,7 @@ func (e *Enforcer) watch(ctx context.Context, n *nas) {
 // look reads the router once.
 func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error {
 	at, begun := e.Now(), time.Now()
-	rows, err := n.watcher.do(ctx, nil, "/ip/hotspot/active/print", "=.proplist="+watchedProperties)
+	rows, err := n.watcher.do(ctx, "/ip/hotspot/active/print", "=.proplist="+watchedProperties)
 	if err != nil {
 		return err
 	}
@@ -166,11 +166,11 @@ func (e *Enforcer) look(ctx context.Context, n *nas, described *time.Time) error
 
 // describe reads what the router is.
 func (n *nas) describe(ctx context.Context) error {
-	resource, err := n.watcher.do(ctx, nil, "/system/resource/print", "=.proplist=version,board-name,uptime")
+	resource, err := n.watcher.do(ctx, "/system/resource/print", "=.proplist=version,board-name,uptime")
 	if err != nil {
 		return err
 	}
-	identity, err := n.watcher.do(ctx, nil, "/system/identity/print")
+	identity, err := n.watcher.do(ctx, "/system/identity/print")
 	if err != nil {
 		return err
 	}

@@ -320,3 +320,27 @@ func BenchmarkCopy(b *testing.B) {
 	b.ReportMetric(float64(calmWorst.Microseconds())/1000, "calm-worst-ms")
 	b.ReportMetric(float64((calmSum / time.Duration(calmN)).Microseconds()), "calm-us")
 }
+
+// BenchmarkWanted reads what the reconciler reads each time it is woken, with
+// 200 guests online of 10,000.
+func BenchmarkWanted(b *testing.B) {
+	s, _ := crowd(b, 10_000, 0)
+	s.o.Terms = live
+	s.reopen()
+	for i := range 200 {
+		v := s.mustLogin(fmt.Sprint("u", i), "hello", device(i))
+		a := s.record(hotspot.Start, v, device(i), 0, 0, 0)
+		a.At = time.Now()
+		s.account(a)
+	}
+	ctx := context.Background()
+	b.Run("targets", func(b *testing.B) {
+		measure(b, 1, "reads", func(int) error { _, err := s.Targets(ctx); return err })
+	})
+	b.Run("locks", func(b *testing.B) {
+		measure(b, 1, "reads", func(int) error { _, err := s.LockTargets(ctx); return err })
+	})
+	b.Run("changes", func(b *testing.B) {
+		measure(b, 1, "reads", func(int) error { _, err := s.Adjusting(ctx); return err })
+	})
+}

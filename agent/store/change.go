@@ -176,9 +176,8 @@ func (r running) concluded(want hotspot.Terms) bool {
 }
 
 func (db *DB) running(ctx context.Context, where string, args ...any) (out []running, err error) {
-	err = db.query(ctx, "read sessions with their terms", `SELECT `+sessionColumns+`, terms,
-		COALESCE((SELECT rate FROM session_change c WHERE c.session = s.id), '`+planRate+`'), COALESCE((SELECT want FROM session_change c WHERE c.session = s.id), ''),
-		COALESCE((SELECT outcome FROM session_change c WHERE c.session = s.id), '') FROM session s WHERE terms <> '' AND pass <> '' AND `+where, args,
+	err = db.query(ctx, "read sessions with their terms", "SELECT "+sessionColumns+`, terms, COALESCE(c.rate, '`+planRate+`'), COALESCE(c.want, ''), COALESCE(c.outcome, '')
+		FROM session s LEFT JOIN session_change c ON c.session = s.id WHERE terms <> '' AND pass <> '' AND `+where, args,
 		func(scan func(...any) error) error {
 			var r running
 			var terms string

@@ -12,6 +12,19 @@ import (
 // it. An account with another pass that still holds is not off as a whole; only
 // the sessions of the pass that is over must end.
 func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
+	return db.targets(ctx, db.lockTargets, db.removedTargets, db.overdueTargets, db.kickTargets)
+}
+
+// LockTargets returns those of Targets that are locked. It looks at nobody else
+// who is online, so it takes a tenth of the time.
+func (db *DB) LockTargets(ctx context.Context) ([]hotspot.Target, error) {
+	return db.targets(ctx, db.lockTargets)
+}
+
+// finder adds targets of one kind.
+type finder func(ctx context.Context, now time.Time, add func(target) *target) error
+
+func (db *DB) targets(ctx context.Context, finders ...finder) ([]hotspot.Target, error) {
 	now := db.o.Now()
 	var order []hotspot.AccountID
 	targets := map[hotspot.AccountID]*target{}
@@ -22,17 +35,10 @@ func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
 		}
 		return targets[fresh.Account]
 	}
-	if err := db.lockTargets(ctx, add); err != nil {
-		return nil, err
-	}
-	if err := db.removedTargets(ctx, now, add); err != nil {
-		return nil, err
-	}
-	if err := db.overdueTargets(ctx, now, add); err != nil {
-		return nil, err
-	}
-	if err := db.kickTargets(ctx, now, add); err != nil {
-		return nil, err
+	for _, find := range finders {
+		if err := find(ctx, now, add); err != nil {
+			return nil, err
+		}
 	}
 	out := make([]hotspot.Target, 0, len(targets))
 	for _, account := range order {
@@ -52,7 +58,7 @@ type target struct {
 	passes map[hotspot.PassID]bool // that are over; nil means every one
 }
 
-func (db *DB) lockTargets(ctx context.Context, add func(target) *target) error {
+func (db *DB) lockTargets(ctx context.Context, _ time.Time, add func(target) *target) error {
 	return db.query(ctx, "read locks to enforce", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.mac FROM lock l
 		WHERE l.outcome NOT IN ('enforced', 'leaks', 'unproven') OR EXISTS (SELECT 1 FROM session s WHERE s.account = l.account AND s.state <> 'closed')
 			OR l.mac <> '' AND l.mac IN (SELECT mac FROM session INDEXED BY session_open_nas WHERE state <> 'closed')
