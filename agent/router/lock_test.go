@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -457,4 +458,44 @@ func TestManyLocksAtOnceShareReads(t *testing.T) {
 		c.off(macOf(n))
 	}
 	c.untouched(macOf(guests-1), 2)
+}
+
+// slowLooks is a store that takes for ever over everybody who is online while
+// somebody is locked.
+type slowLooks struct{ Store }
+
+func (s slowLooks) Targets(ctx context.Context) ([]hotspot.Target, error) {
+	if locked, err := s.LockTargets(ctx); err != nil || len(locked) > 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Store.Targets(ctx)
+}
+
+// slowChanges takes for ever over what live sessions need.
+type slowChanges struct{ waiting chan struct{} }
+
+func (s slowChanges) Adjusting(ctx context.Context) ([]hotspot.Change, error) {
+	close(s.waiting)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (s slowChanges) Adjusted(context.Context, hotspot.Changed) error { return nil }
+
+func TestALockWaitsForNoOtherLook(t *testing.T) {
+	t.Run("at everybody online", func(t *testing.T) {
+		c := open(t, func(c *cafe) { c.e.Store = slowLooks{c} })
+		c.arrive(1, 3)
+		c.lock(nameOf(1))
+		c.proof(nameOf(1))
+	})
+	t.Run("at live sessions", func(t *testing.T) {
+		waiting := make(chan struct{})
+		c := open(t, func(c *cafe) { c.e.Changes = slowChanges{waiting} })
+		c.arrive(1, 3)
+		<-waiting
+		c.lock(nameOf(1))
+		c.proof(nameOf(1))
+	})
 }
