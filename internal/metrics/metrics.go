@@ -1,6 +1,7 @@
-// Package metrics says what a program counts in the text format of Prometheus.
-// It is where the library enters: the rest of the program hands it numbers at
-// the moment somebody asks, and counts nothing twice.
+// Package metrics says what a program counts in the text format of Prometheus (version
+// 0.0.4). The rest of the program hands it numbers at the moment somebody asks,
+// and counts nothing twice. It writes the format itself: Prometheus's own library
+// is a tenth of a program, for protocols that nobody asks for here.
 //
 // A label names one of a small set of words that is fixed by the program or its
 // configuration; never a guest, a device, a secret or a text of an error.
@@ -12,24 +13,20 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"iwas/internal/buildinfo"
 )
 
 // Writer takes what one answer tells. Labels are pairs of name and value.
-type Writer struct{ out chan<- prometheus.Metric }
+type Writer struct{ page *page }
 
 // Counter tells what only grows while the program runs.
 func (w Writer) Counter(name, help string, v float64, labels ...string) {
-	w.put(prometheus.CounterValue, name, help, v, labels)
+	w.page.add("counter", name, help, sample{name, labels, v})
 }
 
 // Gauge tells what goes up and down.
 func (w Writer) Gauge(name, help string, v float64, labels ...string) {
-	w.put(prometheus.GaugeValue, name, help, v, labels)
+	w.page.add("gauge", name, help, sample{name, labels, v})
 }
 
 // Bool is a gauge of 1 or 0.
@@ -46,30 +43,13 @@ func (w Writer) Time(name, help string, t time.Time, labels ...string) {
 
 // Histogram tells how long things took.
 func (w Writer) Histogram(name, help string, h *Histogram, labels ...string) {
-	d, values := describe(name, help, labels)
 	count, sum, buckets := h.read()
-	w.send(prometheus.NewConstHistogram(d, count, sum, buckets, values...))
-}
-
-func (w Writer) put(kind prometheus.ValueType, name, help string, v float64, labels []string) {
-	d, values := describe(name, help, labels)
-	w.send(prometheus.NewConstMetric(d, kind, v, values...))
-}
-
-// send tells a broken metric as its error, which the answer is then.
-func (w Writer) send(m prometheus.Metric, err error) {
-	if err != nil {
-		m = prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
+	var all []sample
+	for i, b := range Bounds {
+		all = append(all, sample{name + "_bucket", with(labels, "le", number(b)), float64(buckets[i])})
 	}
-	w.out <- m
-}
-
-func describe(name, help string, labels []string) (*prometheus.Desc, []string) {
-	var names, values []string
-	for i := 0; i+1 < len(labels); i += 2 {
-		names, values = append(names, labels[i]), append(values, labels[i+1])
-	}
-	return prometheus.NewDesc(name, help, names, nil), values
+	w.page.add("histogram", name, help, append(all, sample{name + "_bucket", with(labels, "le", "+Inf"), float64(count)},
+		sample{name + "_sum", labels, sum}, sample{name + "_count", labels, float64(count)})...)
 }
 
 // Bounds of what takes from a fraction of a millisecond to half a minute, in
@@ -97,35 +77,48 @@ func (h *Histogram) Observe(d time.Duration) {
 }
 
 // read sums up: a bucket holds all that took no longer.
-func (h *Histogram) read() (count uint64, sum float64, buckets map[float64]uint64) {
-	buckets = make(map[float64]uint64, len(Bounds))
-	for i, b := range Bounds {
+func (h *Histogram) read() (count uint64, sum float64, buckets []uint64) {
+	for i := range Bounds {
 		count += h.counts[i].Load()
-		buckets[b] = count
+		buckets = append(buckets, count)
 	}
 	count += h.counts[len(Bounds)].Load()
 	return count, time.Duration(h.nanos.Load()).Seconds(), buckets
 }
 
-// gatherer asks for the numbers at each answer.
-type gatherer func(Writer)
-
-func (gatherer) Describe(chan<- *prometheus.Desc)       {} // what there is depends on the configuration
-func (g gatherer) Collect(out chan<- prometheus.Metric) { g(Writer{out}) }
+// atOnce is how many answers are made at the same time; more are asked to come again.
+const atOnce = 2
 
 // New answers with what gather tells, and with process_*, go_* and the build,
 // under names that begin with prefix.
 func New(prefix string, gather func(Writer)) http.Handler {
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), gatherer(func(w Writer) {
-		version, revision, golang := build()
-		w.Gauge(prefix+"_build_info", "The build, in its labels.", 1, "version", version, "revision", revision, "goversion", golang)
-		gather(w)
-	}))
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 2})
+	places := make(chan struct{}, atOnce)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		default:
+			http.Error(w, "others are being answered; ask again", http.StatusServiceUnavailable)
+			return
+		}
+		p := &page{families: map[string]*family{}}
+		out := Writer{p}
+		golang(out)
+		process(out)
+		version, revision, compiler := build()
+		out.Gauge(prefix+"_build_info", "The build, in its labels.", 1, "version", version, "revision", revision, "goversion", compiler)
+		gather(out)
+		text, err := p.text()
+		if err != nil {
+			http.Error(w, "the metrics contradict themselves: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(text) // whoever asked may be gone
+	})
 }
 
-func build() (version, revision, golang string) {
+func build() (version, revision, compiler string) {
 	version = buildinfo.Version()
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
