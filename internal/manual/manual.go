@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
-	"iwas/internal/buildinfo"
 	"iwas/internal/fault"
 )
 
@@ -40,6 +38,5 @@ func write(root *cobra.Command, at time.Time, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	root.DisableAutoGenTag = true // its date would be that of the build
-	return doc.GenManTree(root, &doc.GenManHeader{Section: "8", Date: &at, Source: "IWAS " + buildinfo.Version(), Manual: "IWAS"}, dir)
+	return tree(root, at, dir)
 }

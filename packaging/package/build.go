@@ -86,7 +86,7 @@ func (j *job) compile(ctx context.Context, name, system, arch string) (string, e
 	}
 	j.say("== %s %s %s", name, system, arch)
 	env := append([]string{"CGO_ENABLED=0", "GOOS=" + system, "GOFLAGS="}, goarch[arch]...)
-	_, err := output(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags",
+	_, err := output(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-gcflags=iwas/cloud/console=-l", "-ldflags", // as the Makefile builds
 		"-s -w -buildid= -X iwas/internal/buildinfo.version="+j.version, "-o", file, programs[name].dir)
 	return file, err
 }
