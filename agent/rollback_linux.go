@@ -31,6 +31,7 @@ type rollback struct {
 	keeper *linuxKeeper
 	cfg    config
 	wait   time.Duration // for what is unsent to reach the cloud
+	alone  bool          // this box has no cloud: nobody to send to
 	say    func(string)
 	// waiting asks the running service how many facts the cloud does not have.
 	waiting func(ctx context.Context) (n int64, running bool)
@@ -52,6 +53,9 @@ func rollbackCommand(o *options) *cobra.Command {
 			k := &linuxKeeper{config: o.config, euid: os.Geteuid, run: runQuietly}
 			var lines []string
 			r := rollback{keeper: k, cfg: cfg, wait: 30 * time.Second, say: func(l string) { lines = append(lines, l) }, waiting: cfg.unsent}
+			if _, err := os.Stat(filepath.Join(cfg.StateDir, "identity")); errors.Is(err, fs.ErrNotExist) {
+				r.alone = true
+			}
 			if err := r.do(cmd.Context(), lose); err != nil {
 				return err
 			}
@@ -131,6 +135,10 @@ func (r *rollback) versionOf(ctx context.Context, program string) (v programVers
 
 // send gives the running service time to send what the cloud does not have.
 func (r *rollback) send(ctx context.Context) error {
+	if r.alone {
+		return fault.New(fault.Conflict, "the older version cannot read the database of today, and no cloud has what happened since the upgrade", nil).
+			WithCode("UPD-106", "Take a copy of today first (iwas-agent backup), then accept the loss: iwas-agent rollback --lose-unsent")
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.wait)
 	defer cancel()
 	for {

@@ -107,13 +107,16 @@ func TestRollbackDoesNotLoseWhatIsUnsent(t *testing.T) {
 	for name, tc := range map[string]struct {
 		n       int64
 		running bool
+		alone   bool
 		want    string
 	}{
-		"the cloud is away":        {7, true, "7 facts since the upgrade"},
-		"the service does not run": {0, false, "does not run"},
+		"the cloud is away":        {7, true, false, "7 facts since the upgrade"},
+		"the service does not run": {0, false, false, "does not run"},
+		"there is no cloud":        {0, true, true, "no cloud has what happened"},
 	} {
 		r, ran, _ := upgraded(t, store.Schema()-1)
 		r.waiting = func(context.Context) (int64, bool) { return tc.n, tc.running }
+		r.alone = tc.alone
 		err := r.do(t.Context(), false)
 		if fault.Code(err) != "UPD-106" || !strings.Contains(err.Error(), tc.want) || len(*ran) > 0 {
 			t.Errorf("%s: got %v, ran %q", name, err, *ran)

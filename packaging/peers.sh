@@ -10,7 +10,9 @@ need=""
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 want() { have "$1" || need="$need $2"; }
 if [ "${1:-}" = packages ]; then
-	want debootstrap debootstrap
+	want mmdebstrap mmdebstrap
+	want sqlite3 sqlite3
+	want curl curl
 	want lintian lintian
 	want qemu-aarch64-static qemu-user-static
 	want rpm rpm

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,27 +20,66 @@ import (
 	"time"
 )
 
-// machine is a Debian of its own, in a folder.
-type machine struct{ root string }
+// machine is a Debian of its own, in a folder, with a network of its own.
+type machine struct {
+	root   string
+	holder int // process that holds the network
+}
 
-// fresh is a new minimal Debian, as it comes from its mirror.
+// debian is a new minimal Debian, as it comes from its mirror: made once, copied
+// for each machine. mmdebstrap makes the same one as debootstrap, in a third of the time.
+var debian = sync.OnceValues(func() (string, error) {
+	defer took("a fresh Debian", time.Now())
+	if os.Geteuid() != 0 {
+		return "", errors.New("a Debian in a folder is made by root alone: run the tests as root, in a container or a virtual machine")
+	}
+	uris, err := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)").Output()
+	if err != nil {
+		return "", err
+	}
+	m := regexp.MustCompile(`(?m)^(\S+) bookworm$`).FindSubmatch(uris)
+	if m == nil {
+		return "", fmt.Errorf("this machine's apt knows no bookworm to take a Debian from:\n%s", uris)
+	}
+	root := filepath.Join(scratch, "debian")
+	return root, plainly("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=systemd", "--dpkgopt=force-unsafe-io", "bookworm", root, string(m[1]))
+})
+
+// fresh is a machine of this test alone.
 func fresh(t *testing.T) machine {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("a Debian in a folder is made by root alone: run the tests as root, in a container or a virtual machine")
+	made := of(t, debian)
+	m := machine{root: filepath.Join(t.TempDir(), "debian")}
+	sh(t, "cp", "-a", "--reflink=auto", made, m.root)
+	m.write(t, "/etc/machine-id", nil, 0o644)
+	m.holder = network(t)
+	return m
+}
+
+// network makes a network with nothing but its loopback, and returns the process that
+// holds it until the test ends.
+func network(t *testing.T) int {
+	t.Helper()
+	c := exec.Command("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity")
+	said, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
 	}
-	uris := sh(t, "sh", "-c", `apt-get indextargets --format '$(REPO_URI) $(CODENAME)'`)
-	m := regexp.MustCompile(`(?m)^(\S+) bookworm$`).FindStringSubmatch(uris)
-	if m == nil {
-		t.Fatalf("this machine's apt knows no bookworm to take a Debian from:\n%s", uris)
-	}
-	root := filepath.Join(t.TempDir(), "debian")
-	sh(t, "debootstrap", "--variant=minbase", "--include=systemd", "bookworm", root, m[1])
-	if err := os.WriteFile(filepath.Join(root, "etc", "machine-id"), nil, 0o644); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	return machine{root}
+	t.Cleanup(func() {
+		_ = c.Process.Kill() // gone if it could not begin
+		_ = c.Wait()
+	})
+	line := make([]byte, 3)
+	if _, err := io.ReadFull(said, line); err != nil {
+		t.Fatalf("no network of its own: %v", err)
+	}
+	return c.Process.Pid
 }
+
+func within(holder int) []string { return []string{"--net=/proc/" + strconv.Itoa(holder) + "/ns/net"} }
 
 // sh runs a program inside, with /proc of its own.
 func (m machine) sh(t *testing.T, args ...string) string {
@@ -52,7 +93,13 @@ func (m machine) sh(t *testing.T, args ...string) string {
 
 func (m machine) tried(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	return tried(t, "unshare", append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + m.root + "/proc", "chroot", m.root, "env", "TMPDIR=/tmp", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, args...)...)
+	return tried(t, "nsenter", m.inside(args...)...)
+}
+
+// inside is how nsenter runs a program in the machine.
+func (m machine) inside(args ...string) []string {
+	return slices.Concat(within(m.holder), []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + m.root + "/proc", "chroot", m.root,
+		"env", "TMPDIR=/tmp", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}, args)
 }
 
 func (m machine) has(path string) bool {
@@ -141,7 +188,6 @@ func (m machine) start(t *testing.T, name, trace string) *service {
 		t.Fatal(err)
 	}
 	script := `set -e
-ip link set lo up
 mount --bind "$ROOT" "$ROOT"
 for d in /var/lib/$STATE /run/$RUN; do mkdir -p "$ROOT$d"; chown "$OWNER" "$ROOT$d"; mount --bind "$ROOT$d" "$ROOT$d"; done
 chmod ` + u.one(t, "StateDirectoryMode") + ` "$ROOT/var/lib/$STATE"
@@ -156,11 +202,11 @@ umask ` + u.one(t, "UMask") + `
 ulimit -n ` + u.one(t, "LimitNOFILE") + ` || true # a container may forbid to raise it
 exec chroot "$ROOT" setpriv --reuid ` + u.one(t, "User") + ` --regid ` + u.one(t, "Group") + ` --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all ` + u.one(t, "ExecStart")
 	owner := strings.TrimSpace(m.sh(t, "sh", "-c", "echo $(id -u "+u.one(t, "User")+"):$(id -g "+u.one(t, "User")+")"))
-	args := []string{"--mount", "--net", "--ipc", "--propagation", "private", "sh", "-c", script}
+	args := append(within(m.holder), "unshare", "--mount", "--ipc", "--propagation", "private", "sh", "-c", script)
 	s := &service{m: m, name: name, said: &lines{}, heard: make(chan string, 1000), done: make(chan error, 1)}
-	s.process = exec.Command("unshare", args...)
+	s.process = exec.Command("nsenter", args...)
 	if trace != "" {
-		s.process = exec.Command("strace", append([]string{"-f", "-qq", "-s", "0", "-o", trace, "unshare"}, args...)...)
+		s.process = exec.Command("strace", append([]string{"-f", "-qq", "-s", "0", "-o", trace, "nsenter"}, args...)...)
 	}
 	s.process.Env = []string{"PATH=" + os.Getenv("PATH"), "ROOT=" + m.root, "OWNER=" + owner, "STATE=" + u.one(t, "StateDirectory"), "RUN=" + u.one(t, "RuntimeDirectory"),
 		"MANAGER=" + manager, "NOTIFY_SOCKET=/run/manager/s", "WATCHDOG_USEC=3000000", "JOURNAL_STREAM=1:1"}
@@ -244,14 +290,10 @@ func (s *service) hears(t *testing.T, want string) {
 	})
 }
 
-// inNet runs a program of this machine in the service's network, once it has one.
+// inNet runs a program of this machine in the service's network.
 func (s *service) inNet(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	pid, err := s.pid(t)
-	if err != nil {
-		return "", err
-	}
-	return tried(t, "nsenter", append([]string{"--net=/proc/" + strconv.Itoa(pid) + "/ns/net"}, args...)...)
+	return tried(t, "nsenter", append(within(s.m.holder), args...)...)
 }
 
 // pid is the program's process: whoever was started became it, but for strace,
@@ -314,18 +356,19 @@ func (s *service) logIn(t *testing.T, secret string) {
 }
 
 // The life of a package on a Debian of its own: installed, configured, upgraded over the
-// admin's settings, refused a newer database, removed, purged.
+// admin's settings and data to a version with another database, downgraded and refused,
+// upgraded again, rolled back, removed, purged.
 func TestThePackagesLive(t *testing.T) {
+	t.Parallel()
 	m := fresh(t)
+	older, newer := of(t, olderBuild), of(t, newerBuild)
+	defer took("a package's life", time.Now())
 	before := m.files(t)
-	const older, newer = "v0.9.0", "v0.9.1-2-g0123456"
-	first := built(t, "-version", older, "-date", "1790000000", "-arch", "amd64", "-windows=false", "-program", "iwas-agent")
-	key := signingKey(t)
-	second := built(t, "-version", newer, "-date", "1790000100", "-arch", "amd64", "-windows=false", "-key", key)
+	oldDeb := m.put(t, only(t, older, "iwas-agent_*.deb"))
 
 	// First installation: nobody there to answer, and no network.
 	began := time.Now()
-	said := m.sh(t, "apt-get", "install", "-y", "--no-install-recommends", m.put(t, only(t, first, "iwas-agent_*.deb")))
+	said := m.sh(t, "apt-get", "install", "-y", "--no-install-recommends", oldDeb)
 	if !strings.Contains(said, "sudo iwas-agent enroll --cloud") || !strings.Contains(said, "sudo iwas-agent router script") {
 		t.Errorf("what comes next is not said:\n%s", said)
 	}
@@ -343,28 +386,213 @@ func TestThePackagesLive(t *testing.T) {
 	s.logIn(t, "package-secret")
 	t.Logf("from the service's start to an Access-Accept, sandbox and radclient included, with 10,000 accounts: %v (300 ms)", time.Since(s.began).Round(time.Millisecond))
 	s.stop(t)
+	schema := m.schema(t)
 
 	// An upgrade from the repository, signed, over settings an admin edited.
-	sh(t, "cp", "-r", filepath.Join(second, "apt"), filepath.Join(m.root, "repository"))
+	sh(t, "cp", "-r", filepath.Join(newer, "apt"), filepath.Join(m.root, "repository"))
 	m.write(t, "/etc/apt/sources.list.d/iwas.sources", []byte("Types: deb\nURIs: file:/repository\nSuites: stable\nComponents: main\nSigned-By: /repository/iwas-archive-keyring.gpg\n"), 0o644)
 	m.sh(t, "apt-get", "update", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Acquire::AllowInsecureRepositories=false")
-	said = m.sh(t, "apt-get", "upgrade", "-y")
-	if got := m.sh(t, "iwas-agent", "version"); !strings.Contains(got, newer) || strings.Contains(said, "sudo iwas-agent enroll") {
-		t.Errorf("after the upgrade it is %s\n%s", got, said)
+	if out := m.sh(t, "iwas-agent", "update", "--check"); !strings.Contains(out, "is newer than this one") {
+		t.Errorf("the repository has a newer version:\n%s", out)
 	}
-	if got := m.sh(t, "/usr/lib/iwas-agent/previous/iwas-agent", "version"); !strings.Contains(got, older+" ") {
+	m.upgrade(t, schema)
+	if got := m.sh(t, "/usr/lib/iwas-agent/previous/iwas-agent", "version"); !strings.Contains(got, versionOlder+" ") {
 		t.Errorf("the program from before is not kept: %s", got)
 	}
 	if b, err := os.ReadFile(filepath.Join(m.root, "etc/iwas-agent/agent.toml")); err != nil || !bytes.Contains(b, []byte("# edited by an admin")) {
 		t.Errorf("the settings are not the admin's any more: %s, %v", b, err)
 	}
-	s = m.start(t, "iwas-agent", "")
-	s.logIn(t, "package-secret")
-	s.stop(t)
-
-	m.newerDatabase(t)
+	m.downgraded(t, oldDeb, schema)
+	m.upgrade(t, schema)
+	m.rolledBack(t, schema)
 	m.cloud(t)
 	m.leave(t, before)
+}
+
+// upgrade is apt's, with nobody there, and the first start after it: the database is brought
+// to its next step, and kept as it was before.
+func (m machine) upgrade(t *testing.T, schema int) {
+	t.Helper()
+	said := m.sh(t, "apt-get", "upgrade", "-y")
+	if got := m.sh(t, "iwas-agent", "version"); !strings.Contains(got, versionNewer) || strings.Contains(said, "sudo iwas-agent enroll") {
+		t.Errorf("after the upgrade it is %s\n%s", got, said)
+	}
+	s := m.start(t, "iwas-agent", "")
+	s.logIn(t, "package-secret")
+	s.stop(t)
+	m.whole(t, schema+1)
+	if !m.has(fmt.Sprintf("/var/lib/iwas-agent/iwas.db.schema-%04d", schema)) {
+		t.Error("the database from before the upgrade is not kept")
+	}
+}
+
+const database = "var/lib/iwas-agent/iwas.db"
+
+// asked asks the database while nobody has it open; what sqlite3 makes beside it is the
+// service's again.
+func (m machine) asked(t *testing.T, sql string) string {
+	t.Helper()
+	db := filepath.Join(m.root, database)
+	out := strings.TrimSpace(sh(t, "sqlite3", "-readonly", db, sql))
+	sh(t, "find", filepath.Dir(db), "-name", "iwas.db-*", "-exec", "chown", "--reference="+db, "{}", "+")
+	return out
+}
+
+func (m machine) schema(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(m.asked(t, "PRAGMA user_version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// whole looks whether everything is there: every account, and the guest who logged in.
+func (m machine) whole(t *testing.T, schema int) {
+	t.Helper()
+	if got, want := m.asked(t, "PRAGMA user_version; PRAGMA integrity_check; SELECT COUNT(*) FROM account"), fmt.Sprintf("%d\nok\n10000", schema); got != want {
+		t.Errorf("the database is %q, want %q", got, want)
+	}
+}
+
+// downgraded installs the older package over the newer database: it says so in words, serves its
+// page, and touches nothing.
+func (m machine) downgraded(t *testing.T, oldDeb string, schema int) {
+	t.Helper()
+	m.sh(t, "apt-get", "install", "-y", "--no-install-recommends", "--allow-downgrades", oldDeb)
+	if got := m.sh(t, "iwas-agent", "version"); !strings.Contains(got, versionOlder) {
+		t.Fatalf("after the downgrade it is %s", got)
+	}
+	s := m.start(t, "iwas-agent", "")
+	s.hears(t, "The database will not open; nobody can log in.")
+	s.healthy(t, "http://127.0.0.1:8480/healthz")
+	if out, _ := s.inNet(t, "curl", "-sS", "http://127.0.0.1:8480/status.json"); !strings.Contains(out, fmt.Sprintf("schema %d, this program knows schemas to %d", schema+1, schema)) || !strings.Contains(out, "install the newer program again") {
+		t.Errorf("the page does not say why:\n%s", out)
+	}
+	s.stop(t)
+	m.whole(t, schema+1)
+}
+
+// rolledBack goes back to the program and the database of before the upgrade, by
+// what the README says. This box has no cloud, so it asks for a person's word first.
+func (m machine) rolledBack(t *testing.T, schema int) {
+	t.Helper()
+	s := m.start(t, "iwas-agent", "")
+	s.hears(t, "READY=1")
+	if out, err := m.tried(t, "iwas-agent", "rollback"); err == nil || !strings.Contains(out, "UPD-106") {
+		t.Errorf("rollback loses what happened since the upgrade without a word: %v\n%s", err, out)
+	}
+	m.systemctl(t)
+	out := m.managed(t, map[string]**service{"iwas-agent": &s}, "iwas-agent", "rollback", "--lose-unsent")
+	if !strings.Contains(out, "iwas-agent is "+versionOlder+" again, and runs.") || !strings.Contains(out, "The database from before the upgrade is back") {
+		t.Errorf("rollback says\n%s", out)
+	}
+	s.logIn(t, "package-secret")
+	s.stop(t)
+	m.whole(t, schema)
+	if got := m.sh(t, "iwas-agent", "version"); !strings.Contains(got, versionOlder) {
+		t.Errorf("after rolling back it is %s", got)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(m.root, "usr/local/sbin/systemctl")), os.RemoveAll(filepath.Join(m.root, "srv/systemctl"))); err != nil {
+		t.Error(err)
+	}
+}
+
+// systemctl puts one into the machine that asks this test, since no systemd runs there.
+func (m machine) systemctl(t *testing.T) {
+	t.Helper()
+	m.write(t, "/usr/local/sbin/systemctl", []byte(`#!/bin/sh
+mkdir -p /srv/systemctl
+echo "$@" >/srv/systemctl/part
+mv /srv/systemctl/part /srv/systemctl/asked
+while [ -e /srv/systemctl/asked ]; do sleep 0.05; done
+`), 0o755)
+}
+
+// managed runs a command inside and does meanwhile what it asks systemctl for.
+func (m machine) managed(t *testing.T, services map[string]**service, args ...string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "nsenter", m.inside(args...)...)
+	said := &lines{}
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	file := filepath.Join(m.root, "srv/systemctl/asked")
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("inside: %s: %v\n%s", strings.Join(args, " "), err, said)
+			}
+			return said.String()
+		case <-time.After(20 * time.Millisecond): // looks again
+		}
+		asked, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		verb, name, _ := strings.Cut(strings.TrimSpace(string(asked)), " ")
+		of := services[strings.TrimSuffix(name, ".service")]
+		if err != nil || of == nil {
+			t.Fatalf("systemctl is asked %q, %v", asked, err)
+		}
+		if verb == "stop" || verb == "restart" {
+			(*of).stop(t)
+		}
+		if verb == "start" || verb == "restart" {
+			*of = m.start(t, (*of).name, "")
+			(*of).hears(t, "READY=1")
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Fedora's and openSUSE's side: the same files and scripts by rpm.
+func TestTheRPMLives(t *testing.T) {
+	t.Parallel()
+	m := fresh(t)
+	newer := of(t, newerBuild)
+	defer took("an rpm's life", time.Now())
+	rpm := func(args ...string) string {
+		return sh(t, "rpm", append([]string{"--root", m.root, "--dbpath", "/var/lib/rpm", "--nodeps"}, args...)...) // what it needs came by dpkg
+	}
+	rpm("--initdb")
+	before := m.files(t)
+	said := rpm("--install", only(t, newer, "iwas-agent-*.rpm"))
+	if !strings.Contains(said, "sudo iwas-agent enroll --cloud") {
+		t.Errorf("what comes next is not said:\n%s", said)
+	}
+	if got := m.sh(t, "iwas-agent", "version"); !strings.Contains(got, versionNewer) {
+		t.Errorf("installed is %s", got)
+	}
+	if got := m.sh(t, "stat", "-c", "%U:%G %a", "/var/lib/iwas-agent", "/etc/iwas-agent"); got != "iwas-agent:iwas-agent 700\nroot:iwas-agent 750\n" {
+		t.Errorf("the folders are %s", got)
+	}
+	s := m.start(t, "iwas-agent", "")
+	s.hears(t, "READY=1")
+	s.stop(t)
+	said = rpm("--upgrade", "--force", only(t, newer, "iwas-agent-*.rpm"))
+	if strings.Contains(said, "sudo iwas-agent enroll") || !m.has("/usr/lib/iwas-agent/previous/iwas-agent") {
+		t.Errorf("an upgrade keeps no program of before, or takes itself for a first installation:\n%s", said)
+	}
+	rpm("--erase", "iwas-agent")
+	known := map[string]bool{"/etc/.pwd.lock": true, "/run/systemd": true, "/run/manager": true, "/run/iwas-agent": true}
+	for _, path := range before {
+		known[path] = true
+	}
+	for _, path := range m.files(t) {
+		if !known[path] && !strings.HasPrefix(path, "/var/lib/rpm") && !strings.HasPrefix(path, "/var/lib/iwas-agent") && path != "/etc/iwas-agent" {
+			t.Errorf("left behind: %s", path)
+		}
+	}
+	if !m.has("/var/lib/iwas-agent/iwas.db") {
+		t.Error("guests are gone with the package")
+	}
 }
 
 // healthy waits for a page to answer "ok".
@@ -423,23 +651,6 @@ func (m machine) callsAreAllowed(t *testing.T) {
 	}
 }
 
-// newerDatabase is what a downgrade finds: it says so in words and serves its page.
-func (m machine) newerDatabase(t *testing.T) {
-	t.Helper()
-	db := filepath.Join(m.root, "var/lib/iwas-agent/iwas.db")
-	schema := strings.TrimSpace(sh(t, "sqlite3", db, "PRAGMA user_version"))
-	sh(t, "sqlite3", db, "PRAGMA user_version=9999")
-	sh(t, "chown", "--reference="+db, db)
-	s := m.start(t, "iwas-agent", "")
-	s.hears(t, "The database will not open; nobody can log in.")
-	s.healthy(t, "http://127.0.0.1:8480/healthz")
-	if out, _ := s.inNet(t, "curl", "-sS", "http://127.0.0.1:8480/status.json"); !strings.Contains(out, "schema 9999") || !strings.Contains(out, "install the newer program again") {
-		t.Errorf("the page does not say why:\n%s", out)
-	}
-	s.stop(t)
-	sh(t, "sqlite3", db, "PRAGMA user_version="+schema)
-}
-
 // cloud is iwas-cloud's installation, first run and purge.
 func (m machine) cloud(t *testing.T) {
 	t.Helper()
@@ -481,26 +692,25 @@ func (m machine) leave(t *testing.T, before []string) {
 	}
 }
 
-// signingKey makes a key for the repository.
-func signingKey(t *testing.T) string {
-	t.Helper()
+// signingKey makes a key for the repository, and returns its file.
+func signingKey() (string, error) {
 	home, err := os.MkdirTemp("", "g") // short: gpg-agent's socket is below it
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	t.Setenv("GNUPGHOME", home)
-	t.Cleanup(func() {
-		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
-		os.RemoveAll(home)
-	})
-	sh(t, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "test of packages <nobody@iwas.example>", "ed25519", "sign")
-	key := filepath.Join(t.TempDir(), "key.asc")
-	sh(t, "gpg", "--batch", "--quiet", "--armor", "--output", key, "--export-secret-keys")
-	return key
+	defer os.RemoveAll(home) // the key with it
+	defer exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
+	key := filepath.Join(scratch, "key.asc")
+	gpg := []string{"--homedir", home, "--batch", "--quiet", "--passphrase", ""}
+	if err := plainly("gpg", append(gpg, "--quick-gen-key", "test of packages <nobody@iwas.example>", "ed25519", "sign")...); err != nil {
+		return "", err
+	}
+	return key, plainly("gpg", append(gpg, "--armor", "--output", key, "--export-secret-keys")...)
 }
 
 // The units satisfy systemd itself, and its opinion of their security.
 func TestTheUnitsAreSound(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"iwas-agent", "iwas-cloud"} {
 		file := filepath.Join("configs", "systemd", name+".service")
 		if out, err := tried(t, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", file); err != nil {
@@ -521,38 +731,55 @@ func TestTheUnitsAreSound(t *testing.T) {
 	}
 }
 
-// What is built for other processors starts there, as far as an emulator is one.
+// What is built for other processors starts there, as far as an emulator is one. A
+// Raspberry Pi of 64 bit gets the archive here, one of 32 bit the package.
 func TestOtherProcessors(t *testing.T) {
-	dist := built(t, "-version", "v0.9.0", "-date", "1790000000", "-arch", "arm64,armv7", "-windows=false", "-program", "iwas-agent")
-	for arch, emulator := range map[string]string{"arm64": "qemu-aarch64-static", "armv7": "qemu-arm-static"} {
+	t.Parallel()
+	for _, of := range []struct{ arch, emulator, format string }{{"arm64", "qemu-aarch64-static", "tar"}, {"armv7", "qemu-arm-static", "deb"}} {
+		began := time.Now()
 		dir := t.TempDir()
-		sh(t, "tar", "-xzf", only(t, dist, "*_linux_"+arch+".tar.gz"), "--strip-components=1", "-C", dir)
-		if out := sh(t, emulator, filepath.Join(dir, "iwas-agent"), "version"); !strings.Contains(out, "v0.9.0 (go1.") || !strings.Contains(out, "linux/arm") {
-			t.Errorf("%s: %s", arch, out)
-		}
-		deb := only(t, dist, "*_"+systems["deb"][arch]+".deb")
-		if got := strings.TrimSpace(sh(t, "dpkg-deb", "--field", deb, "Architecture")); got != systems["deb"][arch] {
-			t.Errorf("%s is for %s", deb, got)
-		}
-		state := filepath.Join(t.TempDir(), "state")
-		config := filepath.Join(dir, "agent.toml")
-		if err := os.WriteFile(config, []byte(fmt.Sprintf("version = 1\nstate_dir = %q\n", state)), 0o600); err != nil {
+		dist := filepath.Join(dir, "dist")
+		if err := run(t.Context(), []string{"-out", dist, "-version", versionOlder, "-date", "1790000000", "-arch", of.arch, "-windows=false", "-program", "iwas-agent", "-format", of.format}); err != nil {
 			t.Fatal(err)
 		}
-		s := &service{name: "iwas-agent on " + arch, said: &lines{}, done: make(chan error, 1)}
-		s.process = exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$0" "$@"`, emulator, filepath.Join(dir, "iwas-agent"), "--config", config, "run")
-		s.process.Stdout, s.process.Stderr = s.said, s.said
-		if err := s.process.Start(); err != nil {
-			t.Fatal(err)
+		if of.format == "tar" {
+			sh(t, "tar", "-xzf", only(t, dist, "*_linux_"+of.arch+".tar.gz"), "--strip-components=1", "-C", dir)
+		} else {
+			deb := only(t, dist, "*_"+systems["deb"][of.arch]+".deb")
+			if got := strings.TrimSpace(sh(t, "dpkg-deb", "--field", deb, "Architecture")); got != "armhf" {
+				t.Errorf("%s is for %s", deb, got)
+			}
+			sh(t, "sh", "-c", `dpkg-deb --fsys-tarfile "$0" | tar -xO ./usr/bin/iwas-agent >"$1/iwas-agent" && chmod +x "$1/iwas-agent"`, deb, dir)
 		}
-		go func() { s.done <- s.process.Wait() }()
-		t.Cleanup(func() { _ = s.process.Process.Kill() }) // gone as a rule
-		s.healthy(t, "http://127.0.0.1:8480/healthz")
-		if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-s.done; err != nil {
-			t.Errorf("%s: %v\n%s", arch, err, s.said)
-		}
+		took("build for "+of.arch, began)
+		startsOn(t, of.emulator, filepath.Join(dir, "iwas-agent"))
+		took("build for "+of.arch+" and its start", began)
+	}
+}
+
+// startsOn runs a program of another processor until it is healthy.
+func startsOn(t *testing.T, emulator, program string) {
+	t.Helper()
+	if out := sh(t, emulator, program, "version"); !strings.Contains(out, versionOlder+" (go1.") || !strings.Contains(out, "linux/arm") {
+		t.Errorf("%s: %s", emulator, out)
+	}
+	config := program + ".toml"
+	if err := os.WriteFile(config, fmt.Appendf(nil, "version = 1\nstate_dir = %q\n", filepath.Join(t.TempDir(), "state")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &service{m: machine{holder: network(t)}, name: "iwas-agent on " + emulator, said: &lines{}, done: make(chan error, 1)}
+	s.process = exec.Command("nsenter", append(within(s.m.holder), emulator, program, "--config", config, "run")...)
+	s.process.Stdout, s.process.Stderr = s.said, s.said
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.done <- s.process.Wait() }()
+	t.Cleanup(func() { _ = s.process.Process.Kill() }) // gone as a rule
+	s.healthy(t, "http://127.0.0.1:8480/healthz")
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-s.done; err != nil {
+		t.Errorf("%s: %v\n%s", emulator, err, s.said)
 	}
 }

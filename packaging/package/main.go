@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,25 +40,27 @@ type job struct {
 	date    time.Time // of every file inside
 	arches  []string
 	names   []string // of the programs
+	formats []string
 	windows bool
 	key     string // file with the secret key that signs the repository; "" leaves it unsigned
 }
 
 func run(ctx context.Context, args []string) error {
 	var j job
-	var arches, names, date string
+	var arches, names, formats, date string
 	flags := flag.NewFlagSet("package", flag.ContinueOnError)
 	flags.StringVar(&j.out, "out", "dist", "folder to write into; what is in it goes")
 	flags.StringVar(&j.version, "version", "", "version as git says it; empty asks packaging/version.sh")
 	flags.StringVar(&date, "date", "", "seconds since 1970 that every file is dated with; empty is the commit's")
 	flags.StringVar(&arches, "arch", "amd64,arm64,armv7", "processors")
 	flags.StringVar(&names, "program", "iwas-agent,iwas-cloud", "programs")
+	flags.StringVar(&formats, "format", "deb,rpm,tar", "what is made for Linux")
 	flags.BoolVar(&j.windows, "windows", true, "build the zip for Windows too")
 	flags.StringVar(&j.key, "key", os.Getenv("IWAS_APT_KEY"), "file with the secret OpenPGP key that signs the apt repository")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	j.arches, j.names = strings.Split(arches, ","), strings.Split(names, ",")
+	j.arches, j.names, j.formats = strings.Split(arches, ","), strings.Split(names, ","), strings.Split(formats, ",")
 	if err := j.stamp(ctx, date); err != nil {
 		return err
 	}
@@ -74,6 +77,11 @@ func (j *job) stamp(ctx context.Context, date string) error {
 	for _, n := range j.names {
 		if _, ok := programs[n]; !ok {
 			return fmt.Errorf("there is no program %q: iwas-agent, iwas-cloud", n)
+		}
+	}
+	for _, f := range j.formats {
+		if f != "tar" && systems[f] == nil {
+			return fmt.Errorf("there is no format %q: deb, rpm, tar", f)
 		}
 	}
 	var err error
@@ -144,12 +152,7 @@ func (j *job) program(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		for _, format := range []string{"deb", "rpm"} {
-			if err := j.packed(ctx, name, arch, format, binary, papers); err != nil {
-				return err
-			}
-		}
-		if err := j.tarball(name, arch, binary, papers); err != nil {
+		if err := j.formatted(ctx, name, arch, binary, papers); err != nil {
 			return err
 		}
 	}
@@ -161,6 +164,26 @@ func (j *job) program(ctx context.Context, name string) error {
 		return j.zipped(name, binary, papers)
 	}
 	return nil
+}
+
+// formatted packs a program for one processor, all formats at once: compressing takes
+// most of the time.
+func (j *job) formatted(ctx context.Context, name, arch, binary string, papers []file) error {
+	done := make(chan error, len(j.formats))
+	for _, format := range j.formats {
+		go func() {
+			if format == "tar" {
+				done <- j.tarball(name, arch, binary, papers)
+				return
+			}
+			done <- j.packed(ctx, name, arch, format, binary, papers)
+		}()
+	}
+	var errs []error
+	for range j.formats {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
 }
 
 func (j *job) say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

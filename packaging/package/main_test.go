@@ -2,22 +2,35 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
+
+// scratch is the folder of what several tests use.
+var scratch string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := os.Chdir("../.."); err != nil {
+	err := os.Chdir("../..")
+	if err == nil {
+		scratch, err = os.MkdirTemp("", "packages-")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(scratch)
+	os.Exit(code)
 }
 
 // sh runs a program to its end and returns what it said. Nobody answers it.
@@ -39,11 +52,77 @@ func tried(t *testing.T, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// built runs the build and returns its folder.
-func built(t *testing.T, args ...string) string {
+// took prints how long a part of the tests was: all of them have minutes only.
+func took(what string, began time.Time) {
+	fmt.Printf("    %s: %.0f s\n", what, time.Since(began).Seconds())
+}
+
+// Versions of the packages: what a cafe has, and what it upgrades to.
+const (
+	versionOlder = "v0.9.0"
+	versionNewer = "v9.8.7-rc1-3-g0123456-dirty"
+)
+
+// olderBuild is this tree as it is, for a cafe that has it installed.
+var olderBuild = sync.OnceValues(func() (string, error) {
+	defer took("build of the older package", time.Now())
+	dir := filepath.Join(scratch, "older")
+	return dir, run(context.Background(), []string{"-out", dir, "-version", versionOlder, "-date", "1790000000", "-arch", "amd64", "-windows=false", "-program", "iwas-agent", "-format", "deb"})
+})
+
+// nextTree is a copy of this tree in another folder, of files with another age and other rights,
+// which is one step of the database ahead: the version after this one.
+func nextTree(to string) error {
+	steps, err := filepath.Glob("agent/store/migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(steps[len(steps)-1]), ".sql"))
+	if err != nil {
+		return err
+	}
+	if err := plainly("sh", "-c", `umask 077 && mkdir -p "$0" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0" && find "$0" -exec touch -d 2001-01-01 {} +`, to); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "agent", "store", "migrations", fmt.Sprintf("%04d.sql", n+1)), []byte("CREATE TABLE of_the_next_version (id INTEGER PRIMARY KEY) STRICT;\n"), 0o600)
+}
+
+// builtIn builds a tree by its own builder.
+func builtIn(tree, out string, env []string, more ...string) error {
+	c := exec.Command("sh", append([]string{"-c", `umask 077 && exec go run ./packaging/package "$@"`, "sh", "-out", out, "-version", versionNewer, "-date", "1790000100", "-arch", "amd64"}, more...)...)
+	c.Dir, c.Env = tree, append(os.Environ(), env...)
+	if said, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, said)
+	}
+	return nil
+}
+
+func plainly(name string, args ...string) error {
+	if said, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, said)
+	}
+	return nil
+}
+
+// newerBuild is the version after this one, both programs, its repository signed.
+var newerBuild = sync.OnceValues(func() (string, error) {
+	defer took("build of the newer packages", time.Now())
+	tree, dir := filepath.Join(scratch, "next"), filepath.Join(scratch, "newer")
+	key, err := signingKey()
+	if err == nil {
+		err = nextTree(tree)
+	}
+	if err != nil {
+		return "", err
+	}
+	return dir, builtIn(tree, dir, nil, "-key", key)
+})
+
+// of is what a build left, or the end of the test.
+func of(t *testing.T, build func() (string, error)) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "dist")
-	if err := run(t.Context(), append([]string{"-out", dir}, args...)); err != nil {
+	dir, err := build()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -60,42 +139,61 @@ func only(t *testing.T, pattern ...string) string {
 }
 
 // Two builds of one tree are the same bytes: from another folder, by somebody with
-// another umask and another time zone, from files of another age.
+// another umask and another time zone, from files of another age. Each Go file of
+// the second ends in one more remark, of which no byte may show: so the compiler does
+// its work anew, where its cache would answer for it.
 func TestTwoBuildsAreTheSameBytes(t *testing.T) {
-	stamp := []string{"-version", "v9.8.7-rc1-3-g0123456-dirty", "-date", "1790000000", "-arch", "amd64"}
-	first := built(t, stamp...)
-	copied := filepath.Join(t.TempDir(), "elsewhere", "tree")
-	sh(t, "sh", "-c", `umask 077 && mkdir -p "$0" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0" && find "$0" -exec touch -d 2001-01-01 {} +`, copied)
-	second := filepath.Join(t.TempDir(), "dist")
-	c := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `umask 077 && exec go run ./packaging/package "$@"`, "sh", "-out", second}, stamp...)...)
-	c.Dir, c.Env = copied, append(os.Environ(), "TZ=Pacific/Kiritimati", "LC_ALL=C")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	a, err := os.ReadFile(filepath.Join(first, "SHA256SUMS"))
-	if err != nil {
+	t.Parallel()
+	first := of(t, newerBuild)
+	defer took("second build of the newer packages", time.Now())
+	tree, second := filepath.Join(t.TempDir(), "else", "where"), filepath.Join(t.TempDir(), "dist")
+	if err := nextTree(tree); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(second, "SHA256SUMS"))
-	if err != nil {
+	sh(t, "sh", "-c", `find "$0" -name '*.go' -exec sh -c 'for f; do echo "// Said once more." >>"$f"; done' sh {} +`, tree)
+	if err := builtIn(tree, second, []string{"TZ=Pacific/Kiritimati", "LC_ALL=C", "IWAS_APT_KEY="}); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(a, b) {
+	a, b := sums(t, first), sums(t, second)
+	if a != b {
 		t.Errorf("the first build:\n%sthe second:\n%s", a, b)
 	}
 	for _, want := range []string{"  iwas-agent_9.8.7~rc1+3.g0123456.dirty-1_amd64.deb\n", "  iwas-cloud-9.8.7~rc1+3.g0123456.dirty-1.x86_64.rpm\n", "_linux_amd64.tar.gz\n", "_windows_amd64.zip\n",
 		"  iwas-agent_9.8.7~rc1+3.g0123456.dirty.cdx.json\n", "  apt/dists/stable/main/binary-amd64/Packages.gz\n"} {
-		if !strings.Contains(string(a), want) {
+		if !strings.Contains(a, want) {
 			t.Errorf("%q is not among the sums:\n%s", want, a)
 		}
 	}
-	sums := exec.CommandContext(t.Context(), "sha256sum", "--check", "--quiet", "SHA256SUMS")
-	sums.Dir = second
-	if out, err := sums.CombinedOutput(); err != nil {
+	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--quiet", "SHA256SUMS")
+	check.Dir = second
+	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
-	inside(t, first)
-	lint(t, first)
+}
+
+// sums are those of a build, without the signature's.
+func sums(t *testing.T, dist string) string {
+	t.Helper()
+	all, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(all)) {
+		if name := strings.TrimSpace(line[64:]); name != "apt/dists/stable/InRelease" && name != "apt/dists/stable/Release.gpg" && name != "apt/iwas-archive-keyring.gpg" {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// What people get holds what it should, is small enough, and satisfies Debian's critic.
+func TestWhatIsInside(t *testing.T) {
+	t.Parallel()
+	dist := of(t, newerBuild)
+	defer took("look inside, lintian", time.Now())
+	inside(t, dist)
+	lint(t, dist)
 }
 
 // inside looks into what was built.
@@ -115,22 +213,29 @@ func inside(t *testing.T, dist string) {
 	if err != nil || !bytes.Contains(bill, []byte(`"pkg:golang/modernc.org/sqlite@v`)) || !bytes.Contains(bill, []byte(`"pkg:golang/std@1.`)) {
 		t.Errorf("the list of parts lacks the database or Go: %v\n%s", err, bill)
 	}
-	deb := only(t, dist, "iwas-agent_*.deb")
+	for _, name := range []string{"iwas-agent", "iwas-cloud"} {
+		sizes(t, name, only(t, dist, name+"_*.deb"))
+	}
+}
+
+// sizes are bounded for lines and disks of cafes: the program 25 MB, the package 10.
+func sizes(t *testing.T, name, deb string) {
+	t.Helper()
 	packed, err := os.Stat(deb)
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := exec.CommandContext(t.Context(), "sh", "-c", `dpkg-deb --fsys-tarfile "$0" | tar -xO ./usr/bin/iwas-agent | wc -c`, deb).Output()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `dpkg-deb --fsys-tarfile "$0" | tar -xO ./usr/bin/`+name+` | wc -c`, deb).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bytesOf int64
-	if _, err := fmt.Sscan(string(program), &bytesOf); err != nil {
+	program, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("iwas-agent %.1f MB (25), its deb %.1f MB (10)", float64(bytesOf)/1e6, float64(packed.Size())/1e6)
-	if bytesOf > 25e6 || packed.Size() > 10e6 {
-		t.Error("too large for a cafe's line")
+	t.Logf("%s %.2f MB (25), its deb %.2f MB (10)", name, float64(program)/1e6, float64(packed.Size())/1e6)
+	if program > 25e6 || packed.Size() > 10e6 || program < 5e6 {
+		t.Errorf("%s: %d bytes, its package %d", name, program, packed.Size())
 	}
 }
 
@@ -150,6 +255,7 @@ func TestWhatIsNoVersionIsNotBuilt(t *testing.T) {
 		`"dev" is no version`:         {"-version", "dev"},
 		`there is no processor "z80"`: {"-arch", "z80"},
 		`there is no program "emacs"`: {"-program", "emacs"},
+		`there is no format "msi"`:    {"-format", "deb,msi"},
 	} {
 		if err := run(t.Context(), append([]string{"-out", t.TempDir()}, args...)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v", args, err)
