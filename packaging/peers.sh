@@ -13,6 +13,7 @@ if [ "${1:-}" = packages ]; then
 	want mmdebstrap mmdebstrap
 	want sqlite3 sqlite3
 	want curl curl
+	want caddy caddy
 	want lintian lintian
 	want qemu-aarch64-static qemu-user-static
 	want rpm rpm
