@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
@@ -87,20 +89,22 @@ func (t *tx) fork(a wire.Ack) error {
 // the cloud passes over those it has at the cost of forty batches.
 const eventsCarried = 20_000
 
+// gapsTold is how many gaps go into every new epoch, the newest: each costs a
+// restore, or a cloned disk.
+const gapsTold = 200
+
 // newEpoch renumbers the events after seq from 1 under a new epoch, and the newest
 // before it. What is no longer there is named by gap events, which come first:
-// what was dropped here after seq, and what is lost besides.
+// what was dropped here after seq, what is lost besides, and what the cloud has but
+// could never get again, should it be put back to a backup of before this. Gaps
+// told earlier go along with their ids, for the same reason.
 func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 	old, last := t.mark.epoch, t.mark.lastSeq
-	var first int64
-	_, err := t.row("read kept events", "SELECT COALESCE(MIN(seq), 0) FROM event WHERE seq > ?", []any{after}, &first)
-	if err != nil {
+	if _, err := t.exec("drop events the cloud holds", "DELETE FROM event WHERE seq <= ?", after-eventsCarried); err != nil {
 		return err
 	}
-	if first == 0 {
-		first = last + 1
-	}
-	if _, err := t.exec("drop events the cloud holds", "DELETE FROM event WHERE seq <= ?", after-eventsCarried); err != nil {
+	first := last + 1 // of those that are there
+	if _, err := t.row("read kept events", "SELECT COALESCE(MIN(seq), ?) FROM event", []any{first}, &first); err != nil {
 		return err
 	}
 	if _, err := t.exec("drop chain points", "DELETE FROM chain_point"); err != nil {
@@ -111,14 +115,15 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 	if _, err := t.exec("set events aside", "UPDATE event SET seq = seq + ?", int64(aside)); err != nil {
 		return err
 	}
-	t.mark.epoch, t.mark.lastSeq, t.mark.acked = hotspot.NewID(t.now), 0, 0
 	if first > after+1 {
 		lost = append(lost, wire.Gap{Epoch: old, First: after + 1, Last: first - 1})
 	}
-	for _, g := range lost {
-		if err := t.event(wire.EventGap, g); err != nil {
-			return err
-		}
+	if held := min(after, first-1); held > 0 {
+		lost = append(lost, wire.Gap{Epoch: old, First: 1, Last: held})
+	}
+	t.mark.epoch, t.mark.lastSeq, t.mark.acked = hotspot.NewID(t.now), 0, 0
+	if err := t.tellGaps(lost); err != nil {
+		return err
 	}
 	for {
 		events, err := t.aside(aside)
@@ -149,6 +154,41 @@ func (t *tx) newEpoch(after int64, lost ...wire.Gap) error {
 	t.db.o.Log.Warn("this site's log does not continue what the cloud, or the file beside the database, knows of it: a new epoch begins",
 		"old_epoch", old, "epoch", t.mark.epoch, "renumbered", t.mark.lastSeq)
 	return nil
+}
+
+// tellGaps begins an epoch: with the gaps that were told before and whose events are
+// no longer here, then with those of now.
+func (t *tx) tellGaps(lost []wire.Gap) error {
+	var before []wire.Event
+	err := t.rows("read gaps told", "SELECT id, 'gap', at, body FROM told_gap WHERE id NOT IN (SELECT id FROM event WHERE kind = 'gap') ORDER BY n", nil,
+		func(scan func(...any) error) error {
+			e, err := scanEvent(scan)
+			before = append(before, e)
+			return err
+		})
+	for _, e := range before {
+		if err == nil {
+			err = t.append(e)
+		}
+	}
+	for _, g := range lost {
+		if err != nil {
+			return err
+		}
+		var body []byte
+		if body, err = json.Marshal(g); err != nil {
+			return fault.New(fault.Internal, "store: gap", err)
+		}
+		e := wire.Event{ID: hotspot.NewID(t.now), Kind: wire.EventGap, At: t.now.UTC().Truncate(time.Millisecond), Body: body}
+		if _, err = t.exec("keep gap", "INSERT INTO told_gap (id, at, body) VALUES (?, ?, ?)", e.ID, millis(e.At), []byte(e.Body)); err == nil {
+			err = t.append(e)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("forget gaps", "DELETE FROM told_gap WHERE n <= (SELECT MAX(n) FROM told_gap) - ?", gapsTold)
+	return err
 }
 
 // toldAgain is how far back sessions are told again after a restore.

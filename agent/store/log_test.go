@@ -285,7 +285,7 @@ func TestARewindToWhatIsAllGoneNamesTheGap(t *testing.T) {
 	}))
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 5}))
 	s.drain(m)
-	if want := []wire.Gap{{Epoch: h.Epoch, First: 6, Last: 20}}; !slices.Equal(m.gaps, want) {
+	if want := []wire.Gap{{Epoch: h.Epoch, First: 6, Last: 20}, {Epoch: h.Epoch, First: 1, Last: 5}}; !slices.Equal(m.gaps, want) {
 		t.Errorf("gaps %+v, want %+v", m.gaps, want)
 	}
 }
@@ -313,12 +313,12 @@ func TestARewindPastWhatIsKeptNamesTheGap(t *testing.T) {
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: 5}))
 	m.ids = nil
 	s.drain(m)
-	if want := []wire.Gap{{Epoch: h.Epoch, First: 6, Last: 19}}; !slices.Equal(m.gaps, want) {
+	if want := []wire.Gap{{Epoch: h.Epoch, First: 6, Last: 19}, {Epoch: h.Epoch, First: 1, Last: 5}}; !slices.Equal(m.gaps, want) {
 		t.Errorf("gaps %+v, want %+v", m.gaps, want)
 	}
 	m.idsAre(s.events())
-	if len(m.ids) != 5 { // gap, the event at the old mark, three
-		t.Errorf("%d events came after the rewind, want 5", len(m.ids))
+	if len(m.ids) != 6 { // two gaps, the event at the old mark, three
+		t.Errorf("%d events came after the rewind, want 6", len(m.ids))
 	}
 }
 
@@ -446,11 +446,65 @@ func TestANewEpochCarriesNoMoreThanItsBound(t *testing.T) {
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: n}))
 	s.must(s.Acked(t.Context(), wire.Ack{Epoch: h.Epoch, Through: n, Fork: true, Chain: "another"}))
 	after := s.events()
-	if len(after) != 1+eventsCarried+waiting || after[0].Kind != wire.EventGap {
-		t.Fatalf("%d events, the first %s; want a gap, %d that were acknowledged and %d that wait", len(after), after[0].Kind, eventsCarried, waiting)
+	if len(after) != 2+eventsCarried+waiting || after[0].Kind != wire.EventGap {
+		t.Fatalf("%d events, the first %s; want two gaps, %d that were acknowledged and %d that wait", len(after), after[0].Kind, eventsCarried, waiting)
 	}
-	if after[1].ID != before[300].ID || after[len(after)-1].ID != before[len(before)-1].ID {
+	var left wire.Gap
+	if err := json.Unmarshal(after[1].Body, &left); err != nil || left != (wire.Gap{Epoch: h.Epoch, First: 1, Last: 300}) {
+		t.Errorf("the second event is %s, %v; want the gap of what is not carried", after[1].Body, err)
+	}
+	if after[2].ID != before[300].ID || after[len(after)-1].ID != before[len(before)-1].ID {
 		t.Error("those carried are not the newest")
+	}
+}
+
+// TestACloudPutBackToBeforeANewEpochHearsOfWhatIsGone: what retention had dropped
+// before the epoch began is named, over a second new epoch too, in which the gaps of
+// the first are the same events and mean nothing to a cloud that was not put back.
+func TestACloudPutBackToBeforeANewEpochHearsOfWhatIsGone(t *testing.T) {
+	s := newSite(t)
+	m := newMirror(t)
+	s.tell(20)
+	s.drain(m)
+	first, err := s.Standing(t.Context())
+	s.must(err)
+	backup := m.copy() // has 20 of the first epoch
+	backup.marks[first.Epoch], backup.ids = 5, backup.ids[:5]
+	week := func() {
+		s.clock.Add(eventsKept + time.Hour)
+		s.must(s.Sweep(t.Context()))
+	}
+	week()
+	fork := func(epoch string, through int64) (next string) {
+		s.must(s.Acked(t.Context(), wire.Ack{Epoch: epoch, Through: through, Fork: true, Chain: m.chains[epoch]}))
+		h, err := s.Standing(t.Context())
+		s.must(err)
+		return h.Epoch
+	}
+	second := fork(first.Epoch, 20)
+	s.drain(m)
+	dropped := wire.Gap{Epoch: first.Epoch, First: 1, Last: 19}
+	if !slices.Equal(m.gaps, []wire.Gap{dropped}) {
+		t.Fatalf("gaps %+v, want that of what retention had dropped, %+v", m.gaps, dropped)
+	}
+	s.tell(10)
+	s.drain(m)
+	week()
+	h, err := s.Standing(t.Context())
+	s.must(err)
+	fork(second, h.LastSeq)
+	s.reopen()
+	s.drain(m)
+	later := wire.Gap{Epoch: second, First: 1, Last: h.LastSeq - 1}
+	if !slices.Equal(m.gaps, []wire.Gap{dropped, later}) {
+		t.Errorf("gaps %+v; want %+v once and %+v", m.gaps, dropped, later)
+	}
+	now, err := s.Standing(t.Context())
+	s.must(err)
+	s.must(s.Acked(t.Context(), wire.Ack{Epoch: now.Epoch, Through: 0})) // a cloud that never heard of it
+	s.drain(backup)
+	if !slices.Equal(backup.gaps, []wire.Gap{dropped, later}) {
+		t.Errorf("the cloud of the backup hears of the gaps %+v, want %+v and %+v", backup.gaps, dropped, later)
 	}
 }
 

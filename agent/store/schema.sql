@@ -276,3 +276,11 @@ CREATE TABLE lifted (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lock_here ON lock (account) WHERE event <> '';
 CREATE INDEX event_counter ON event (id) WHERE kind IN ('lock.set', 'sale.made', 'plan.made');
+
+-- The gaps this site has told, with their events: every new epoch begins with them.
+CREATE TABLE told_gap (
+	n    INTEGER PRIMARY KEY, -- in the order they were told
+	id   TEXT    NOT NULL UNIQUE,
+	at   INTEGER NOT NULL, -- Unix milliseconds
+	body BLOB    NOT NULL  -- JSON, wire.Gap
+) STRICT;

@@ -377,7 +377,10 @@ func lost(cloud *side, former []*side, bad func(string, ...any)) int {
 			named := slices.ContainsFunc(cloud.gaps, func(g wire.Gap) bool {
 				// What is after the cloud's own mark of that epoch, but before the gap, was
 				// lost with a cloud that was restored since: the two show it together.
-				return g.Epoch == k.epoch && (g.First <= k.seq || cloud.marks[k.epoch] < k.seq) && (g.Last == 0 || k.seq <= g.Last)
+				// Of known length it is what the site sends no more: lost where that mark does
+				// not cover it.
+				after := cloud.marks[k.epoch] < k.seq
+				return g.Epoch == k.epoch && (after && k.seq <= g.Last || g.Last == 0 && (after || g.First <= k.seq))
 			})
 			if !named {
 				bad("event %d of %s (%s) is lost with the agent's former life, and no gap names it: gaps %v, marks %v", k.seq, k.epoch, k.kind, cloud.gaps, cloud.marks)
