@@ -154,20 +154,35 @@ func (db *DB) Kick(ctx context.Context, id string, account hotspot.AccountID) er
 			return t.finishCommand(wire.CommandResult{ID: id, State: wire.CommandRejected, Detail: "this site has no such account", Next: "Look whether the site holds the newest revision."})
 		}
 		t.wanted, err = t.beginCommand(id, account)
+		if t.wanted {
+			if t.db.w.kicks == nil {
+				t.db.w.kicks = map[string]time.Time{}
+			}
+			t.db.w.kicks[id] = t.now
+		}
 		return err
 	})
 }
 
 // kicked ends the kicks of an account by a proof, for whatever reason it was put off.
+// One that began while the router was being looked at already waits for the next
+// look: its guest may have come in behind that one. A kick that seems to begin long
+// after the proof is of before our date was set back.
 func (t *tx) kicked(p hotspot.Proof) error {
 	if !p.Outcome.Final() {
 		return nil
 	}
+	looked := lookBegan(p)
 	ids, err := t.commandIDs("state = ? AND account = ?", wire.CommandRunning, p.Account)
 	for _, id := range ids {
 		if err != nil {
 			return err
 		}
+		if began := t.db.w.kicks[id]; began.After(looked) && began.Before(p.At.Add(kickTime)) {
+			t.wanted = true
+			continue
+		}
+		delete(t.db.w.kicks, id)
 		r := wire.CommandResult{ID: id, State: wire.CommandDone, Code: p.Code, Detail: fmt.Sprintf("%d sessions ended, read back from the router", p.Sessions)}
 		switch {
 		case p.Sessions == 1:
@@ -181,6 +196,17 @@ func (t *tx) kicked(p hotspot.Proof) error {
 		err = t.finishCommand(r)
 	}
 	return err
+}
+
+// lookBegan is when the attempt that a proof is of began, by its first step.
+func lookBegan(p hotspot.Proof) time.Time {
+	began := p.At
+	for _, s := range p.Steps {
+		if at := s.At.Add(-s.Took); s.Name != hotspot.StepReceived && at.Before(began) {
+			began = at
+		}
+	}
+	return began
 }
 
 // kickTargets are the accounts whose sessions somebody wants ended once.
@@ -209,6 +235,7 @@ func (t *tx) sweepCommands() error {
 	}
 	vain, err := t.commandIDs("state = ? AND account <> '' AND ends > 0 AND ends < ?", wire.CommandRunning, ran-kickTime.Milliseconds())
 	for _, id := range vain {
+		delete(t.db.w.kicks, id)
 		if err == nil {
 			err = t.finishCommand(wire.CommandResult{ID: id, State: wire.CommandFailed, Detail: "the sessions could not be ended within " + kickTime.String(), Next: "Look at the conditions of the site: the router does not answer, or refuses."})
 		}

@@ -196,6 +196,46 @@ func TestAKickEndsSessionsOnce(t *testing.T) {
 	}
 }
 
+// TestAKickIsNotAnsweredByALookOfBefore: the guest may have come in behind it.
+func TestAKickIsNotAnsweredByALookOfBefore(t *testing.T) {
+	s := cafe(t)
+	v := s.login("bob", "hello", phone)
+	proof := func(began time.Time, sessions int) hotspot.Proof {
+		p := hotspot.Proof{Account: v.Account, Reason: hotspot.OffKicked, Outcome: hotspot.OutcomeEnforced, Sessions: sessions, At: s.clock.Now()}
+		for i, name := range []string{hotspot.StepReceived, hotspot.StepCookies, hotspot.StepReadBack} {
+			p.Steps = append(p.Steps, hotspot.Step{Name: name, At: began.Add(time.Duration(i) * 100 * time.Millisecond), Took: 100 * time.Millisecond, OK: true})
+		}
+		p.Steps[0].At = began.Add(-time.Minute) // an attempt of before failed
+		return p
+	}
+	s.receive("k1", wire.CommandKick, time.Minute)
+	s.must(s.Kick(t.Context(), "k1", v.Account))
+	looked := s.clock.Now()
+	s.clock.Add(time.Second)
+	s.receive("k2", wire.CommandKick, time.Minute)
+	s.must(s.Kick(t.Context(), "k2", v.Account))
+	s.clock.Add(time.Second)
+	s.must(s.Prove(t.Context(), proof(looked, 0)))
+	if one, two := s.results("k1"), s.results("k2"); len(one) != 1 || one[0].Detail != "nobody was on" || len(two) != 0 {
+		t.Fatalf("after a look that began between them: %+v and %+v, want the first answered alone", one, two)
+	}
+	if targets, err := s.Targets(t.Context()); err != nil || len(targets) != 1 {
+		t.Errorf("targets %+v, %v; want the second kick's", targets, err)
+	}
+	s.must(s.Prove(t.Context(), proof(s.clock.Now(), 1)))
+	if two := s.results("k2"); len(two) != 1 || two[0].State != wire.CommandDone || !strings.HasPrefix(two[0].Detail, "1 session") {
+		t.Errorf("after a look of its own: %+v", two)
+	}
+	// A date that was set back in between holds no kick up.
+	s.receive("k3", wire.CommandKick, time.Hour)
+	s.must(s.Kick(t.Context(), "k3", v.Account))
+	s.clock.Add(-time.Hour)
+	s.must(s.Prove(t.Context(), proof(s.clock.Now(), 0)))
+	if three := s.results("k3"); len(three) != 1 {
+		t.Errorf("after the date was set back: %+v, want an answer", three)
+	}
+}
+
 // TestTheInboxOverTime: whatever comes in whatever order, with repeats, restarts and
 // time passing, each id is begun at most once and has at most one answer, the same
 // to every question; what was begun and not finished at a restart is unknown.

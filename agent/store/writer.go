@@ -38,6 +38,7 @@ type writerState struct {
 	work               work
 	late               late
 	pressure, lateTime time.Duration
+	kicks              map[string]time.Time           // when those at work began, by id
 	relearnt           map[deviceAt]hotspot.SessionID // after a restore: see relearn
 	stale              bool                           // a roll-back took rows back that were late: bring them up first
 	txs                uint64                         // transactions begun

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"iwas/internal/routersim"
@@ -192,7 +193,7 @@ type dealing struct {
 func (c *cafes) doubleDealings(agentFile string, router *effects) map[string]dealing {
 	c.Helper()
 	with := func(says string, change func(e *effects)) dealing {
-		e := &effects{router.account, router.user, routersim.Acts{Ended: slices.Clone(router.Ended), Written: slices.Clone(router.Written)}}
+		e := &effects{router.account, router.user, routersim.Acts{Ended: slices.Clone(router.Ended), Written: slices.Clone(router.Written), Stays: router.Stays}}
 		change(e)
 		return dealing{e, says}
 	}
@@ -245,4 +246,33 @@ func breakIt(path, text string) (int64, error) {
 		return 0, err
 	}
 	return r.RowsAffected()
+}
+
+// TestNobodyWasOnIsHeldAgainstTheRouter: a kick that found nobody is right where the
+// router had the guest off for a moment before the answer, and wrong where not,
+// whether or not the agent was restored just before.
+func TestNobodyWasOnIsHeldAgainstTheRouter(t *testing.T) {
+	now := time.Now()
+	at := func(s float64) time.Time { return now.Add(time.Duration(s * float64(time.Second))) }
+	const id = "06h00000000000000000000000"
+	for name, c := range map[string]struct {
+		stays []routersim.Stay
+		wrong bool
+	}{
+		"on all the time":              {[]routersim.Stay{{User: "kim", Started: at(-60)}}, true},
+		"on until after the answer":    {[]routersim.Stay{{User: "kim", Started: at(-60), Ended: at(1)}}, true},
+		"one session after the other":  {[]routersim.Stay{{User: "kim", Started: at(-3)}, {User: "kim", Started: at(-60), Ended: at(-3)}}, true},
+		"off for a second":             {[]routersim.Stay{{User: "kim", Started: at(-60), Ended: at(-3)}, {User: "kim", Started: at(-2)}}, false},
+		"off since":                    {[]routersim.Stay{{User: "kim", Started: at(-60), Ended: at(-1)}}, false},
+		"off, and somebody else is on": {[]routersim.Stay{{User: "eve", Started: at(-60)}}, false},
+		"off long before the look":     {[]routersim.Stay{{User: "kim", Started: at(-50)}, {User: "kim", Started: at(-90), Ended: at(-80)}}, true},
+	} {
+		agent := &side{commands: map[string]command{id: {kind: string(wire.CommandKick), account: "a", state: wire.CommandDone, over: true, detail: "nobody was on", at: now}}}
+		restored := &side{at: at(-1)}
+		v := ruling{counts: map[string]int{}}
+		v.judgeEffects(&effects{"a", "kim", routersim.Acts{Stays: c.stays}}, agent, []*side{restored})
+		if (len(v.wrong) > 0) != c.wrong {
+			t.Errorf("%s: the judge says %q", name, v.wrong)
+		}
+	}
 }

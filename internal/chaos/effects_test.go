@@ -231,6 +231,7 @@ func (c *cafes) countOpen(ctx context.Context, i int) (n int, err error) {
 // run is one carrying out of a command: in one life of the agent, with its answer.
 type run struct {
 	id, kind, state string
+	detail          string // of the answer
 	asked, answered time.Time
 }
 
@@ -244,7 +245,7 @@ func runsOf(lives []*side, about func(id string, c command) bool) []run {
 			if !about(id, k) || k.state == "received" {
 				continue
 			}
-			r := run{id: id, kind: k.kind, state: k.state, asked: madeAt(id), answered: k.at}
+			r := run{id: id, kind: k.kind, state: k.state, detail: k.detail, asked: madeAt(id), answered: k.at}
 			if k.at.IsZero() {
 				r.state, r.answered = "cut", l.at
 			}
@@ -338,21 +339,45 @@ func (v *ruling) judgeEffects(e *effects, agent *side, former []*side) {
 				bad("effects: kick %s had %d effects in all, and no restore took its answer back", k.id, had[k.id])
 			}
 			least, most := k.bounds()
-			if agent.detail(k.id, lives) == "nobody was on" && restoredWhile(former, k) {
-				least = 0 // by a database of before that guest's login, until the router's list was read
+			if k.detail == "nobody was on" {
+				least = 0
+				if from := later(k.asked, k.answered.Add(-lookedWithin)); e.onThroughout(from, k.answered) {
+					bad("effects: kick %s is done, %q at %v, and by the router the guest was on all the time from %v on", k.id, k.detail, k.answered, from)
+				}
 			}
 			if own < least || own > most {
-				bad("effects: kick %s is %s %q (asked %v, answered %v) and ended %d sessions at the router, want %d to %d: %v", k.id, k.state, agent.detail(k.id, lives), k.asked, k.answered, own, least, most, ended)
+				bad("effects: kick %s is %s %q (asked %v, answered %v) and ended %d sessions at the router, want %d to %d: %v", k.id, k.state, k.detail, k.asked, k.answered, own, least, most, ended)
 			}
 		}
 	}
 	v.judgeApplied(e, agent, lives, bad)
 }
 
-// restoredWhile reports whether the agent was put back to a backup while a command
-// was under way, or just before.
-func restoredWhile(former []*side, r run) bool {
-	return slices.ContainsFunc(former, func(f *side) bool { return f.at.After(r.asked.Add(-5*time.Second)) && f.at.Before(r.answered) })
+// lookedWithin is how long before its answer an agent looked at the router at the
+// latest, on a machine that does much else.
+const lookedWithin = 10 * time.Second
+
+// onThroughout reports whether the guest was on all the time between two moments, by
+// the router.
+func (e *effects) onThroughout(from, to time.Time) bool {
+	mine := slices.DeleteFunc(slices.Clone(e.Stays), func(s routersim.Stay) bool { return s.User != e.user })
+	slices.SortFunc(mine, func(a, b routersim.Stay) int { return a.Started.Compare(b.Started) })
+	for _, s := range mine {
+		if !s.Started.After(from) && (s.Ended.IsZero() || s.Ended.After(from)) {
+			from = s.Ended
+			if from.IsZero() || from.After(to) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // runAt finds the run an effect belongs to: the first that was answered after it,

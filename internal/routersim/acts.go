@@ -5,11 +5,20 @@ import (
 	"time"
 )
 
-// Acts are what others made this router do, the oldest first: whoever holds a
+// Acts are what others made this router do, and who was on, the oldest first: whoever holds a
 // program's word against the router's counts here, and not at the program.
 type Acts struct {
 	Ended   []Ended   `json:"ended"`
 	Written []Written `json:"written"`
+	Stays   []Stay    `json:"stays"`
+}
+
+// Stay is a session from its login to its end, however that came.
+type Stay struct {
+	User    string    `json:"user"`
+	MAC     string    `json:"mac"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"` // zero: it is on
 }
 
 // Ended is a session that somebody ended, by Disconnect-Request or over the API.
@@ -37,12 +46,22 @@ const actsKept = 50_000 // of each kind; the oldest give way
 func (s *Sim) Acts() Acts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Acts{append([]Ended{}, s.acts.Ended...), append([]Written{}, s.acts.Written...)}
+	a := Acts{append([]Ended{}, s.acts.Ended...), append([]Written{}, s.acts.Written...), append([]Stay{}, s.acts.Stays...)}
+	for _, h := range s.hosts {
+		if x := h.session; x != nil {
+			a.Stays = append(a.Stays, Stay{User: x.user, MAC: h.mac, Started: x.started})
+		}
+	}
+	return a
 }
 
-// noteEnded and noteWritten are called with the lock held.
+// noteEnded, noteStay and noteWritten are called with the lock held.
 func (s *Sim) noteEnded(h *host, x *session) {
 	s.acts.Ended = append(s.acts.Ended[max(0, len(s.acts.Ended)+1-actsKept):], Ended{time.Now(), x.user, h.mac, x.acctID, x.started})
+}
+
+func (s *Sim) noteStay(h *host, x *session) {
+	s.acts.Stays = append(s.acts.Stays[max(0, len(s.acts.Stays)+1-actsKept):], Stay{x.user, h.mac, x.started, time.Now()})
 }
 
 func (s *Sim) noteWritten(a actor, command string, args map[string]string) {

@@ -29,6 +29,9 @@ func TestActsOfOthersAreCounted(t *testing.T) {
 	if len(a.Ended) != 1 || a.Ended[0].User != "ana" || a.Ended[0].MAC != phoneMAC || !a.Ended[0].Started.Before(a.Ended[0].At) {
 		t.Errorf("ended: %+v, want the one that was removed", a.Ended)
 	}
+	if len(a.Stays) != 2 || a.Stays[0].Ended.IsZero() || a.Stays[1].Ended.Before(a.Stays[1].Started) || a.Stays[1].User != "ana" || a.Stays[1].MAC != phoneMAC {
+		t.Errorf("stays: %+v, want two of ana's that ended", a.Stays)
+	}
 	if len(a.Written) != 2 || a.Written[0].Command != "ip/hotspot/user/add" || a.Written[0].Args["password"] != "***" || a.Written[1].Command != "ip/hotspot/active/remove" {
 		t.Errorf("written: %+v, want the user and the removal", a.Written)
 	}
@@ -37,5 +40,13 @@ func TestActsOfOthersAreCounted(t *testing.T) {
 	}
 	if n := len(s.Acts().Written); n != 2 {
 		t.Errorf("%d commands written after one was refused, want 2", n)
+	}
+	log()
+	if a := s.Acts(); len(a.Stays) != 3 || !a.Stays[2].Ended.IsZero() {
+		t.Errorf("stays: %+v, want the last to be on", a.Stays)
+	}
+	s.PowerCut(0)
+	if a := s.Acts(); len(a.Stays) != 3 || a.Stays[2].Ended.IsZero() {
+		t.Errorf("stays: %+v, want the last to have ended with the power", a.Stays)
 	}
 }

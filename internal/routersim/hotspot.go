@@ -264,6 +264,7 @@ func (s *Sim) endSession(h *host, cause uint32) {
 		return
 	}
 	h.session = nil
+	s.noteStay(h, x)
 	if cause == causeAdminReset {
 		s.noteEnded(h, x)
 	}

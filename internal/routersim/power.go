@@ -32,6 +32,7 @@ func (s *Sim) reboot(orderly bool, dark time.Duration) {
 		} else {
 			close(x.records)
 			h.session = nil
+			s.noteStay(h, x)
 		}
 	}
 	clear(s.hosts)
