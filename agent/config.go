@@ -34,6 +34,8 @@ type config struct {
 	// readings in between are folded.
 	OutboxMB int    `toml:"outbox_mb"`
 	Language string `toml:"language"` // of guests before the cloud says it: en, ar
+	// OutageAfter is how long MQTT is away before the cloud is told over HTTPS why.
+	OutageAfter string `toml:"outage_after"`
 	// UpdateURL is the apt repository that `update --check` asks; "" asks apt itself.
 	UpdateURL string       `toml:"update_url"`
 	RADIUS    radiusConfig `toml:"radius"`
@@ -98,10 +100,10 @@ func defaultConfig() config {
 		Version:  1,
 		StateDir: defaultStateDir,
 		OutboxMB: store.DefaultLogCap >> 20,
-		Language: "en",
-		RADIUS:   radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},
-		Status:   statusConfig{Listen: "127.0.0.1:8480"},
-		EDL:      edlConfig{Interval: "1m", OnFailure: "keep"},
+		Language: "en", OutageAfter: "1m",
+		RADIUS: radiusConfig{Auth: []string{"0.0.0.0:1812"}, Acct: []string{"0.0.0.0:1813"}, TestFromLoopback: true},
+		Status: statusConfig{Listen: "127.0.0.1:8480"},
+		EDL:    edlConfig{Interval: "1m", OnFailure: "keep"},
 	}
 }
 
@@ -125,6 +127,11 @@ func loadConfig(path string, mayMiss bool) (config, error) {
 		return c, fault.New(fault.Invalid, path, err)
 	}
 	return c, nil
+}
+
+func (c *config) outageAfter() time.Duration {
+	d, _ := time.ParseDuration(c.OutageAfter) // checked when it was read
+	return d
 }
 
 // readTOML reads a file into v; unknown keys are errors.
@@ -237,6 +244,9 @@ func (c *config) validate() error {
 	}
 	if c.OutboxMB < 16 {
 		bad("outbox_mb", "%d is too little, at least 16", c.OutboxMB)
+	}
+	if d, err := time.ParseDuration(c.OutageAfter); err != nil || d < 5*time.Second || d > time.Hour {
+		bad("outage_after", "%q must be a time from 5s to 1h", c.OutageAfter)
 	}
 	hostPort := func(key, v string) {
 		if _, _, err := net.SplitHostPort(v); err != nil {

@@ -309,7 +309,7 @@ func (s *site) wireUplink(sup *suture.Supervisor) error {
 		Link:         mqttlink.Options{URL: id.MQTTURL, TLS: uplink.TLSFrom(s.cfg.StateDir), Log: s.log.With("part", "mqtt")},
 		RouterSeenAt: s.routerSeenAt, Routers: s.routersTold, Conditions: s.conditions, Inbox: s.db, Carry: s.remote.carry, Now: s.wall.Now, ClockTrusted: s.dateTrusted, Log: s.log.With("part", "uplink")}
 	s.uplink.StopReason = func() string { return "The service was stopped on the box." }
-	s.uplink.Outage = uplink.PostOutage(s.cfg.StateDir, s.wall.Now)
+	s.uplink.Outage, s.uplink.OutageAfter = uplink.PostOutage(s.cfg.StateDir, s.wall.Now), s.cfg.outageAfter()
 	s.uplink.Copied = func() error { return uplink.RefuseCopy(s.cfg.StateDir, id, s.wall.Now()) }
 	s.renewer = &uplink.Renewer{StateDir: s.cfg.StateDir, Version: buildinfo.Version(), Log: s.log.With("part", "renewal"), Renewed: s.page.Notify, Now: s.wall.Now,
 		Refused: func() bool { return s.uplink.Status().Code == "CLD-103" }}

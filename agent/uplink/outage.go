@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,10 +11,10 @@ import (
 
 // Times of telling the cloud over HTTPS why MQTT does not get through.
 const (
-	outageLook  = 10 * time.Second // between looks
-	outageAfter = time.Minute      // a shorter outage heals before anybody reads of it
-	outageEvery = 5 * time.Minute  // told again, so that its age says that the box is there
-	outageMost  = time.Hour        // between tries that fail, doubling from outageEvery
+	outageLooks = 6               // within the time below, one after the other
+	outageAfter = time.Minute     // a shorter outage heals before anybody reads of it
+	outageEvery = 5 * time.Minute // told again, so that its age says that the box is there
+	outageMost  = time.Hour       // between tries that fail, doubling from outageEvery
 )
 
 // PostOutage returns what tells the cloud of an outage with the identity in the
@@ -35,7 +36,8 @@ func (t *talk) watchOutage(ctx context.Context) {
 	if t.u.Outage == nil {
 		return
 	}
-	look := time.NewTicker(outageLook)
+	after := cmp.Or(t.u.OutageAfter, outageAfter)
+	look := time.NewTicker(min(after, outageAfter) / outageLooks)
 	defer look.Stop()
 	var told string // code of the last report that arrived
 	var next time.Time
@@ -47,7 +49,7 @@ func (t *talk) watchOutage(ctx context.Context) {
 		case <-look.C:
 		}
 		err := t.link.Err()
-		if err == nil || fault.Code(err) == codeCopy || time.Since(t.link.Since()) < outageAfter {
+		if err == nil || fault.Code(err) == codeCopy || time.Since(t.link.Since()) < after {
 			told, next, pause = "", time.Time{}, outageEvery
 			continue
 		}

@@ -86,8 +86,9 @@ type Uplink struct {
 	Inbox Inbox
 	Carry func(ctx context.Context, c wire.Command)
 	// Outage tells the cloud another way why there is no MQTT connection; nil is
-	// not at all.
-	Outage func(ctx context.Context, o wire.Outage) error
+	// not at all. OutageAfter is how long after the connection broke; 0 is a minute.
+	Outage      func(ctx context.Context, o wire.Outage) error
+	OutageAfter time.Duration
 	// Copied is called when the cloud took this box for a second copy of another,
 	// before the connection is given up; nil is nothing to remember.
 	Copied func() error
