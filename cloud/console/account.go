@@ -120,7 +120,7 @@ func (s *Server) createAccount(ctx context.Context, op hotspot.Operator, n hotsp
 		return made, false, err
 	}
 	body := sha256.Sum256([]byte(strings.Join([]string{string(n.Kind), n.Username, n.Password.Reveal(), string(n.Plan), n.Note}, "\x00")))
-	return s.made.do(ctx, s.now(), op.ID+"\x00"+string(n.Site)+"\x00"+key, body, do)
+	return s.once(ctx, op.ID+"\x00"+string(n.Site)+"\x00"+key, body, do)
 }
 
 // checkAccount returns the account in its canonical spelling and what is wrong

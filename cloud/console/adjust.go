@@ -140,7 +140,7 @@ func (s *Server) extend(ctx context.Context, op hotspot.Operator, account hotspo
 		return s.Fleet.Extend(ctx, op, account, d, reason)
 	}
 	body := sha256.Sum256([]byte(fmt.Sprint(d, "\x00", reason)))
-	made, _, err := s.made.do(ctx, s.now(), op.ID+"\x00extend\x00"+string(account)+"\x00"+key, body, func() (created, error) {
+	made, _, err := s.once(ctx, op.ID+"\x00extend\x00"+string(account)+"\x00"+key, body, func() (created, error) {
 		g, err := s.Fleet.Extend(ctx, op, account, d, reason)
 		return created{guest: g}, err
 	})

@@ -45,7 +45,7 @@ func (s *Server) command(ctx context.Context, op hotspot.Operator, c hotspot.Com
 		return s.Fleet.Ask(ctx, op, c, life)
 	}
 	body := sha256.Sum256([]byte(c.Kind + "\x00" + c.Subject + "\x00" + c.Body))
-	made, _, err := s.made.do(ctx, s.now(), op.ID+"\x00command\x00"+string(c.Site)+"\x00"+key, body, func() (created, error) {
+	made, _, err := s.once(ctx, op.ID+"\x00command\x00"+string(c.Site)+"\x00"+key, body, func() (created, error) {
 		m, err := s.Fleet.Ask(ctx, op, c, life)
 		return created{command: m}, err
 	})

@@ -34,6 +34,16 @@ type Operators interface {
 	// answers the same whether the e-mail address is somebody's or not.
 	NoteFailedSignIn(ctx context.Context, email, from string) error
 	DeleteOperatorSession(ctx context.Context, tokenHash []byte) error
+	webui.SharedTries
+}
+
+// Repeats knows requests that came with a key, at any cloud of the database.
+type Repeats interface {
+	// BeginOnce reserves a key for keep; who is first ends it with EndOnce, or, when
+	// nothing came of it, with ForgetOnce.
+	BeginOnce(ctx context.Context, key, body []byte, keep time.Duration) (hotspot.Once, error)
+	EndOnce(ctx context.Context, key, answer []byte) error
+	ForgetOnce(ctx context.Context, key []byte) error
 }
 
 // Store answers questions. Every answer is limited to one organization.
@@ -55,6 +65,7 @@ type Store interface {
 	Granter
 	Historian
 	Commander
+	Repeats
 }
 
 // Granter knows and changes what is in the address-lists of a site's routers.
@@ -120,7 +131,6 @@ type Server struct {
 
 	hub      webui.Hub
 	throttle webui.Throttle
-	made     once
 	pages    *webui.Pages
 }
 

@@ -41,6 +41,47 @@ type fakeCloud struct {
 	later     time.Duration                           // than noon it is
 	fail      error                                   // answered by every change, when set
 	calls     []string
+	onces     map[string]hotspot.Once  // by key
+	tries     map[string]hotspot.Tries // by key
+}
+
+func (f *fakeCloud) BeginOnce(_ context.Context, key, body []byte, _ time.Duration) (hotspot.Once, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o, known := f.onces[string(key)]; known {
+		return o, nil
+	}
+	if f.onces == nil {
+		f.onces = map[string]hotspot.Once{}
+	}
+	f.onces[string(key)] = hotspot.Once{Body: body}
+	return hotspot.Once{First: true}, nil
+}
+
+func (f *fakeCloud) EndOnce(_ context.Context, key, answer []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.onces[string(key)]
+	o.Answer = answer
+	f.onces[string(key)] = o
+	return nil
+}
+
+func (f *fakeCloud) ForgetOnce(_ context.Context, key []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.onces, string(key))
+	return nil
+}
+
+func (f *fakeCloud) ChangeTries(_ context.Context, _ []string, _ time.Duration, change func(map[string]hotspot.Tries)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tries == nil {
+		f.tries = map[string]hotspot.Tries{}
+	}
+	change(f.tries)
+	return nil
 }
 
 const ownerPassword = "correct horse battery staple"

@@ -1,92 +1,151 @@
 package console
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"iwas/internal/fault"
+	"iwas/internal/hotspot"
 )
-
-// once remembers the results of creations by the key their sender gave, so
-// that a repeated request gets the first answer instead of a second account.
-// It holds the last maxOnce results for onceFor, in this process: behind
-// several replicas a repeat that reaches another one is a new request. The zero
-// value works.
-type once struct {
-	mu      sync.Mutex
-	entries map[string]*onceEntry // guarded by mu
-	order   []string              // oldest first; guarded by mu
-}
-
-type onceEntry struct {
-	body [32]byte
-	at   time.Time
-	done chan struct{} // closed when result and err stand
-	made created
-	err  error
-}
 
 const (
-	maxOnce = 1000
-	onceFor = time.Hour
+	onceFor  = time.Hour              // a repeat gets the first answer for so long
+	onceWork = 30 * time.Second       // no request is at work longer, where its cloud lives
+	onceLook = 100 * time.Millisecond // between looks at a request at work, here or at another cloud
 )
 
-// do runs f for the first request with a key and returns its result to the
-// others, which also learn that it is a repeat. Failures are not remembered.
-func (o *once) do(ctx context.Context, now time.Time, key string, body [32]byte, f func() (created, error)) (created, bool, error) {
-	o.mu.Lock()
-	e := o.entries[key]
-	if e != nil && now.Sub(e.at) < onceFor {
-		o.mu.Unlock()
-		if e.body != body {
+// onceSeal is what becomes of a sender's key: the name it is stored under, and what
+// seals what is stored. The answer may hold a guest's password, which nobody but the
+// sender is to read, so the key itself is not kept.
+type onceSeal struct {
+	name, mac []byte
+	aead      cipher.AEAD
+}
+
+func newOnceSeal(key string) (o onceSeal, err error) {
+	derive := func(what string) []byte {
+		m := hmac.New(sha256.New, []byte(key))
+		m.Write([]byte("iwas once " + what)) // never fails
+		return m.Sum(nil)
+	}
+	o.name, o.mac = derive("name"), derive("body")
+	block, err := aes.NewCipher(derive("answer"))
+	if err == nil {
+		o.aead, err = cipher.NewGCM(block)
+	}
+	if err != nil {
+		err = fault.New(fault.Internal, "console: key of a request", err)
+	}
+	return o, err
+}
+
+// body is a mark of the request's body that tells nothing of it.
+func (o onceSeal) body(sum [32]byte) []byte {
+	m := hmac.New(sha256.New, o.mac)
+	m.Write(sum[:])
+	return m.Sum(nil)
+}
+
+// keptAnswer is created as it is kept; hotspot.Password hides itself from encoders.
+type keptAnswer struct {
+	Guest    hotspot.Guest
+	Password string
+	Command  hotspot.Command
+}
+
+func (o onceSeal) seal(c created) ([]byte, error) {
+	b, err := json.Marshal(keptAnswer{c.guest, c.password.Reveal(), c.command})
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, o.aead.NonceSize())
+	rand.Read(nonce)
+	return o.aead.Seal(nonce, nonce, b, o.name), nil
+}
+
+func (o onceSeal) open(b []byte) (created, error) {
+	n := o.aead.NonceSize()
+	if len(b) < n {
+		return created{}, fault.New(fault.Damaged, "console: the kept answer of a request is cut short", nil)
+	}
+	plain, err := o.aead.Open(nil, b[:n], b[n:], o.name)
+	var k keptAnswer
+	if err == nil {
+		err = json.Unmarshal(plain, &k)
+	}
+	if err != nil {
+		return created{}, fault.New(fault.Damaged, "console: the kept answer of a request cannot be read", err)
+	}
+	return created{k.Guest, hotspot.Password(k.Password), k.Command}, nil
+}
+
+// once runs f for the first request with a key, at whichever cloud of the database it
+// comes, and returns its result to the others, which also learn that it is a repeat.
+// Failures are not remembered.
+func (s *Server) once(ctx context.Context, key string, body [32]byte, f func() (created, error)) (made created, repeat bool, err error) {
+	o, err := newOnceSeal(key)
+	if err != nil {
+		return created{}, false, err
+	}
+	for {
+		known, err := s.Store.BeginOnce(ctx, o.name, o.body(body), onceFor)
+		switch {
+		case err != nil:
+			return created{}, false, err
+		case known.First:
+			made, err := s.first(ctx, o, f)
+			return made, false, err
+		case !bytes.Equal(known.Body, o.body(body)):
 			return created{}, true, fault.New(fault.Conflict, "the same Idempotency-Key came with another body", nil).
 				WithCode("", "Use a new key for a new request.")
+		case len(known.Answer) > 0:
+			made, err := o.open(known.Answer)
+			return made, true, err
+		case known.Waits > onceWork:
+			return created{}, true, fault.New(fault.Conflict, "the cloud that took the first request of this key ended before it answered", nil).
+				WithCode("", "Look whether it was done; if not, send it with a new key.")
 		}
 		select {
-		case <-e.done:
-			return e.made, true, e.err
+		case <-time.After(onceLook):
 		case <-ctx.Done():
 			return created{}, true, fault.New(fault.Unavailable, "wait for the first request of this key", ctx.Err())
 		}
 	}
-	e = &onceEntry{body: body, at: now, done: make(chan struct{}), err: errors.New("the first request of this key did not end")}
-	o.add(key, e)
-	o.mu.Unlock()
-	defer func() { // also when f panics
-		if e.err != nil {
-			o.forget(key, e)
+}
+
+// first does the work of the first request of a key.
+func (s *Server) first(ctx context.Context, o onceSeal, f func() (created, error)) (made created, err error) {
+	done := false
+	after := context.WithoutCancel(ctx) // its sender may be gone
+	defer func() {                      // also when f panics
+		if done {
+			return
 		}
-		close(e.done)
+		if err := s.Store.ForgetOnce(after, o.name); err != nil {
+			s.Log.Error("console: the key of a request that failed stays taken", "err", err)
+		}
 	}()
-	e.made, e.err = f()
-	return e.made, false, e.err
-}
-
-// add stores an entry and drops the oldest at the bound. Called with mu held.
-func (o *once) add(key string, e *onceEntry) {
-	if o.entries == nil {
-		o.entries = map[string]*onceEntry{}
+	if made, err = f(); err != nil {
+		return made, err
 	}
-	o.order = slices.DeleteFunc(o.order, func(k string) bool { return k == key })
-	o.entries[key] = e
-	o.order = append(o.order, key)
-	if len(o.order) > maxOnce {
-		delete(o.entries, o.order[0])
-		o.order = o.order[1:]
+	done = true
+	answer, err := o.seal(made)
+	if err == nil {
+		err = s.Store.EndOnce(after, o.name, answer)
 	}
-}
-
-func (o *once) forget(key string, e *onceEntry) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.entries[key] == e {
-		delete(o.entries, key)
-		o.order = slices.DeleteFunc(o.order, func(k string) bool { return k == key })
+	if err != nil { // it is done: a repeat is refused, not done again
+		s.Log.Error("console: the answer of a request with a key is not kept", "err", err)
 	}
+	return made, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -123,7 +123,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	if known := s.knownBrowser(r, email); known != "" {
 		account = known
 	}
-	if wait := s.throttle.Try(addr, account); wait > 0 {
+	wait, err := s.throttle.TryAmong(r.Context(), s.Store, addr, account)
+	if err != nil {
+		s.fail(w, r, nil, err)
+		return
+	}
+	if wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		w.Header().Set("Retry-After", fmt.Sprint(seconds))
 		s.Log.Warn("console: sign-in refused: too many tries", "addr", addr, "wait_s", seconds)
@@ -145,7 +150,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, nil, err)
 		return
 	}
-	s.throttle.Passed(addr, account)
+	if err := s.throttle.PassedAmong(r.Context(), s.Store, addr, account); err != nil {
+		s.fail(w, r, nil, err)
+		return
+	}
 	raw := make([]byte, 32)
 	rand.Read(raw)
 	token := base64.RawURLEncoding.EncodeToString(raw)

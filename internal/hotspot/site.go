@@ -178,6 +178,22 @@ type Guest struct {
 	Presence              Presence // of the site
 }
 
+// Once is what is known of a request that came with a key: that it is the first, or
+// what became of the first.
+type Once struct {
+	First  bool
+	Body   []byte        // of the first, as it was given
+	Answer []byte        // empty while the first is at work
+	Waits  time.Duration // since the first came
+}
+
+// Tries are passwords tried under one name or from one address.
+type Tries struct {
+	Failed int
+	Last   time.Time
+	Until  time.Time // not to be tried before; zero: at once
+}
+
 // NewAccount asks for an account with one pass of a plan.
 type NewAccount struct {
 	Site     SiteID

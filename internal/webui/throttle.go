@@ -1,10 +1,13 @@
 package webui
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"sync"
 	"time"
+
+	"iwas/internal/hotspot"
 )
 
 // Throttle slows down guessing of passwords. It counts failures per address
@@ -21,13 +24,7 @@ type Throttle struct {
 	Max   int // keys remembered; 0 is 4096. At the bound the quietest one is forgotten
 
 	mu   sync.Mutex
-	keys map[string]*tries // guarded by mu
-}
-
-type tries struct {
-	failed int
-	last   time.Time
-	until  time.Time
+	keys map[string]hotspot.Tries // guarded by mu
 }
 
 const (
@@ -65,19 +62,58 @@ func accountKey(name string) string {
 func (t *Throttle) Try(addr, account string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now()
-	var wait time.Duration
+	if t.keys == nil {
+		t.keys = map[string]hotspot.Tries{}
+	}
+	now, fresh := t.now(), 0
 	for _, k := range [...]string{addressKey(addr), accountKey(account)} {
-		if e := t.keys[k]; e != nil {
-			wait = max(wait, e.until.Sub(now))
+		if _, known := t.keys[k]; !known {
+			fresh++
 		}
 	}
-	if wait > 0 {
-		return wait
+	t.makeRoom(now, fresh)
+	return t.try(now, t.keys, addr, account)
+}
+
+// Passed takes the try back after a right password, and forgets the failures of
+// the account. Those of the address stay: who guesses could sign in with an
+// account of their own in between.
+func (t *Throttle) Passed(addr, account string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	passed(t.keys, addr, account)
+}
+
+// SharedTries are counts that several programs keep together. ChangeTries has f
+// change those under keys while nobody else does, perhaps more than once, and
+// forgets what was not tried for longer than keep.
+type SharedTries interface {
+	ChangeTries(ctx context.Context, keys []string, keep time.Duration, f func(map[string]hotspot.Tries)) error
+}
+
+// TryAmong is Try with counts that are shared.
+func (t *Throttle) TryAmong(ctx context.Context, all SharedTries, addr, account string) (wait time.Duration, err error) {
+	now := t.now()
+	err = all.ChangeTries(ctx, []string{addressKey(addr), accountKey(account)}, forgetAfter, func(keys map[string]hotspot.Tries) {
+		wait = t.try(now, keys, addr, account)
+	})
+	return wait, err
+}
+
+// PassedAmong is Passed with counts that are shared.
+func (t *Throttle) PassedAmong(ctx context.Context, all SharedTries, addr, account string) error {
+	return all.ChangeTries(ctx, []string{addressKey(addr), accountKey(account)}, forgetAfter, func(keys map[string]hotspot.Tries) {
+		passed(keys, addr, account)
+	})
+}
+
+func (t *Throttle) try(now time.Time, keys map[string]hotspot.Tries, addr, account string) time.Duration {
+	wait := max(keys[addressKey(addr)].Until.Sub(now), keys[accountKey(account)].Until.Sub(now), 0)
+	if wait == 0 {
+		t.count(now, keys, accountKey(account), longestAccount)
+		t.count(now, keys, addressKey(addr), t.longest(addr))
 	}
-	t.count(accountKey(account), longestAccount)
-	t.count(addressKey(addr), t.longest(addr))
-	return 0
+	return wait
 }
 
 // longest is the longest wait of an address.
@@ -91,66 +127,52 @@ func (t *Throttle) longest(addr string) time.Duration {
 	return t.Block
 }
 
-// Passed takes the try back after a right password, and forgets the failures of
-// the account. Those of the address stay: who guesses could sign in with an
-// account of their own in between.
-func (t *Throttle) Passed(addr, account string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.keys, accountKey(account))
-	if e := t.keys[addressKey(addr)]; e != nil {
-		e.failed = max(0, e.failed-1)
-		e.until = time.Time{}
+func passed(keys map[string]hotspot.Tries, addr, account string) {
+	delete(keys, accountKey(account))
+	if e, ok := keys[addressKey(addr)]; ok {
+		e.Failed, e.Until = max(0, e.Failed-1), time.Time{}
+		keys[addressKey(addr)] = e
 	}
 }
 
-// count adds one failure to a key. Called with mu held.
-func (t *Throttle) count(key string, longest time.Duration) {
-	now := t.now()
-	if t.keys == nil {
-		t.keys = map[string]*tries{}
+// count adds one failure to a key.
+func (t *Throttle) count(now time.Time, keys map[string]hotspot.Tries, key string, longest time.Duration) {
+	e := keys[key]
+	served := t.Block > 0 && longest == t.Block && !e.Until.IsZero() // try lets nobody past who still waits
+	if now.Sub(e.Last) > forgetAfter || served {
+		e.Failed, e.Until = 0, time.Time{}
 	}
-	e := t.keys[key]
-	if e == nil {
-		t.makeRoom(now)
-		e = &tries{}
-		t.keys[key] = e
-	}
-	served := t.Block > 0 && longest == t.Block && !e.until.IsZero() // Try lets nobody past who still waits
-	if now.Sub(e.last) > forgetAfter || served {
-		e.failed, e.until = 0, time.Time{}
-	}
-	e.failed++
-	e.last = now
-	if over := e.failed - freeTries; over >= 0 {
+	e.Failed++
+	e.Last = now
+	if over := e.Failed - freeTries; over >= 0 {
 		// 2 s, 4 s, 8 s … up to the longest of its kind.
 		wait := min(longest, time.Second<<min(over+1, 20))
 		if t.Block > 0 && longest == t.Block {
 			wait = t.Block
 		}
-		e.until = now.Add(wait)
+		e.Until = now.Add(wait)
 	}
+	keys[key] = e
 }
 
-// makeRoom keeps the map bounded: first what is long over, else the key heard
-// of longest ago. Called with mu held.
-func (t *Throttle) makeRoom(now time.Time) {
+// makeRoom keeps the map bounded, with room for some more: first what is long over,
+// else the keys heard of longest ago. Called with mu held.
+func (t *Throttle) makeRoom(now time.Time, more int) {
 	limit := t.Max
 	if limit == 0 {
 		limit = 4096
 	}
-	if len(t.keys) < limit {
-		return
-	}
-	var oldest string
-	for k, e := range t.keys {
-		if now.Sub(e.last) > forgetAfter {
-			delete(t.keys, k)
-		} else if oldest == "" || e.last.Before(t.keys[oldest].last) {
-			oldest = k
+	for len(t.keys) > 0 && len(t.keys)+more > limit {
+		var oldest string
+		for k, e := range t.keys {
+			if now.Sub(e.Last) > forgetAfter {
+				delete(t.keys, k)
+			} else if oldest == "" || e.Last.Before(t.keys[oldest].Last) {
+				oldest = k
+			}
 		}
-	}
-	if len(t.keys) >= limit {
-		delete(t.keys, oldest)
+		if len(t.keys)+more > limit {
+			delete(t.keys, oldest)
+		}
 	}
 }
