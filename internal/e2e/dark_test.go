@@ -76,26 +76,28 @@ func quantiles(b *testing.B, what string, took []time.Duration) {
 
 // mark reads how much of a site's log the cloud has stored.
 type mark struct {
-	b  *testing.B
-	db *sql.DB
-	q  *sql.Stmt
+	b    *testing.B
+	db   *sql.DB
+	q    *sql.Stmt
+	site string
 }
 
-func openMark(b *testing.B, c *demo.Cafe) *mark {
+// openMark reads of a site in the cloud of a cafe.
+func openMark(b *testing.B, c *demo.Cafe, site string) *mark {
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.Join(c.Dir(), "cloud", "iwas.db"), RawQuery: "_pragma=query_only(1)"}).String())
 	if err != nil {
 		b.Fatal(err)
 	}
-	q, err := db.Prepare("SELECT COALESCE(SUM(through), 0) FROM event_mark")
+	q, err := db.Prepare("SELECT COALESCE(SUM(through), 0) FROM event_mark WHERE site = ?")
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = db.Close() })
-	return &mark{b, db, q}
+	return &mark{b, db, q, site}
 }
 
 func (m *mark) through() (n int64) {
-	if err := m.q.QueryRow().Scan(&n); err != nil {
+	if err := m.q.QueryRow(m.site).Scan(&n); err != nil {
 		m.b.Fatal(err)
 	}
 	return n
@@ -105,7 +107,7 @@ func (m *mark) through() (n int64) {
 // Accounting-Response) to its commit in the cloud, while nothing else goes on.
 func BenchmarkFactToCloud(b *testing.B) {
 	c, _, accounts := cafeFor(b, 1)
-	m := openMark(b, c)
+	m := openMark(b, c, c.SiteID)
 	n := &nas{c: c, mac: "02:00:00:00:02:01"}
 	class, err := n.login(b.Context(), accounts[0], "80000001")
 	if err != nil {
@@ -149,7 +151,7 @@ func (n *nas) report(ctx context.Context, a demo.Account, id string, class []byt
 }
 
 // BenchmarkDaysDark has a site come back after days without the cloud, with a
-// million events, and looks at a lock of that site and a fact of another's meanwhile.
+// million events, and looks at locks of that site and facts of another's meanwhile.
 func BenchmarkDaysDark(b *testing.B) {
 	const events = 1_000_000
 	c, _, accounts := cafeFor(b, 10)
@@ -157,6 +159,7 @@ func BenchmarkDaysDark(b *testing.B) {
 	if err := compile(fill, "iwas/agent/store/fill"); err != nil {
 		b.Fatal(err)
 	}
+	other := neighbour(b, c)
 	if err := c.StopOne("agent", false); err != nil {
 		b.Fatal(err)
 	}
@@ -169,7 +172,7 @@ func BenchmarkDaysDark(b *testing.B) {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	fmt.Printf("   %d events came to be at the site in %s\n", events, time.Since(began).Round(time.Second))
-	m := openMark(b, c)
+	m := openMark(b, c, c.SiteID)
 	from, before := m.through(), busy(b, c.Pid("cloud"))
 	began = time.Now()
 	if err := c.StartAgent(b.Context()); err != nil {
@@ -210,6 +213,8 @@ func BenchmarkDaysDark(b *testing.B) {
 			time.Sleep(time.Second) // a press now and then
 		}
 	}()
+	facts, timed := make(chan []time.Duration, 1), make(chan struct{})
+	go func() { facts <- other.time(timed) }()
 	last, lastAt := from, began
 	for m.through()-from < events {
 		time.Sleep(50 * time.Millisecond) // asking takes from what is measured
@@ -225,8 +230,75 @@ func BenchmarkDaysDark(b *testing.B) {
 	took := time.Since(began)
 	fmt.Printf("   CPU an event: agent %s, cloud %s\n", (busy(b, c.Pid("agent")) / events).Round(100*time.Nanosecond), ((busy(b, c.Pid("cloud")) - before) / events).Round(100*time.Nanosecond))
 	<-done
+	close(timed)
 	fmt.Printf("   %d events drained in %s, %.0f/s (target: 20,000/s)\n", events, took.Round(time.Second/10), events/took.Seconds())
 	quantiles(b, "press Lock → enforced meanwhile (target: 1 s)", locks)
+	quantiles(b, "a fact of another site → cloud meanwhile (target: 1 s)", <-facts)
+}
+
+// another is a second site of the same cloud, with a guest who is on.
+type another struct {
+	b     *testing.B
+	guest *nas
+	a     demo.Account
+	class []byte
+	m     *mark
+}
+
+func neighbour(b *testing.B, of *demo.Cafe) *another {
+	ports, err := demo.FreePorts()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := demo.Start(b.Context(), demo.Options{Dir: b.TempDir(), Bin: bin, Ports: ports, Join: of})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			b.Error(err)
+		}
+	})
+	a, err := c.CreateAccount(b.Context(), map[string]any{"kind": "user", "username": "neighbour", "plan": c.PlanID(1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	wait(b, "the account at the other site", 20*time.Second, func() bool { ok, err := c.InStep(b.Context()); return ok && err == nil })
+	o := &another{b: b, guest: &nas{c: c, mac: "02:00:00:00:03:01"}, a: a, m: openMark(b, of, c.SiteID)}
+	if o.class, err = o.guest.login(b.Context(), a, "90000001"); err == nil {
+		err = o.guest.report(b.Context(), a, "90000001", o.class, 1, 0)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	wait(b, "calm at the other site", 20*time.Second, func() bool { return agentBacklog(b, c) == 0 })
+	return o
+}
+
+// time measures its facts, from the answer of its box to the commit in the cloud,
+// until stop is closed.
+func (o *another) time(stop chan struct{}) (took []time.Duration) {
+	for n := 1; ; n++ {
+		select {
+		case <-stop:
+			return took
+		case <-time.After(200 * time.Millisecond): // a guest's record now and then
+		}
+		before := o.m.through()
+		if err := o.guest.report(context.Background(), o.a, "90000001", o.class, 3, n); err != nil {
+			o.b.Error(err)
+			return took
+		}
+		committed := time.Now()
+		for o.m.through() == before {
+			time.Sleep(time.Millisecond) // asking takes from what is measured
+			if time.Since(committed) > time.Minute {
+				o.b.Error("a fact of the other site is not in the cloud after a minute")
+				return took
+			}
+		}
+		took = append(took, time.Since(committed))
+	}
 }
 
 // busy is the CPU time that a process took so far, proc(5).
