@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,6 +31,10 @@ type control struct {
 	settles bool
 	// device is what the HotSpot knows of a session's device; nil: nobody asks it.
 	device func(hotspot.Session) *statuspage.Device
+	// mac is the device that has an address at the HotSpot; nil: nobody asks it.
+	mac func(netip.Addr) (hotspot.MAC, bool)
+	// ready reports whether guests can log in at all; nil: nobody asks it.
+	ready func(context.Context) (ok bool, why, next string)
 	// support makes a bundle; nil: none can be made.
 	support func(context.Context, struct{}) (supportAnswer, error)
 }

@@ -112,6 +112,7 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 	s.recorder = newRecorder(s)
 	s.page.Minutes = s.recorder.Between
 	s.page.Support = s.supportPage
+	s.page.Why = s.whyPage
 	s.wireDoor()
 	s.page.Metrics = metrics.Guard(metrics.New("iwas_agent", s.tellMetrics), cfg.Status.MetricsTokenFile)
 	return s, nil
@@ -159,7 +160,7 @@ func (s *site) run(ctx context.Context) (err error) {
 		}
 		back.Add(task{"page bell", s.bell})
 	}
-	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device, support: s.supportDoor}).Serve})
+	back.Add(task{"control door", (&control{path: cfg.controlPath(), status: s.page.Status, db: s.db, settles: s.settles(), device: s.device, support: s.supportDoor, mac: s.macOf, ready: s.readyNow}).Serve})
 	return s.untilDamaged(ctx, func(ctx context.Context) error {
 		return runFloors(ctx, []*suture.Supervisor{page, back, front})
 	})

@@ -7,7 +7,6 @@ import (
 	"time"
 	_ "time/tzdata" // the site lives in a zone of its own; small machines have no zone files
 
-	"iwas/agent/aaa"
 	"iwas/agent/radius"
 	"iwas/agent/router"
 	"iwas/agent/statuspage"
@@ -104,10 +103,7 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		fail(err)
 	}
 	for _, r := range rejects {
-		named, ok := hotspot.ParseMAC(r.Username)
-		out.Rejects = append(out.Rejects, statuspage.Reject{At: r.At, Username: r.Username, MAC: r.MAC.Masked(), Reason: r.Reason,
-			Meaning: cmp.Or(r.Detail, aaa.TechnicianMessage(r.Reason)), Message: r.Message,
-			Appeared: r.Reason == hotspot.ReasonUnknown && ok && named == r.MAC})
+		out.Rejects = append(out.Rejects, rejectOf(r))
 	}
 	locks, err := s.db.Locks(ctx, locksShown)
 	if err != nil {

@@ -35,6 +35,8 @@ var sentences = map[hotspot.Reason]sentence{
 		"User-Password and CHAP-Password in one request, which RFC 2865 §4.1 forbids"},
 	hotspot.ReasonMalformed: {unclearEnglish, unclearArabic,
 		"an attribute of the request has a length or content its RFC forbids"},
+	hotspot.ReasonBadSecret: {unclearEnglish, unclearArabic,
+		"the password arrived unreadable: the shared secret of /radius on the router is most likely another one than here"},
 	hotspot.ReasonMACMismatch: {
 		"This pass belongs to another device.",
 		"هذه البطاقة تخص جهازًا آخر.",

@@ -48,6 +48,7 @@ type cacheEntry struct {
 	serial        uint64
 	accept        bool
 	departures    hotspot.Departures // of an Accept, may be nil
+	repeats       int                // how often it came again
 }
 
 // cache answers repeats with the same bytes and lets each request run once.
@@ -81,24 +82,25 @@ func newCache() *cache {
 
 // begin looks a request up. Without reply, e is for the caller to run and to
 // finish, or nil while the first is at work. With reply, the caller sends it once
-// more and calls sent.
-func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *cacheEntry, reply []byte) {
+// more and calls sent. repeats is how often the request came again.
+func (c *cache) begin(key cacheKey, authenticator [16]byte, now time.Time) (e *cacheEntry, reply []byte, repeats int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expire(now)
 	if old := c.entries[key]; old != nil && old.authenticator == authenticator {
+		old.repeats++
 		if old.reply == nil {
-			return nil, nil
+			return nil, nil, old.repeats
 		}
 		if !c.void(old) {
 			c.leaves(old)
-			return old, old.reply
+			return old, old.reply, old.repeats
 		}
 	}
 	e = &cacheEntry{key: key, authenticator: authenticator, at: now}
 	c.entries[key] = e
 	c.order = append(c.order, e)
-	return e, nil
+	return e, nil, 0
 }
 
 // finish keeps the reply, which the caller sends; then it calls sent. It reports

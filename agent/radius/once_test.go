@@ -120,9 +120,9 @@ func TestTheCacheIsBounded(t *testing.T) {
 	key := func(i int) cacheKey {
 		return keyOf(uint16(i>>8), from, []byte{codeAccessRequest, byte(i)})
 	}
-	working, _ := c.begin(key(0), [16]byte{}, now)
+	working, _, _ := c.begin(key(0), [16]byte{}, now)
 	for i := 1; i < 4*cacheBound; i++ {
-		e, _ := c.begin(key(i), [16]byte{1}, now)
+		e, _, _ := c.begin(key(i), [16]byte{1}, now)
 		c.finish(e, hotspot.Verdict{}, make([]byte, 200))
 	}
 	if n := c.len(); n > cacheBound+1 || n < cacheBound/2 {
@@ -131,18 +131,18 @@ func TestTheCacheIsBounded(t *testing.T) {
 	if cap(c.order) > 4*cacheBound {
 		t.Errorf("the order has room for %d, want at most %d", cap(c.order), 4*cacheBound)
 	}
-	if e, reply := c.begin(key(0), [16]byte{}, now); e != nil || reply != nil {
+	if e, reply, _ := c.begin(key(0), [16]byte{}, now); e != nil || reply != nil {
 		t.Error("a request at work was forgotten: its repeat would run beside it")
 	}
 	if !c.finish(working, hotspot.Verdict{}, []byte("answer")) {
 		t.Error("its answer was not taken")
 	}
-	if _, reply := c.begin(key(0), [16]byte{}, now); string(reply) != "answer" {
+	if _, reply, _ := c.begin(key(0), [16]byte{}, now); string(reply) != "answer" {
 		t.Errorf("its repeat: got %q", reply)
 	}
 
 	for i := range 4 * cacheOctets / maxPacket {
-		e, _ := c.begin(key(i), [16]byte{2}, now)
+		e, _, _ := c.begin(key(i), [16]byte{2}, now)
 		c.finish(e, hotspot.Verdict{}, make([]byte, maxPacket))
 	}
 	if c.octets > cacheOctets+maxPacket {
@@ -160,11 +160,11 @@ func TestTheCacheIsBounded(t *testing.T) {
 func TestAnAnswerOvertakenByItsIdentifierTakesNoRoom(t *testing.T) {
 	c, now := newCache(), time.Now()
 	key := keyOf(0, netip.MustParseAddrPort("10.0.0.1:1024"), []byte{1, 1})
-	slow, _ := c.begin(key, [16]byte{1}, now)
-	quick, _ := c.begin(key, [16]byte{2}, now)
+	slow, _, _ := c.begin(key, [16]byte{1}, now)
+	quick, _, _ := c.begin(key, [16]byte{2}, now)
 	c.finish(quick, hotspot.Verdict{}, []byte("quick"))
 	c.finish(slow, hotspot.Verdict{}, []byte("slow"))
-	if _, reply := c.begin(key, [16]byte{2}, now); string(reply) != "quick" || c.octets != len("quick") {
+	if _, reply, _ := c.begin(key, [16]byte{2}, now); string(reply) != "quick" || c.octets != len("quick") {
 		t.Errorf("got %q and %d octets, want the newer answer only", reply, c.octets)
 	}
 }

@@ -365,11 +365,15 @@ func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
 // again, or another server (radius.md §2.2).
 func TestALoginThatCannotBeJudgedGetsSilence(t *testing.T) {
 	j := &judge{verdict: grant(), fail: errors.New("database is locked")}
-	s := newServer(t, j, func(s *Server) { s.Rejected = func(hotspot.Reject) { t.Error("a refusal was noted") } })
+	told := make(chan hotspot.Reject, 9)
+	s := newServer(t, j, func(s *Server) { s.Rejected = func(r hotspot.Reject) { told <- r } })
 	c := dial(t, s.AuthAddr())
 	request := access(3, "bob", "hello")
 	c.send(t, request)
 	until(t, "the failure", func() bool { return s.count("dropped", string(dropUnavailable)) == 1 })
+	if r := <-told; r.Reason != hotspot.ReasonUnjudged || !r.Silent || r.Username != "bob" || r.MAC.IsZero() || r.NAS != "r1" {
+		t.Errorf("told %+v, want a login of bob that could not be judged", r)
+	}
 	j.mu.Lock()
 	j.fail = nil
 	j.mu.Unlock()

@@ -48,7 +48,7 @@ type Server struct {
 	Decider    Decider
 	Accountant Accountant
 	Memory     Memory               // nil forgets at every start what it learnt
-	Rejected   func(hotspot.Reject) // called for every Access-Reject; must not block
+	Rejected   func(hotspot.Reject) // called for every login that fails, also those met with silence; must not block
 	Log        *slog.Logger
 	Now        func() time.Time
 	Workers    int        // requests at work at once; 0 is 256, which lets one commit serve many
@@ -275,14 +275,16 @@ func (s *Server) sift(j *job) bool {
 	if ma != 0 && b[0] == codeAccessRequest {
 		j.nas.learn(s.Memory)
 	}
-	entry, repeat := s.cache.begin(keyOf(j.socket.index, j.from, b), [16]byte(b[4:headerLen]), j.at)
+	entry, repeat, n := s.cache.begin(keyOf(j.socket.index, j.from, b), [16]byte(b[4:headerLen]), j.at)
 	switch {
 	case repeat != nil:
 		s.send(j, entry, repeat)
 		s.stats.answered(j.nas, kindOf(b), "repeated", 0, j.at)
+		s.repeated(j, n)
 		return false
 	case entry == nil:
 		s.drop(j, dropInFlight)
+		s.repeated(j, n)
 		return false
 	}
 	j.entry = entry
@@ -295,7 +297,11 @@ func (s *Server) survive(j *job) {
 	if r == nil {
 		return
 	}
-	s.drop(j, dropPanic)
+	s.stats.drop(j.nas, kindOf(j.packet), dropPanic, j.from, j.at)
+	func() {
+		defer func() { _ = recover() }() // it may be remembering that fails
+		s.unanswered(j, dropPanic)
+	}()
 	if held, ok := s.stats.loud("log of "+dropPanic, j.at); ok {
 		s.Log.Error("a request could not be worked on", "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "repeated", held)
 	}
@@ -303,6 +309,7 @@ func (s *Server) survive(j *job) {
 
 func (s *Server) drop(j *job, why dropped) {
 	s.stats.drop(j.nas, kindOf(j.packet), why, j.from, j.at)
+	s.unanswered(j, why)
 }
 
 // handle answers one request.
@@ -382,17 +389,22 @@ func (s *Server) authorize(ctx context.Context, j *job) (reply []byte, v hotspot
 		}
 	}
 	j.entry.device = r.MAC
+	wrongSecret := undecodable && j.ma == 0 // beside a valid Message-Authenticator the secret is right
+	if wrongSecret {
+		reason = hotspot.ReasonBadSecret
+	}
 	if reason != "" {
 		v = s.Decider.Refuse(ctx, reason)
 	} else if v, err = s.Decider.Authorize(ctx, r); err != nil {
 		return nil, v, err
 	}
-	if undecodable && j.ma == 0 { // beside a valid Message-Authenticator the secret is right
+	if wrongSecret {
 		s.stats.suspect(j.nas, j.from, j.at)
 		v.Detail = meanings[dropSuspectSecret]
 	}
 	if !v.Accept && s.Rejected != nil {
-		s.Rejected(hotspot.Reject{At: j.at, NAS: j.nas.ID, Username: printable(r.Username), MAC: r.MAC, Reason: v.Reason, Message: v.Message, Detail: v.Detail, Account: v.Account})
+		s.Rejected(hotspot.Reject{At: j.at, NAS: j.nas.ID, Username: printable(r.Username), MAC: r.MAC, IP: r.IP, Reason: v.Reason, Message: v.Message, Detail: v.Detail,
+			Account: v.Account, Source: j.from.Addr().Unmap().WithZone(""), Times: 1})
 	}
 	reply, err = encodeVerdict(j.packet, j.key, v)
 	return reply, v, err

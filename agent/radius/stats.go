@@ -271,7 +271,7 @@ func (s *stats) drop(n *nas, kind string, why dropped, from netip.AddrPort, now 
 
 // suspect remembers a NAS whose password nobody can have typed: most likely
 // another shared secret. RFC 2865 gives no way to be sure, so the request is
-// rejected and counted as any other of its form.
+// rejected for that reason.
 func (s *stats) suspect(n *nas, from netip.AddrPort, now time.Time) {
 	s.offend(n, dropSuspectSecret, from, now)
 	if held, ok := s.loud(dropSuspectSecret, now); ok {

@@ -61,7 +61,7 @@ func TestAnotherSecretWithoutMessageAuthenticator(t *testing.T) {
 	var rejects, dropped uint64
 	for _, c := range s.Stats().Counts {
 		switch {
-		case c == Count{NAS: "r1", Kind: "access", Result: string(hotspot.ReasonMalformed), N: c.N}:
+		case c == Count{NAS: "r1", Kind: "access", Result: string(hotspot.ReasonBadSecret), N: c.N}:
 			rejects = c.N
 		default:
 			dropped += c.N
@@ -84,7 +84,7 @@ func TestAnotherSecretWithoutMessageAuthenticator(t *testing.T) {
 		}
 	}
 	mu.Lock()
-	if len(rejected) != asked || !strings.Contains(rejected[0].Detail, "shared secret") || rejected[0].Reason != hotspot.ReasonMalformed {
+	if len(rejected) != asked || !strings.Contains(rejected[0].Detail, "shared secret") || rejected[0].Reason != hotspot.ReasonBadSecret {
 		t.Errorf("remembered %+v, want %d with the likely cause", rejected, asked)
 	}
 	mu.Unlock()

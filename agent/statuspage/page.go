@@ -73,11 +73,7 @@ func (s *Server) renderAs(w http.ResponseWriter, r *http.Request, status int, na
 		page.SignIn = "/signin"
 	}
 	if page.Now.IsZero() {
-		s.mu.Lock()
-		zone := s.last.TimeZone
-		s.mu.Unlock()
-		now := time.Now()
-		page.Clock = webui.Clock{Now: now, Zone: zoneOf(Snapshot{At: now, TimeZone: zone})}
+		page.Clock = s.zone()
 	}
 	if err := s.pages.Render(w, r, status, name, page); err != nil {
 		s.log().Error("render the status page", "page", name, "err", err)
@@ -88,7 +84,7 @@ func (s *Server) renderAs(w http.ResponseWriter, r *http.Request, status int, na
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	st := s.look(r.Context())
 	b, long := newBoard(st.Snapshot, st.open), spans.Of(r)
-	b.Visitor = personOf(r.Context())
+	b.Visitor, b.AskWhy = personOf(r.Context()), s.Why != nil
 	b.Charts = b.charts(long, s.Minutes)
 	s.render(w, r, "status", webui.Page{Title: cmp.Or(b.Site, "Status"), Live: "/live?span=" + long.Key, Refresh: 10, Clock: b.Clock, Body: b})
 }

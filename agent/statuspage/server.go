@@ -48,7 +48,10 @@ type Server struct {
 	Tail    *logs.Tail // the newest lines of the log; nil: none are kept
 	// Support makes a bundle for whoever helps; nil: none can be made here.
 	Support func(ctx context.Context) (Bundle, error)
-	Bound   func(addr string) // called with the address once it listens; may be nil
+	// Why says why somebody cannot log in; names: whether other guests' names may be
+	// told. nil: it is not asked.
+	Why   func(ctx context.Context, asked string, names bool) (Why, error)
+	Bound func(addr string) // called with the address once it listens; may be nil
 
 	once   sync.Once
 	hub    webui.Hub
@@ -175,6 +178,7 @@ func (s *Server) routes() (*http.ServeMux, error) {
 	mux.Handle("GET /assets/", webui.Assets())
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /live", s.live)
+	s.whyRoutes(mux)
 	mux.HandleFunc("GET /log", s.logPage)
 	mux.HandleFunc("GET /log/live", s.logLive)
 	mux.Handle("GET /support", s.requireRole(s.supportPage, access.Technician))

@@ -233,9 +233,17 @@ type Waiting struct {
 	Problem  string    `json:"problem"`
 }
 
-// Reject is one refused login.
+// Reject is a login that failed: refused, or met with silence. The same again and
+// again is one that counts.
 type Reject struct {
-	At       time.Time      `json:"at"`
+	At       time.Time      `json:"at"`              // the first time
+	Until    time.Time      `json:"until,omitzero"`  // the newest; absent: At
+	Times    int            `json:"times,omitempty"` // absent: once
+	Flood    bool           `json:"flood,omitempty"` // more often and faster than people do it
+	NAS      hotspot.NASID  `json:"nas"`             // "": no router of ours
+	Source   string         `json:"source,omitempty"`
+	Silent   bool           `json:"silent,omitempty"` // nothing was answered
+	Others   bool           `json:"others,omitempty"` // many names at once
 	Username string         `json:"username"`
 	MAC      string         `json:"mac"` // masked
 	Reason   hotspot.Reason `json:"reason"`

@@ -32,6 +32,7 @@ type board struct {
 	Healths []healthView
 	Charts  *chartsView // nil: no history is kept
 	Visitor access.Person
+	AskWhy  bool // the page has a box for the question
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }

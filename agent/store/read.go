@@ -8,68 +8,6 @@ import (
 	"iwas/internal/hotspot"
 )
 
-const (
-	// rejectsKept bounds the refusals remembered for people.
-	rejectsKept = 5000
-	// rejectsBound is how many may wait to be written; of more the oldest are not
-	// remembered.
-	rejectsBound = 64
-)
-
-// RecordReject remembers a refusal. It never waits; under a flood only the
-// newest of each commit are remembered, so that it costs the guests nothing.
-func (db *DB) RecordReject(r hotspot.Reject) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if len(db.rejects) >= rejectsBound {
-		db.rejects = db.rejects[1:]
-	}
-	db.rejects = append(db.rejects, r)
-	if len(db.rejects) == 1 {
-		db.enqueueRejects()
-	}
-}
-
-// enqueueRejects has the writer store what waits. db.mu is held.
-func (db *DB) enqueueRejects() {
-	o := &op{ctx: context.Background(), own: true, run: func(t *tx) error {
-		db.mu.Lock()
-		waiting := db.rejects
-		db.rejects = nil
-		db.mu.Unlock()
-		return t.insertAll("store rejects", &insertRejects, len(waiting), func(i int, to []any) []any {
-			r := waiting[i]
-			return append(to, millis(r.At), string(r.NAS), r.Username, r.MAC.String(), string(r.Reason), r.Message, r.Detail, string(r.Account))
-		})
-	}}
-	select {
-	case db.ops <- o:
-	default:
-		db.rejects = nil // the writer has more than it can do
-	}
-}
-
-var insertRejects = newManyRows("INSERT INTO reject (at, nas, username, mac, reason, message, detail, account)", 8, "")
-
-// Rejects returns the newest refusals first.
-func (db *DB) Rejects(ctx context.Context, limit int) ([]hotspot.Reject, error) {
-	var out []hotspot.Reject
-	err := db.query(ctx, "read rejects", "SELECT at, nas, username, mac, reason, message, detail, account FROM reject ORDER BY id DESC LIMIT ?", []any{limit},
-		func(scan func(...any) error) error {
-			var r hotspot.Reject
-			var at int64
-			var mac string
-			if err := scan(&at, &r.NAS, &r.Username, &mac, &r.Reason, &r.Message, &r.Detail, &r.Account); err != nil {
-				return err
-			}
-			r.At = fromMillis(at)
-			r.MAC, _ = hotspot.ParseMAC(mac)
-			out = append(out, r)
-			return nil
-		})
-	return out, err
-}
-
 // OpenSessions returns every session thought open, the newest first, with the
 // speed it runs under where that is known.
 func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {

@@ -158,7 +158,14 @@ CREATE TABLE reject (
 	reason   TEXT    NOT NULL,
 	message  TEXT    NOT NULL, -- as the guest read it
 	detail   TEXT    NOT NULL, -- for staff; '' when the message says it all
-	account  TEXT    NOT NULL
+	account  TEXT    NOT NULL,
+	ref      TEXT    NOT NULL DEFAULT '',
+	ip       TEXT    NOT NULL DEFAULT '',
+	source   TEXT    NOT NULL DEFAULT '',
+	silent   INTEGER NOT NULL DEFAULT 0,
+	times    INTEGER NOT NULL DEFAULT 1,
+	until_at INTEGER NOT NULL DEFAULT 0,
+	others   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- What is known of the routers.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,7 +21,11 @@ func atSchema(t *testing.T, path string, schema int) {
 		t.Fatal(err)
 	}
 	for n := 1; n <= schema; n++ {
-		if err := step(t.Context(), db, fmt.Sprintf("migrations/%04d.sql", n), n); err != nil {
+		err := step(t.Context(), db, fmt.Sprintf("migrations/%04d.sql", n), n)
+		if errors.Is(err, fs.ErrNotExist) { // a number that was left out
+			_, err = db.ExecContext(t.Context(), fmt.Sprintf("PRAGMA user_version = %d", n))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

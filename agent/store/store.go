@@ -133,7 +133,8 @@ type DB struct {
 	lookers  map[chan struct{}]struct{}
 	listers  map[chan struct{}]struct{}
 	reads    map[string]*sql.Stmt // of the readers, by text
-	rejects  []hotspot.Reject     // not yet written
+
+	book rejectBook // of failed logins
 
 	witness witness
 
@@ -195,7 +196,7 @@ func openFile(ctx context.Context, o Options) (*DB, error) {
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{},
-		care: newCare(), reserve: &reserve{path: o.Path + reserveFile, size: o.Reserve}}
+		book: newRejectBook(), care: newCare(), reserve: &reserve{path: o.Path + reserveFile, size: o.Reserve}}
 	db.devices.Store(&deviceLocks{})
 	if err := db.start(ctx); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
@@ -254,7 +255,7 @@ func (db *DB) Close() error {
 	var err error
 	db.closing.Do(func() {
 		var w witnessed
-		if kept := db.do(context.Background(), func(t *tx) error { w = t.witnessed(); return t.keepRan(0) }); kept != nil {
+		if kept := db.do(context.Background(), func(t *tx) error { w = t.witnessed(); return errors.Join(t.keepRan(0), db.keepRejects()(t)) }); kept != nil {
 			db.o.Log.Warn("the running time was not kept", "err", kept)
 		} else {
 			db.bearWitness(w, true)

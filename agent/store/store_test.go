@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"iwas/internal/fault"
-	"iwas/internal/hotspot"
 )
 
 // schemaOf lists what a database is made of.
@@ -321,26 +320,4 @@ func TestCloseAnswersEverybody(t *testing.T) {
 	wg.Wait()
 	s.open()
 	s.events()
-}
-
-func TestRejectsAreRememberedAndBounded(t *testing.T) {
-	s := newSite(t)
-	for i := range rejectsKept + 300 {
-		s.RecordReject(hotspot.Reject{At: noon.Add(time.Duration(i) * time.Second), NAS: nas, Username: "bob", MAC: phone,
-			Reason: hotspot.ReasonLocked, Message: "no", Detail: "locked by Ana", Account: "a-bob"})
-		if i%rejectsBound == 0 {
-			s.must(s.do(t.Context(), func(*tx) error { return nil })) // let the queue drain: a flood may lose some
-		}
-	}
-	s.must(s.Sweep(t.Context()))
-	got, err := s.Rejects(t.Context(), 1<<20)
-	s.must(err)
-	if len(got) != rejectsKept {
-		t.Errorf("%d rejects kept, want %d", len(got), rejectsKept)
-	}
-	want := hotspot.Reject{At: noon.Add((rejectsKept + 299) * time.Second), NAS: nas, Username: "bob", MAC: phone,
-		Reason: hotspot.ReasonLocked, Message: "no", Detail: "locked by Ana", Account: "a-bob"}
-	if got[0] != want {
-		t.Errorf("newest reject %+v, want %+v", got[0], want)
-	}
 }

@@ -56,6 +56,7 @@ func (db *DB) Sweep(ctx context.Context) error {
 	if err := db.fold(ctx); err != nil {
 		return err
 	}
+	db.sweepRejects()
 	return db.do(ctx, func(t *tx) error {
 		if err := errors.Join(t.closeSilent(), t.learnOwed()); err != nil {
 			return err
@@ -133,7 +134,8 @@ func (t *tx) dropOld() error {
 		{"drop adjustments of passes that are no more", "DELETE FROM adjustment WHERE at < ? AND pass NOT IN (SELECT id FROM pass)", []any{old}},
 		{"drop grants that are over", "DELETE FROM list_grant WHERE document = 0 AND gone_at > 0 AND gone_at < ?", []any{millis(t.now.Add(-grantsKept))}},
 		{"forget lists", "DELETE FROM list_name WHERE used_at < ? AND name NOT IN (SELECT list FROM list_grant WHERE gone_at = 0)", []any{millis(t.now.Add(-listsKept))}},
-		{"drop rejects", "DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", []any{rejectsKept}},
+		{"drop rejects", "DELETE FROM reject WHERE silent = 0 AND id <= (SELECT id FROM reject WHERE silent = 0 ORDER BY id DESC LIMIT 1 OFFSET ?)", []any{rejectsKept}},
+		{"drop logins met with silence", "DELETE FROM reject WHERE silent = 1 AND id <= (SELECT id FROM reject WHERE silent = 1 ORDER BY id DESC LIMIT 1 OFFSET ?)", []any{silentKept}},
 	} {
 		if _, err := t.exec(q.what, q.text, q.args...); err != nil {
 			return err

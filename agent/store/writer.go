@@ -61,7 +61,7 @@ func (db *DB) start(ctx context.Context) error {
 	db.w = writerState{conn: conn, stmts: map[string]*sql.Stmt{}, router: newRouterView(db.o.Now()), work: work{passes: map[hotspot.PassID]*passRow{}}, late: newLate(), pressure: pressure, lateTime: lateTime}
 	first := &op{ctx: ctx, run: func(t *tx) error {
 		t.devices = true
-		return errors.Join(t.loadMark(), t.loadNASes(), t.recover(), t.loadGrants(), t.loadCommands(), t.loadMade())
+		return errors.Join(t.loadMark(), t.loadNASes(), t.recover(), t.loadGrants(), t.loadCommands(), t.loadMade(), t.loadRejects())
 	}}
 	db.commit([]*op{first})
 	if first.err != nil {

@@ -98,12 +98,13 @@ const (
 	ReasonTooManyDevices Reason = "too_many_devices"
 	ReasonTooManyTries   Reason = "too_many_tries" // wrong passwords or codes; passes by itself
 	ReasonNoRoom         Reason = "no_room"        // a first use that the full disk does not take
+	ReasonBadSecret      Reason = "bad_secret"     // the password, or what signs the request, was made with another shared secret
 )
 
 // Reasons lists why a login may be refused.
 func Reasons() []Reason {
 	return []Reason{ReasonUnknown, ReasonBadPassword, ReasonNoCredential, ReasonTwoCredentials, ReasonMalformed, ReasonMACMismatch, ReasonLocked, ReasonDeviceLocked,
-		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries, ReasonNoRoom}
+		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries, ReasonNoRoom, ReasonBadSecret}
 }
 
 // Verdict is the answer to one Access-Request. A refusal is a verdict, not an
@@ -155,18 +156,6 @@ type Departures interface {
 	// Left notes that an Accept has left, for the first time or once more. It must
 	// not wait for anything.
 	Left(at time.Time)
-}
-
-// Reject is a refusal as remembered for people.
-type Reject struct {
-	At       time.Time
-	NAS      NASID
-	Username string
-	MAC      MAC
-	Reason   Reason
-	Message  string    // as the guest read it
-	Detail   string    // for staff
-	Account  AccountID // "" if unknown
 }
 
 // NASMemory is what a site learnt of a NAS from its packets. It outlives a
