@@ -110,7 +110,11 @@ func (s *site) whyPage(ctx context.Context, asked string, names bool) (statuspag
 	if s.db == nil {
 		return statuspage.Why{Verdict: whynot.Cannot, Line: "Nobody can log in now: the database will not open.", Next: fault.Hint(s.dbErr)}, nil
 	}
-	a, err := asker{db: s.db, mac: s.macOf, ready: s.readyNow}.why(ctx, asked, names)
+	return whyForPage(ctx, asker{db: s.db, mac: s.macOf, ready: s.readyNow}, asked, names)
+}
+
+func whyForPage(ctx context.Context, who asker, asked string, names bool) (statuspage.Why, error) {
+	a, err := who.why(ctx, asked, names)
 	if err != nil {
 		return statuspage.Why{}, err
 	}

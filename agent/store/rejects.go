@@ -37,9 +37,9 @@ type rejectBook struct {
 	mu     sync.Mutex // guards what follows
 	open   map[rejectKey]*rejectRow
 	ended  []*rejectRow // gave way to another of their kind before they were written
-	next   int64 // id of the next row
-	dirty  bool  // some row is
-	queued bool  // the writer was asked
+	next   int64        // id of the next row
+	dirty  bool         // some row is
+	queued bool         // the writer was asked
 	began  map[pressureKey]*pressureCount
 
 	tokens   float64 // events that the cloud may be told, at tokensAt

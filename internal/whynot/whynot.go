@@ -7,6 +7,7 @@ package whynot
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func ask(f *Facts) Answer {
 		return Answer{Cannot, "Nobody can log in now: " + f.Nobody + ".", f.NobodyNext, Step(""), ""}
 	}
 	if f.Device != nil {
-		return Answer{Cannot, "The device " + f.Asked + " is locked by " + by(f.Device) + ": no account can log in on it.", "Unlock the device.", Unlock, hotspot.ReasonDeviceLocked}
+		return Answer{Cannot, "The device " + f.Asked + " is locked, whatever account logs in on it, since " + f.moment(f.Device.At) + " by " + by(f.Device) + ".", "Unlock the device.", Unlock, hotspot.ReasonDeviceLocked}
 	}
 	if f.Account == nil {
 		return f.nobody()
@@ -125,7 +126,7 @@ func (f *Facts) name() string {
 func by(l *hotspot.Lock) string {
 	text := cmp.Or(l.By, "somebody")
 	if l.Reason != "" {
-		text += " (" + l.Reason + ")"
+		text += ": " + l.Reason
 	}
 	return text
 }
@@ -144,7 +145,7 @@ func (f *Facts) off() (Answer, bool) {
 	case !f.Pass.ValidFrom.IsZero() && f.Now.Before(f.Pass.ValidFrom):
 		return Answer{Cannot, who + "'s pass is valid from " + f.moment(f.Pass.ValidFrom) + " on.", "Wait until then, or sell another pass.", Wait, hotspot.ReasonNotYetValid}, true
 	case f.Off == hotspot.OffNotValid:
-		return Answer{Cannot, who + "'s pass expired on " + f.moment(f.Pass.ValidUntil) + ".", sell, Sell, hotspot.ReasonExpired}, true
+		return Answer{Cannot, who + "'s pass expired at " + f.moment(f.Pass.ValidUntil) + ".", sell, Sell, hotspot.ReasonExpired}, true
 	case f.Off == hotspot.OffTimeUsed:
 		return Answer{Cannot, who + "'s time is used up: " + f.timeUsed() + ".", sell, Sell, hotspot.ReasonTimeUsed}, true
 	case f.Off == hotspot.OffDataUsed:
@@ -424,7 +425,7 @@ const longestName = 64
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	if len(x) > longestName || len(y) > longestName {
-		return longestName
+		return math.MaxInt
 	}
 	before, last, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
 	for j := range last {
