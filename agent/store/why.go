@@ -106,7 +106,7 @@ func (db *DB) whoIs(ctx context.Context, asked string, failed []hotspot.Reject) 
 	}
 	where, arg := "mac LIKE ?", ""
 	addr, _ := netip.ParseAddr(asked)
-	part := macPart(asked)
+	part := whynot.MACPart(asked)
 	switch {
 	case addr.IsValid():
 		where, arg = "(ip = ?1 OR host_ip = ?1)", addr.Unmap().String()
@@ -162,28 +162,6 @@ func (db *DB) whoFailed(ctx context.Context, w *whoever, failed []hotspot.Reject
 		}
 	}
 	return nil
-}
-
-// macPart is the part of a MAC that somebody typed, as MACs are kept; "" where it is
-// none. Two octets are the least: less would be anybody's.
-func macPart(asked string) string {
-	digits := strings.Map(func(r rune) rune {
-		if r == ':' || r == '-' || r == '.' {
-			return -1
-		}
-		return r
-	}, strings.ToUpper(strings.TrimSpace(asked)))
-	if len(digits) < 4 || len(digits) > 12 || strings.Trim(digits, "0123456789ABCDEF") != "" {
-		return ""
-	}
-	var b strings.Builder
-	for i, r := range digits {
-		if i > 0 && i%2 == 0 {
-			b.WriteByte(':')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // namesCompared bounds the names that are held against a misspelt one, the newest first.

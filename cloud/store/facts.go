@@ -27,6 +27,7 @@ type facts struct {
 	order    []hotspot.SessionID
 	usage    map[hotspot.PassID]usage
 	passes   []hotspot.PassID // keys of usage in order
+	refused  bool             // a failed login was told
 }
 
 // usage is what a pass has used, and when that was recorded, by the site's clock.
@@ -102,6 +103,9 @@ func (f *facts) apply(first int64, events []wire.Event) error {
 			return err
 		}
 	}
+	if err := f.dropRefused(); err != nil {
+		return err
+	}
 	if err := f.writeSessions(); err != nil {
 		return err
 	}
@@ -137,6 +141,8 @@ func (f *facts) one(seq int64, e wire.Event) error {
 		return with(e, func(b wire.GrantSettled) error { return f.grantSettled(b, e.At) })
 	case wire.EventSessionChanged:
 		return with(e, f.sessionChanged)
+	case wire.EventLoginRefused:
+		return with(e, f.loginRefused)
 	case wire.EventAgentStarted:
 		return with(e, func(b wire.AgentStarted) error {
 			return f.t.exec(`UPDATE agent SET version = $2 WHERE id = $1`, string(f.agent), text200(b.Version))

@@ -158,14 +158,15 @@ func (t *tx) fillPasses(index map[hotspot.AccountID]*hotspot.Guest, in string, a
 }
 
 func (t *tx) fillLocks(index map[hotspot.AccountID]*hotspot.Guest, in string, args []any, presence hotspot.Presence) error {
-	return t.each(`SELECT account, locked_by, reason, requested_at, revision, sent_at, received_at, outcome, proof, ended_outcome, ended_at
+	return t.each(`SELECT account, locked_by, reason, requested_at, revision, sent_at, received_at, outcome, proof, ended_outcome, ended_at, pause
 		FROM account_lock WHERE site = $1 AND lifted_at = 0 AND account IN `+in, args, func(scan func(...any) error) error {
 		r := lockRow{presence: presence}
-		var requested, sent, received, ended int64
+		var requested, sent, received, ended, pause int64
 		var proof string
-		if err := scan(&r.lock.Account, &r.lock.By, &r.lock.Reason, &requested, &r.lock.Revision, &sent, &received, &r.outcome, &proof, &r.ended, &ended); err != nil {
+		if err := scan(&r.lock.Account, &r.lock.By, &r.lock.Reason, &requested, &r.lock.Revision, &sent, &received, &r.outcome, &proof, &r.ended, &ended, &pause); err != nil {
 			return err
 		}
+		r.lock.Pause = pause != 0
 		r.lock.At, r.sent, r.received = at(requested), at(sent), at(received)
 		r.endedAt = at(ended)
 		if proof != "" {

@@ -447,3 +447,25 @@ func distance(a, b string) int {
 	}
 	return last[len(y)]
 }
+
+// MACPart is the part of a MAC that somebody typed, as MACs are written; "" where it is
+// none. Two octets are the least: less would be anybody's.
+func MACPart(asked string) string {
+	digits := strings.Map(func(r rune) rune {
+		if r == ':' || r == '-' || r == '.' {
+			return -1
+		}
+		return r
+	}, strings.ToUpper(strings.TrimSpace(asked)))
+	if len(digits) < 4 || len(digits) > 12 || strings.Trim(digits, "0123456789ABCDEF") != "" {
+		return ""
+	}
+	var b strings.Builder
+	for i, r := range digits {
+		if i > 0 && i%2 == 0 {
+			b.WriteByte(':')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -106,6 +106,10 @@ func golden() map[string]any {
 			{ID: "e21", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "7hk2", First: 6, Last: 9})},
 			{ID: "e22", Kind: EventGap, At: goldenTime, Body: body(Gap{Epoch: "8kf3", First: 121})}}},
 		"events-counter": &Batch{V: 1, Epoch: "7hk2", First: 124, Chain: "c0ffee", At: goldenTime, Events: counter},
+		"events-refused": &Batch{V: 1, Epoch: "7hk2", First: 131, Chain: "c0ffee", At: goldenTime, Events: []Event{
+			{ID: "e37", Kind: EventLoginRefused, At: goldenTime, Body: body(LoginRefused{ID: "r1", NAS: "cafe1", Username: "amina", MAC: "02:00:00:00:00:01", IP: "10.5.50.7", Account: "acc1",
+				Reason: hotspot.ReasonBadPassword, Detail: "the password does not match", Source: "192.0.2.1", Times: 4, At: goldenTime, Until: goldenTime.Add(3 * time.Minute)})},
+			{ID: "e38", Kind: EventLoginRefused, At: goldenTime, Body: body(LoginRefused{ID: "r2", Reason: hotspot.ReasonUnknownNAS, Source: "192.0.2.9", Silent: true, Others: true, Times: 20_000, At: goldenTime})}}},
 		"state-counter": &State{V: 1, Lineage: "lin1", Snapshot: "snap2", Part: 1, Parts: 1, To: 47, Docs: []Doc{{Kind: DocLock, ID: "acc4", Rev: 47,
 			Body: body(LockDoc{By: "nadia (cashier)", Reason: "paused", At: goldenTime, Pause: true})}}, Hash: strings.Repeat("0a", 32), Time: goldenTime, Seen: &Seen{Epoch: "7hk2", Through: 130}},
 		"state-grants": &State{V: 1, Lineage: "lin1", From: 44, To: 45, Docs: []Doc{
@@ -216,7 +220,7 @@ func TestGoldenMessagesAreUnderstoodAndMade(t *testing.T) {
 // field in a body fails here.
 func TestGoldenBodiesAreUnderstood(t *testing.T) {
 	var events []Event
-	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json", "events-commands.json", "events-counter.json"} {
+	for _, name := range []string{"events.json", "events-changes.json", "events-grants.json", "events-commands.json", "events-counter.json", "events-refused.json"} {
 		b, err := os.ReadFile(filepath.Join("testdata", "v1", name))
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +236,7 @@ func TestGoldenBodiesAreUnderstood(t *testing.T) {
 		EventPassFirstUsed: &UsageBody{}, EventPassUsage: &UsageBody{}, EventLockReceived: &LockReceived{}, EventLockProof: &LockProof{},
 		EventNASRestarted: &NASRestarted{}, EventCommandResult: &CommandResult{},
 		EventGrantMade: &GrantMade{}, EventGrantRemoved: &GrantRemoved{}, EventGrantSettled: &GrantSettled{},
-		EventAdjusted: &AdjustedBody{}, EventSessionChanged: &SessionChanged{},
+		EventAdjusted: &AdjustedBody{}, EventSessionChanged: &SessionChanged{}, EventLoginRefused: &LoginRefused{},
 	}
 	for _, e := range events {
 		body, ok := bodies[e.Kind]
@@ -338,6 +342,8 @@ func bodyOf(kind string) any {
 		return &AdjustedBody{}
 	case string(EventSessionChanged):
 		return &SessionChanged{}
+	case string(EventLoginRefused):
+		return &LoginRefused{}
 	case string(CommandKick):
 		return &KickBody{}
 	case "doc " + string(DocSite):

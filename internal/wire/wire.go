@@ -30,6 +30,7 @@ import (
 //   - 1: 2026-11-28: Gap.Last 0, which is not known; an older cloud keeps it as it is
 //   - 1: 2026-11-28: LeaveRequest over HTTPS, which an older cloud answers by 404
 //   - 1: 2026-11-28: Hello.Staged, absent from older agents; State.Through, After, Ask and Whole, sent only to agents that say it
+//   - 1: 2026-11-29: login.refused, which an older cloud sets aside
 const Version = 1
 
 // OldestVersion is the oldest contract version this build still understands.
