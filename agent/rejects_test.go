@@ -23,7 +23,7 @@ func (b *bench) asks(key, request string) {
 	}
 	cmd := exec.CommandContext(b.t.Context(), path, "-r", "1", "-t", "1", b.server.AuthAddr().String(), "auth", key)
 	cmd.Stdin = strings.NewReader(strings.TrimSpace(request) + "\nMessage-Authenticator = 0x00\n") // an empty line would end it
-	_ = cmd.Run() // a refusal is a failure to radclient
+	_ = cmd.Run()                                                                                  // a refusal is a failure to radclient
 }
 
 // failedAs waits for the record of a failed login and returns it.

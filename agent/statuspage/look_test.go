@@ -38,7 +38,9 @@ func busy() Snapshot {
 		}
 		s.Rejects = []Reject{
 			{At: s.At.Add(-12 * time.Second), Username: "tess", MAC: "DE:AD:BE:··:··:··", Reason: hotspot.ReasonLocked, Meaning: "the account is locked", Message: "This account is locked. Please ask at the counter."},
-			{At: s.At.Add(-7 * time.Minute), Username: "mara", MAC: "DE:AD:00:··:··:··", Reason: hotspot.ReasonBadPassword, Meaning: "the password is wrong", Message: "Wrong name or password."},
+			{At: s.At.Add(-3 * time.Minute), Until: s.At.Add(-20 * time.Second), Times: 412, Flood: true, NAS: "cafe1", Silent: true, Username: "K7QM-PDXW", MAC: "DE:AD:01:··:··:··", Reason: hotspot.ReasonDuplicates, Meaning: "the same request came again and again: the answers of this box do not arrive at the router (firewall, another route back), its timeout is too short, or somebody replays"},
+			{At: s.At.Add(-9 * time.Minute), Until: s.At.Add(-time.Minute), Times: 20_013, Flood: true, Others: true, Source: "192.168.88.7", Silent: true, Reason: hotspot.ReasonUnknownNAS, Meaning: "no router with this address is configured here: add it as a [[nas]], or set src-address of /radius on the router"},
+			{At: s.At.Add(-7 * time.Minute), NAS: "cafe1", Times: 3, Until: s.At.Add(-2 * time.Minute), Username: "mara", MAC: "DE:AD:00:··:··:··", Reason: hotspot.ReasonBadPassword, Meaning: "the password is wrong", Message: "Wrong name or password."},
 			{At: s.At.Add(-3 * time.Hour), Reason: hotspot.ReasonNoCredential, Meaning: "neither password nor CHAP response was sent"},
 			{At: s.At.Add(-4 * time.Hour), Username: "DE:AD:BE:EF:00:01", Appeared: true}, {At: s.At.Add(-5 * time.Hour), Username: "DE:AD:BE:EF:00:02", Appeared: true},
 		}
@@ -71,7 +73,7 @@ func broken() Snapshot {
 func site(t *testing.T, make func() Snapshot) (origin string, stop func() error) {
 	t.Helper()
 	shift := time.Since(t0)
-	s := &Server{Snapshot: func(context.Context) Snapshot { return moved(make(), shift) }, Minutes: day}
+	s := &Server{Snapshot: func(context.Context) Snapshot { return moved(make(), shift) }, Minutes: day, Why: answered}
 	s.init()
 	s.Board.Now = func() time.Time { return time.Now().Add(-time.Hour) }
 	addr, stop := serve(t, s)
@@ -119,6 +121,9 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	}
 	for i := range s.Rejects {
 		s.Rejects[i].At = s.Rejects[i].At.Add(by)
+		if !s.Rejects[i].Until.IsZero() {
+			s.Rejects[i].Until = s.Rejects[i].Until.Add(by)
+		}
 	}
 	return s
 }
@@ -138,6 +143,8 @@ func TestThePageIsLegible(t *testing.T) {
 		{"broken", broken, "/", "Guests cannot log in: RADIUS comes from an address that is no router of ours", webuitest.Views},
 		{"new", func() Snapshot { return Snapshot{At: t0, Version: "v0.1.0", Started: t0, Store: Store{Open: true}} }, "/", "Starting: guests cannot log in yet", some},
 		{"day", busy, "/?span=24h", "Guests can log in", webuitest.Views},
+		{"why", busy, "/why?q=mara", "", webuitest.Views},
+		{"why-empty", busy, "/why", "", some},
 		{"help", busy, "/help/RTR-109", "", some},
 		{"codes", busy, "/help/", "", some},
 	} {

@@ -118,6 +118,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	s.boxOperations(api)
 	s.grantOperations(api)
 	s.saleOperations(api)
+	s.whyOperations(api)
 	s.commandOperations(api)
 	s.routerOperations(api)
 }

@@ -66,6 +66,7 @@ type Store interface {
 	Historian
 	Commander
 	Repeats
+	Explainer
 }
 
 // Granter knows and changes what is in the address-lists of a site's routers.
@@ -195,6 +196,7 @@ func (s *Server) Handler() http.Handler {
 		"POST /plans":                   s.addPlan,
 		"POST /signout":                 s.signOut,
 
+		"GET /sites/{site}/why":                    s.why,
 		"GET /sites/{site}/sales":                  s.sales,
 		"GET /sites/{site}/grants":                 s.grants,
 		"GET /sites/{site}/grants/live":            s.grantsLive,

@@ -46,7 +46,8 @@ type guestBody struct {
 	Change    changeView
 	Devices   devicesView
 	Kick      *commandView // the newest, nil: none
-	KickOnce  string       // makes a second press of the button the same request
+	Why       whyView
+	KickOnce  string // makes a second press of the button the same request
 }
 
 func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hotspot.AccountID) (guestBody, error) {
@@ -76,6 +77,10 @@ func (s *Server) guestBody(ctx context.Context, op hotspot.Operator, account hot
 	if b.Kick, err = s.newestKick(ctx, op, st, account); err != nil {
 		return guestBody{}, err
 	}
+	if b.Why, _, _, err = s.whyNot(ctx, op, st, g.Account.Username, false); err != nil {
+		return guestBody{}, err
+	}
+	b.Why.Href = "" // it is this page
 	b.KickOnce = "first"
 	if b.Kick != nil {
 		b.KickOnce = b.Kick.ID
@@ -128,7 +133,7 @@ func (s *Server) guestLive(w http.ResponseWriter, r *http.Request, op hotspot.Op
 		if err != nil {
 			return nil, err
 		}
-		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-private", "guest-usage", "guest-change", "guest-sessions")
+		return s.fragments(body, "guest-state", "guest-lock", "guest-form", "guest-private", "guest-usage", "guest-change", "guest-sessions", "guest-why")
 	})
 	return nil
 }

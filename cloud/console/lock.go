@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"iwas/internal/hotspot"
@@ -93,6 +94,9 @@ func viewLock(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) lock
 	}
 	_, v.Details = splitSteps(l)
 	words(&v, l, site, c)
+	if l.Lock != nil && l.Lock.Pause {
+		v.Badge.Text, v.Title, v.Text = pausing.Replace(v.Badge.Text), pausing.Replace(v.Title), pausing.Replace(v.Text)
+	}
 	v.Dots = dots(l, site, c)
 	if !settled(l.State) {
 		for _, d := range v.Dots {
@@ -101,6 +105,9 @@ func viewLock(l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) lock
 	}
 	return v
 }
+
+// pausing words a lock that is a pause: the guest asked for it, and is not blamed.
+var pausing = strings.NewReplacer("Locked", "Paused", "locked", "paused", "Locking", "Pausing", "The lock", "The pause", "the lock", "the pause", "a lock", "a pause", "unlock", "resume", "Unlock", "Resume")
 
 // words fills badge, title and text by the state of the lock.
 func words(v *lockView, l hotspot.LockStatus, site hotspot.SiteStatus, c webui.Clock) {

@@ -66,7 +66,7 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		"add-guest": {"/sites/main/guests/new?kind=user", "Add a guest"}, "plans": {"/plans", "Plans"},
 		"add-site": {"/sites/new", "Add a site"}, "box": {"/sites/main/box", "Box"}, "missing": {"/nowhere", "Not found"},
 		"lists": {"/sites/main/grants", "Address-lists"}, "lists-empty": {"/sites/fresh/grants", "Address-lists"}, "lists-lost": {"/sites/harbour/grants", "Address-lists"},
-		"router": {"/sites/main/routers/counter", "Router Counter"}, "router-box-first": {"/sites/main/routers/attic", "Router attic"}, "router-lost": {"/sites/harbour/routers/pier", "Router pier"},
+		"router": {"/sites/main/routers/counter", "Router Counter"}, "why": {"/sites/main/why?q=ab%3Acd%3A01", "Why can’t somebody log in?"}, "why-wrong": {"/sites/main/why?q=K7QM-PDXW", "Why can’t somebody log in?"}, "router-box-first": {"/sites/main/routers/attic", "Router attic"}, "router-lost": {"/sites/harbour/routers/pier", "Router pier"},
 	}
 	for name, p := range pages {
 		tab := browser.Open(t, srv.URL, cookies)

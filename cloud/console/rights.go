@@ -73,6 +73,8 @@ var routes = map[string]right{
 
 	"POST /sites/{site}/box/codes/{code}/revoke": runBoxes,
 
+	"GET /sites/{site}/why":                    seeGuests,
+	"GET /api/v1/sites/{site}/why":             seeGuests,
 	"GET /sites/{site}/sales":                  seeSales,
 	"GET /sites/{site}/grants":                 seeGrants,
 	"GET /sites/{site}/grants/live":            seeGrants,

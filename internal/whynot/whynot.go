@@ -279,7 +279,7 @@ const spelling = "Look at the spelling. Codes have no 0, 1, O, I or L."
 // nobody answers for a name, code or address that no account has.
 func (f *Facts) nobody() Answer {
 	for _, r := range f.Failed {
-		if r.Reason == hotspot.ReasonUnknown || f.Now.Sub(r.Newest()) > lately {
+		if r.Reason == hotspot.ReasonUnknown || f.Now.Sub(r.Newest()) > lately || f.Failed[0].Newest().Sub(r.Newest()) > fresh {
 			continue
 		}
 		if a, ok := f.failure(r, f.Asked); ok { // a secret of the router matters more than the name
