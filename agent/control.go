@@ -116,7 +116,7 @@ func (c *control) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /v1/account/extend", func(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, true, func(ctx context.Context, in accountAsk) error {
-			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, staffOf(ctx, in.As, in.By).String(), in.Reason)
+			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, staffOf(ctx, in.As, in.By), in.Reason)
 		})
 	})
 	c.counter(mux)

@@ -36,6 +36,9 @@ func Decide(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 	if reason := checkCredential(f.Account, f.Password, &r); reason != hotspot.ReasonNone {
 		return refuse(&f, reason)
 	}
+	if f.Lock != nil && f.Lock.Pause {
+		return refuse(&f, hotspot.ReasonPaused)
+	}
 	if f.Lock != nil {
 		return refuse(&f, hotspot.ReasonLocked)
 	}

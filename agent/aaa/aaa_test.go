@@ -189,7 +189,7 @@ func TestALockedDeviceIsRefusedWhateverItAsks(t *testing.T) {
 
 // reasons is every code of the vocabulary, in the order of its declaration.
 var reasons = []hotspot.Reason{hotspot.ReasonUnknown, hotspot.ReasonBadPassword, hotspot.ReasonNoCredential,
-	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass,
+	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonPaused, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass,
 	hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed,
 	hotspot.ReasonOutsideHours, hotspot.ReasonTooManyDevices, hotspot.ReasonTooManyTries, hotspot.ReasonNoRoom}
 
@@ -230,6 +230,22 @@ func TestTheGuestReadsTheSiteLanguage(t *testing.T) {
 	}
 	if got := GuestMessage("a reason of a later version", "ar"); got == "" {
 		t.Error("a reason without a sentence says nothing")
+	}
+}
+
+// Who paused their time did nothing wrong: they are not told that they are blocked.
+func TestAPausedGuestIsToldSo(t *testing.T) {
+	f := user(hotspot.Limits{}, hotspot.Usage{})
+	f.Lock = &hotspot.Lock{By: "maria (cashier)", At: now, Reason: "lunch", Pause: true}
+	for language, want := range map[string]string{"en": "Your time is paused. Please ask at the counter to go on.", "ar": sentences[hotspot.ReasonPaused].ar} {
+		f.Language = language
+		got := Decide(f, hotspot.Request{Username: "bob", Credential: clear("hello")})
+		if got.Accept || got.Reason != hotspot.ReasonPaused || got.Message != want || got.Detail != "paused on Tue 24 Nov 2026 12:00 UTC by maria (cashier): lunch" {
+			t.Errorf("in %q: got %+v, want %q", language, got, want)
+		}
+	}
+	if got := Decide(f, hotspot.Request{Username: "bob", Credential: clear("guess")}); got.Reason != hotspot.ReasonBadPassword {
+		t.Errorf("a wrong password learns of the pause: %+v", got)
 	}
 }
 

@@ -45,6 +45,10 @@ var sentences = map[hotspot.Reason]sentence{
 		"Your access is blocked. Please ask at the counter.",
 		"تم إيقاف دخولك. يرجى مراجعة الموظفين.",
 		"the account is locked"},
+	hotspot.ReasonPaused: {
+		"Your time is paused. Please ask at the counter to go on.",
+		"وقتك متوقف مؤقتًا. يرجى مراجعة الموظفين للمتابعة.",
+		"the account is paused: its time does not run until somebody resumes it"},
 	hotspot.ReasonDeviceLocked: {
 		"This device is locked. Please ask at the counter.",
 		"تم إيقاف هذا الجهاز. يرجى مراجعة الموظفين.",
@@ -142,6 +146,8 @@ func detail(f *hotspot.Facts, reason hotspot.Reason) string {
 	switch reason {
 	case hotspot.ReasonLocked:
 		return lockedSince(f, "locked", f.Lock)
+	case hotspot.ReasonPaused:
+		return lockedSince(f, "paused", f.Lock)
 	case hotspot.ReasonDeviceLocked:
 		return lockedSince(f, "this device is locked, whatever account it logs in with: locked", f.Device)
 	case hotspot.ReasonNotYetValid:

@@ -31,15 +31,15 @@ func (db *DB) AdjustSpeed(ctx context.Context, name string, rate hotspot.RateLim
 	if err := rate.Validate(); err != nil {
 		return fault.New(fault.Invalid, "store: speed", err).WithCode("", "Give upload/download, such as 2M/10M or 512k/2M.")
 	}
-	return db.adjust(ctx, name, by, "", func(t *tx, p *hotspot.Pass) (hotspot.Adjustment, error) {
+	return db.adjust(ctx, name, hotspot.Staff{Name: by}, "speed "+rate.String(), "", func(t *tx, p *hotspot.Pass) (hotspot.Adjustment, error) {
 		return hotspot.Adjustment{SetRate: true, Rate: rate, Once: once}, nil
 	})
 }
 
 // Extend gives an account more time: d more than is left, or d from now on when
 // its pass is over.
-func (db *DB) Extend(ctx context.Context, name string, d time.Duration, by, reason string) error {
-	return db.adjust(ctx, name, by, reason, func(t *tx, p *hotspot.Pass) (hotspot.Adjustment, error) {
+func (db *DB) Extend(ctx context.Context, name string, d time.Duration, by hotspot.Staff, reason string) error {
+	return db.adjust(ctx, name, by, "extend "+d.String(), reason, func(t *tx, p *hotspot.Pass) (hotspot.Adjustment, error) {
 		a, err := p.Extension(d, t.now)
 		switch {
 		case errors.Is(err, hotspot.ErrEndless):
@@ -51,12 +51,12 @@ func (db *DB) Extend(ctx context.Context, name string, d time.Duration, by, reas
 	})
 }
 
-func (db *DB) adjust(ctx context.Context, name, by, reason string, make func(*tx, *hotspot.Pass) (hotspot.Adjustment, error)) error {
+func (db *DB) adjust(ctx context.Context, name string, by hotspot.Staff, what, reason string, make func(*tx, *hotspot.Pass) (hotspot.Adjustment, error)) error {
 	account, known, err := db.passNamed(ctx, name)
 	if err != nil {
 		return err
 	}
-	return db.do(ctx, func(t *tx) error {
+	return db.act(ctx, by, []string{what, name, reason}, func(t *tx) error {
 		p, err := t.pass(known.ID) // as it is now
 		if err == nil && p == nil {
 			err = fault.New(fault.Conflict, "store: the pass of "+name+" is gone", nil).WithCode("", "Try again.")
@@ -71,7 +71,7 @@ func (db *DB) adjust(ctx context.Context, name, by, reason string, make func(*tx
 		if err != nil {
 			return err
 		}
-		a.Account, a.Pass, a.By, a.Reason = account.ID, p.ID, words(by), words(reason)
+		a.Account, a.Pass, a.By, a.Reason = account.ID, p.ID, words(by.String()), words(reason)
 		if a.Once {
 			return t.adjustOnce(a)
 		}

@@ -92,7 +92,7 @@ func (c *cloud) fold(e wire.Event) {
 
 func TestAnExtensionOnSiteCountsOnceWhateverComesBetween(t *testing.T) {
 	s := selling(t, hotspot.Limits{Time: time.Hour, Clock: hotspot.Metered})
-	s.must(s.Extend(t.Context(), "bob", 30*time.Minute, "nadia", "waited"))
+	s.must(s.Extend(t.Context(), "bob", 30*time.Minute, hotspot.Staff{Name: "nadia"}, "waited"))
 	want := func(when string, d time.Duration) {
 		t.Helper()
 		if got := s.passNow("p-bob").Limits.Time; got != d {
@@ -137,7 +137,7 @@ func TestAdjustmentsAddUpInAnyOrder(t *testing.T) {
 			switch rapid.SampledFrom([]string{"site", "cloud", "fold", "fold twice", "snapshot", "restart"}).Draw(r, "step") {
 			case "site":
 				d := time.Duration(rapid.IntRange(1, 90).Draw(r, "minutes")) * time.Minute
-				s.must(s.Extend(t.Context(), "bob", d, "nadia", ""))
+				s.must(s.Extend(t.Context(), "bob", d, hotspot.Staff{Name: "nadia"}, ""))
 				want += d
 				e := s.events()
 				waiting = append(waiting, e[len(e)-1])
@@ -175,9 +175,9 @@ func TestWhatCannotBeAdjustedSaysWhy(t *testing.T) {
 		do   func() error
 		kind fault.Kind
 	}{
-		"nobody":            {func() error { return s.Extend(t.Context(), "eve", time.Hour, "", "") }, fault.NotFound},
-		"time without end":  {func() error { return s.Extend(t.Context(), "bob", time.Hour, "", "") }, fault.Conflict},
-		"less than nothing": {func() error { return s.Extend(t.Context(), "bob", -time.Hour, "", "") }, fault.Invalid},
+		"nobody":            {func() error { return s.Extend(t.Context(), "eve", time.Hour, hotspot.Staff{}, "") }, fault.NotFound},
+		"time without end":  {func() error { return s.Extend(t.Context(), "bob", time.Hour, hotspot.Staff{}, "") }, fault.Conflict},
+		"less than nothing": {func() error { return s.Extend(t.Context(), "bob", -time.Hour, hotspot.Staff{}, "") }, fault.Invalid},
 		"nobody online":     {func() error { return s.AdjustSpeed(t.Context(), "bob", rate(t, "1M/1M"), true, "") }, fault.Conflict},
 		"a burst below":     {func() error { return s.AdjustSpeed(t.Context(), "bob", rate(t, "2M/2M 1M/1M"), false, "") }, fault.Invalid},
 	} {
@@ -219,7 +219,7 @@ func TestLiveSessionsDifferFromWhatIsWanted(t *testing.T) {
 	if len(c) != 1 || !c[0].Rate() || c[0].Timeout() || c[0].Want.Rate.String() != "1M/1M" || c[0].Have.Rate.String() != "2M/10M" {
 		t.Fatalf("another speed: got %+v", c)
 	}
-	s.must(s.Extend(t.Context(), "bob", time.Hour, "nadia", ""))
+	s.must(s.Extend(t.Context(), "bob", time.Hour, hotspot.Staff{Name: "nadia"}, ""))
 	if c = differ("more time"); len(c) != 1 || !c[0].Timeout() || !hotspot.SameTimeout(c[0].Want.Timeout, 2*time.Hour) {
 		t.Fatalf("more time: got %+v, want two hours from the start", c)
 	}

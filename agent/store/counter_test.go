@@ -95,7 +95,7 @@ func TestSoldWithoutACloudIsInForceAtOnceAndStaysSo(t *testing.T) {
 	if s.mustLogin("amira", "pw12", laptop); s.login("amira", "wrong", phone).Accept {
 		t.Error("amira logs in with a wrong password")
 	}
-	s.must(s.Extend(t.Context(), "amira", 30*time.Minute, maria.String(), "the line was down"))
+	s.must(s.Extend(t.Context(), "amira", 30*time.Minute, maria, "the line was down"))
 	again := s.sellOne(SaleAsk{To: "amira"})
 	if again.Account != u.Account || again.New || again.Pass == u.Pass {
 		t.Errorf("got %+v, want another pass of %s", again, u.Account)
@@ -145,7 +145,7 @@ func TestWhatWasSoldComesBackAsDocumentsAndNobodyIsPutOff(t *testing.T) {
 	s.account(s.record(hotspot.Start, verdict, phone, 0, 0, 0))
 	s.clock.Add(time.Minute)
 	s.account(s.record(hotspot.Interim, verdict, phone, 60, 10, 20))
-	s.must(s.Extend(t.Context(), v.Username, 30*time.Minute, maria.String(), ""))
+	s.must(s.Extend(t.Context(), v.Username, 30*time.Minute, maria, ""))
 	online := func(when string) {
 		t.Helper()
 		if targets, err := s.Targets(t.Context()); err != nil || len(targets) != 0 {
@@ -198,7 +198,7 @@ func TestWhatWasSoldComesBackAsDocumentsAndNobodyIsPutOff(t *testing.T) {
 	if targets, err := s.Targets(t.Context()); err != nil || len(targets) != 1 || targets[0].Reason != hotspot.OffRemoved {
 		t.Errorf("removed in the cloud: %+v, %v; want the guest off", targets, err)
 	}
-	if err := s.Extend(t.Context(), v.Username, time.Hour, "maria", ""); !fault.Is(err, fault.NotFound) {
+	if err := s.Extend(t.Context(), v.Username, time.Hour, maria, ""); !fault.Is(err, fault.NotFound) {
 		t.Errorf("extended after it: %v, want that nobody has the name", err)
 	}
 }

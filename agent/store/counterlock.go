@@ -11,6 +11,9 @@ import (
 	"iwas/internal/wire"
 )
 
+// CodeNotTheirs is the refusal of a lock of the console that a cashier may not lift.
+const CodeNotTheirs = "SYS-126"
+
 // Lock puts a guest off on site, until a person lifts it. Locking who is locked
 // changes nothing; a pause becomes the lock.
 func (db *DB) Lock(ctx context.Context, name, reason string, by hotspot.Staff) error {
@@ -18,7 +21,7 @@ func (db *DB) Lock(ctx context.Context, name, reason string, by hotspot.Staff) e
 	if err != nil {
 		return err
 	}
-	return db.do(ctx, func(t *tx) error { return t.lockHere(f.account.ID, reason, false, by) })
+	return db.act(ctx, by, []string{"lock", name, reason}, func(t *tx) error { return t.lockHere(f.account.ID, reason, false, by) })
 }
 
 // Pause stops the clock of metered time until somebody resumes: the guest is put
@@ -32,7 +35,7 @@ func (db *DB) Pause(ctx context.Context, name, reason string, by hotspot.Staff) 
 		return fault.New(fault.Conflict, "store: the time of "+name+" runs from the first login on, online or not, and cannot be paused", nil).
 			WithCode("", "Only plans whose clock is metered can be paused. Lock the guest, or extend the time instead.")
 	}
-	return db.do(ctx, func(t *tx) error { return t.lockHere(account.ID, reason, true, by) })
+	return db.act(ctx, by, []string{"pause", name, reason}, func(t *tx) error { return t.lockHere(account.ID, reason, true, by) })
 }
 
 func (t *tx) lockHere(account hotspot.AccountID, reason string, pause bool, by hotspot.Staff) error {
@@ -87,7 +90,7 @@ func (db *DB) lift(ctx context.Context, name, reason string, pause bool, by hots
 		return err
 	}
 	account := f.account.ID
-	return db.do(ctx, func(t *tx) error {
+	return db.act(ctx, by, []string{map[bool]string{true: "resume", false: "unlock"}[pause], name, reason}, func(t *tx) error {
 		l, err := t.lockOf(account)
 		switch {
 		case err != nil:
@@ -98,7 +101,7 @@ func (db *DB) lift(ctx context.Context, name, reason string, pause bool, by hots
 			return fault.New(fault.Conflict, fmt.Sprintf("store: %s is locked by %s, not paused", name, l.By), nil).WithCode("", "Whoever may unlock can lift it.")
 		case !l.Pause && l.Revision > 0 && by.Role == hotspot.Cashier:
 			return fault.New(fault.Denied, fmt.Sprintf("store: %s was locked in the console by %s", name, l.By), nil).
-				WithCode("", "The console lifts it, or a technician on site.")
+				WithCode(CodeNotTheirs, "The console lifts it, or a technician on site.")
 		}
 		return t.liftHere(*l, reason, by)
 	})
@@ -195,7 +198,7 @@ func (db *DB) KickHere(ctx context.Context, name string, by hotspot.Staff) (sess
 		return 0, err
 	}
 	account := f.account.ID
-	err = db.do(ctx, func(t *tx) error {
+	err = db.act(ctx, by, []string{"kick", name}, func(t *tx) error {
 		if err := t.settle(); err != nil {
 			return err
 		}

@@ -273,7 +273,7 @@ CREATE TABLE sale (
 	id   TEXT    NOT NULL UNIQUE,
 	at   INTEGER NOT NULL,
 	body TEXT    NOT NULL -- JSON, wire.SaleMade
-) STRICT;
+, form TEXT NOT NULL DEFAULT '') STRICT;
 
 -- Lock documents that a person lifted on site: not in force, until the cloud takes
 -- them away or sends another lock.
@@ -291,3 +291,11 @@ CREATE TABLE told_gap (
 	at   INTEGER NOT NULL, -- Unix milliseconds
 	body BLOB    NOT NULL  -- JSON, wire.Gap
 ) STRICT;
+-- Forms of the counter that were sent, the newest of them, so that a second press of a
+-- button is no second act.
+CREATE TABLE sent_form (
+	n     INTEGER PRIMARY KEY,
+	token TEXT NOT NULL UNIQUE,
+	what  TEXT NOT NULL -- digest of what was asked for with it
+) STRICT;
+CREATE INDEX sale_form ON sale (form) WHERE form <> '';

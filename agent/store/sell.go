@@ -76,6 +76,17 @@ func (db *DB) SetPlan(ctx context.Context, p hotspot.Plan, by hotspot.Staff) (ho
 	if err := checkPlan(p); err != nil {
 		return p, err
 	}
+	doc := wire.PlanDoc{Name: p.Name, PriceMinor: p.Price.Minor, Currency: p.Price.Currency, Limits: wire.FromLimits(p.Limits)}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return p, fault.New(fault.Internal, "store: encode plan", err)
+	}
+	asked := []string{"plan", string(p.ID), string(body)}
+	if again, err := db.repeats(ctx, by, asked); err != nil {
+		return p, err
+	} else if again {
+		return db.PlanNamed(ctx, p.Name)
+	}
 	plans, err := db.Plans(ctx)
 	if err != nil {
 		return p, err
@@ -88,17 +99,12 @@ func (db *DB) SetPlan(ctx context.Context, p hotspot.Plan, by hotspot.Staff) (ho
 	if len(plans) >= plansBound {
 		return p, fault.New(fault.Conflict, fmt.Sprintf("store: there are %d plans, which is as many as there can be", len(plans)), nil).WithCode("", "Remove some first.")
 	}
-	err = db.do(ctx, func(t *tx) error {
+	err = db.act(ctx, by, asked, func(t *tx) error {
 		if err := t.ownPlans(); err != nil {
 			return err
 		}
 		if p.ID == "" {
 			p.ID = hotspot.PlanID(hotspot.NewID(t.now))
-		}
-		doc := wire.PlanDoc{Name: p.Name, PriceMinor: p.Price.Minor, Currency: p.Price.Currency, Limits: wire.FromLimits(p.Limits)}
-		body, err := json.Marshal(doc)
-		if err != nil {
-			return fault.New(fault.Internal, "store: encode plan", err)
 		}
 		event, err := t.eventID(wire.EventPlanMade, wire.PlanMade{ID: p.ID, PlanDoc: doc, Who: wire.FromStaff(staff(by))})
 		if err != nil {
@@ -165,21 +171,36 @@ type SaleAsk struct {
 	Count    int              // of vouchers; 0 is one
 	Note     string
 	By       hotspot.Staff
-	Test     bool // a throw-away of a self-test: no sale, and nobody is told
+	Shown    *hotspot.Money // the price of one that they read before; nil: none was shown
+	Test     bool           // a throw-away of a self-test: no sale, and nobody is told
 }
 
 // Sold is a sale with what to hand to the guest.
 type Sold struct {
 	hotspot.Sale
-	Password hotspot.Password // of a user made with it
+	Password   hotspot.Password // of a user made with it
+	Limits     hotspot.Limits   // of the pass, as it was sold
+	ValidUntil time.Time        // zero: no end, or the cloud says it
 }
 
 // Sell gives a guest a pass at the plan's price and limits of now: a guest there is,
 // a new user, or whoever holds one of the new vouchers. It is in force when it returns.
 func (db *DB) Sell(ctx context.Context, a SaleAsk) (sold []Sold, err error) {
+	asked := a.asked()
+	again, err := db.repeats(ctx, a.By, asked)
+	if err != nil {
+		return nil, err
+	}
+	if again { // before anything is judged anew: the plan may be another by now, and the sale is made
+		return db.SoldBy(ctx, a.By.Form)
+	}
 	plan, err := db.PlanNamed(ctx, a.Plan)
 	if err != nil {
 		return nil, err
+	}
+	if a.Shown != nil && *a.Shown != plan.Price {
+		return nil, fault.New(fault.Conflict, fmt.Sprintf("store: %s costs %s now, and %s was shown", plan.Name, plan.Price, *a.Shown), nil).
+			WithCode(CodePriceChanged, "Tell the guest the price of now, and sell again if it is right.")
 	}
 	if err := checkSale(&a); err != nil {
 		return nil, err
@@ -192,7 +213,7 @@ func (db *DB) Sell(ctx context.Context, a SaleAsk) (sold []Sold, err error) {
 		}
 		to = f.account
 	}
-	err = db.do(ctx, func(t *tx) error {
+	err = db.act(ctx, a.By, asked, func(t *tx) error {
 		sold = nil
 		return t.atomically(func() error { // all of them or none
 			for range a.Count {
@@ -205,10 +226,21 @@ func (db *DB) Sell(ctx context.Context, a SaleAsk) (sold []Sold, err error) {
 			return t.tellPasswords()
 		})
 	})
-	if err != nil {
-		sold = nil
+	switch {
+	case err != nil:
+		return nil, err
+	case sold == nil: // the same form came a moment before
+		return db.SoldBy(ctx, a.By.Form)
 	}
-	return sold, err
+	return sold, nil
+}
+
+// CodePriceChanged is the refusal of a sale at another price than was shown.
+const CodePriceChanged = "SYS-127"
+
+// asked is what a form of the counter asks for.
+func (a SaleAsk) asked() []string {
+	return []string{"sell", a.Plan, a.To, a.User, a.Password.Reveal(), fmt.Sprint(a.Count), a.Note}
 }
 
 func checkSale(a *SaleAsk) error {
@@ -266,9 +298,10 @@ func (t *tx) sell(plan hotspot.Plan, a SaleAsk, to *hotspot.Account) (s Sold, er
 			b.PassDoc.ValidUntil = s.At.Add(v)
 		}
 	}
+	s.Limits, s.ValidUntil = plan.Limits, b.PassDoc.ValidUntil
 	event := ""
 	if !a.Test {
-		if event, err = t.keepSale(b, s.At); err != nil {
+		if event, err = t.keepSale(b, s.At, a.By.Form); err != nil {
 			return s, err
 		}
 	}
@@ -284,12 +317,12 @@ func (t *tx) sell(plan hotspot.Plan, a SaleAsk, to *hotspot.Account) (s Sold, er
 	return s, t.make(document{Doc: wire.Doc{Kind: wire.DocPass, ID: string(s.Pass), Body: body}}, s.ID, event, false)
 }
 
-func (t *tx) keepSale(b wire.SaleMade, at time.Time) (event string, err error) {
+func (t *tx) keepSale(b wire.SaleMade, at time.Time, form string) (event string, err error) {
 	body, err := json.Marshal(b)
 	if err != nil {
 		return "", fault.New(fault.Internal, "store: encode sale", err)
 	}
-	if _, err := t.exec("store sale", "INSERT INTO sale (id, at, body) VALUES (?, ?, ?)", string(b.ID), millis(at), string(body)); err != nil {
+	if _, err := t.exec("store sale", "INSERT INTO sale (id, at, body, form) VALUES (?, ?, ?, ?)", string(b.ID), millis(at), string(body), form); err != nil {
 		return "", err
 	}
 	return t.eventID(wire.EventSaleMade, json.RawMessage(body))
@@ -363,15 +396,19 @@ func (db *DB) Sales(ctx context.Context, since time.Time, limit int) (sales []ho
 		if err := scan(&at, &body); err != nil {
 			return err
 		}
-		var b wire.SaleMade
-		if err := json.Unmarshal([]byte(body), &b); err != nil {
-			return fault.New(fault.Damaged, "store: a sale", err)
-		}
-		sales = append(sales, hotspot.Sale{ID: b.ID, At: fromMillis(at), By: b.Staff(), Plan: b.PassDoc.Plan, PlanName: b.PassDoc.PlanName,
-			Price: hotspot.Money{Minor: b.PriceMinor, Currency: b.Currency}, Account: b.Account, Username: b.Username, Pass: b.Pass, New: b.New != nil, OnSite: true})
-		return nil
+		_, sale, err := readSale(at, body)
+		sales = append(sales, sale)
+		return err
 	})
 	return sales, err
+}
+
+func readSale(at int64, body string) (b wire.SaleMade, s hotspot.Sale, err error) {
+	if err := json.Unmarshal([]byte(body), &b); err != nil {
+		return b, s, fault.New(fault.Damaged, "store: a sale", err)
+	}
+	return b, hotspot.Sale{ID: b.ID, At: fromMillis(at), By: b.Staff(), Plan: b.PassDoc.Plan, PlanName: b.PassDoc.PlanName,
+		Price: hotspot.Money{Minor: b.PriceMinor, Currency: b.Currency}, Account: b.Account, Username: b.Username, Pass: b.Pass, New: b.New != nil, OnSite: true}, nil
 }
 
 // Found is a guest that a search came upon.
@@ -383,10 +420,15 @@ type Found struct {
 }
 
 // Find returns the guests whose name, code or note has the text in it, or who are
-// online with a MAC that does. Without a text they are the newest.
+// online with a MAC that does; of a whole MAC, in any spelling, also those who were.
+// Without a text they are the newest.
 func (db *DB) Find(ctx context.Context, text string, limit int) (found []Found, err error) {
 	escape := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 	like := "%" + escape.Replace(strings.TrimSpace(text)) + "%"
+	var mac string
+	if m, ok := hotspot.ParseMAC(strings.TrimSpace(text)); ok {
+		mac = m.String()
+	}
 	key := "%" + escape.Replace(hotspot.LoginKey(hotspot.Voucher, strings.TrimSpace(text))) + "%"
 	err = db.query(ctx, "find guests", `SELECT a.id, a.kind, a.username, a.note, l.account IS NOT NULL, COALESCE(l.pause, 0),
 			(SELECT COUNT(*) FROM session s WHERE s.account = a.id AND s.state <> 'closed'),
@@ -394,7 +436,8 @@ func (db *DB) Find(ctx context.Context, text string, limit int) (found []Found, 
 		FROM account a LEFT JOIN lock l ON l.account = a.id
 		WHERE a.username LIKE ? ESCAPE '\' OR a.note LIKE ? ESCAPE '\' OR a.kind = 'voucher' AND a.login_key LIKE ? ESCAPE '\'
 			OR a.id IN (SELECT account FROM session WHERE state <> 'closed' AND mac LIKE ? ESCAPE '\')
-		ORDER BY a.id DESC LIMIT ?`, []any{like, like, key, like, min(max(limit, 1), foundBound)}, func(scan func(...any) error) error {
+			OR ? <> '' AND (a.kind = 'device' AND a.login_key = ? OR a.id IN (SELECT account FROM session WHERE mac = ?))
+		ORDER BY a.id DESC LIMIT ?`, []any{like, like, key, like, mac, hotspot.LoginKey(hotspot.Device, mac), mac, min(max(limit, 1), foundBound)}, func(scan func(...any) error) error {
 		var f Found
 		err := scan(&f.ID, &f.Kind, &f.Username, &f.Note, &f.Locked, &f.Paused, &f.Online, &f.PlanName)
 		f.Locked = f.Locked && !f.Paused

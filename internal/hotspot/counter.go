@@ -20,6 +20,9 @@ type Staff struct {
 	Name string
 	Role Role   // Cashier or Technician; "" is not known
 	At   string // AtPage or AtCommand
+	// Form is the token of the form they asked with: sent again it is the same act,
+	// not another. "" is asked anew each time.
+	Form string
 }
 
 // String is for people: "maria (cashier)".

@@ -88,6 +88,7 @@ const (
 	ReasonMalformed      Reason = "malformed"
 	ReasonMACMismatch    Reason = "mac_mismatch"
 	ReasonLocked         Reason = "locked"
+	ReasonPaused         Reason = "paused"        // by the guest's wish, to keep metered time
 	ReasonDeviceLocked   Reason = "device_locked" // whatever account it named
 	ReasonNoPass         Reason = "no_pass"
 	ReasonNotYetValid    Reason = "not_yet_valid"
@@ -103,7 +104,7 @@ const (
 
 // Reasons lists why a login may be refused.
 func Reasons() []Reason {
-	return []Reason{ReasonUnknown, ReasonBadPassword, ReasonNoCredential, ReasonTwoCredentials, ReasonMalformed, ReasonMACMismatch, ReasonLocked, ReasonDeviceLocked,
+	return []Reason{ReasonUnknown, ReasonBadPassword, ReasonNoCredential, ReasonTwoCredentials, ReasonMalformed, ReasonMACMismatch, ReasonLocked, ReasonPaused, ReasonDeviceLocked,
 		ReasonNoPass, ReasonNotYetValid, ReasonExpired, ReasonTimeUsed, ReasonDataUsed, ReasonOutsideHours, ReasonTooManyDevices, ReasonTooManyTries, ReasonNoRoom, ReasonBadSecret}
 }
 
