@@ -114,11 +114,6 @@ func (c *control) handler() http.Handler {
 			return c.db.AdjustSpeed(ctx, in.Name, rate, in.Once, staffOf(ctx, in.As, in.By).String())
 		})
 	})
-	mux.HandleFunc("POST /v1/account/extend", func(w http.ResponseWriter, r *http.Request) {
-		c.answer(w, r, true, func(ctx context.Context, in accountAsk) error {
-			return c.db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, staffOf(ctx, in.As, in.By), in.Reason)
-		})
-	})
 	c.counter(mux)
 	c.grants(mux)
 	setupDoor(mux, c.db)

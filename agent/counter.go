@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
+	"iwas/agent/statuspage"
 	"iwas/agent/store"
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
 )
 
@@ -32,6 +35,26 @@ func staffOf(ctx context.Context, as, said string) hotspot.Staff {
 	return hotspot.Staff{Name: name, Role: hotspot.Technician, At: hotspot.AtCommand}
 }
 
+// doTo does one thing to a guest, whether a command or the page of the counter asks.
+func doTo(ctx context.Context, db *store.DB, what string, in accountAsk, by hotspot.Staff) error {
+	switch what {
+	case statuspage.ActLock:
+		return db.Lock(ctx, in.Name, in.Reason, by)
+	case statuspage.ActUnlock:
+		return db.Unlock(ctx, in.Name, in.Reason, by)
+	case statuspage.ActPause:
+		return db.Pause(ctx, in.Name, in.Reason, by)
+	case statuspage.ActResume:
+		return db.Resume(ctx, in.Name, by)
+	case statuspage.ActKick:
+		_, err := db.KickHere(ctx, in.Name, by)
+		return err
+	case statuspage.ActExtend:
+		return db.Extend(ctx, in.Name, time.Duration(in.Seconds)*time.Second, by, in.Reason)
+	}
+	return fault.New(fault.Invalid, fmt.Sprintf("%q is nothing that can be done to a guest", what), nil)
+}
+
 // counter adds what staff do at the counter to the door for commands.
 func (c *control) counter(mux *http.ServeMux) {
 	act := func(what string, wait bool, do func(context.Context, accountAsk, hotspot.Staff) error) {
@@ -39,20 +62,9 @@ func (c *control) counter(mux *http.ServeMux) {
 			c.answer(w, r, wait, func(ctx context.Context, in accountAsk) error { return do(ctx, in, staffOf(ctx, in.As, in.By)) })
 		})
 	}
-	act("lock", true, func(ctx context.Context, in accountAsk, by hotspot.Staff) error {
-		return c.db.Lock(ctx, in.Name, in.Reason, by)
-	})
-	act("unlock", false, func(ctx context.Context, in accountAsk, by hotspot.Staff) error {
-		return c.db.Unlock(ctx, in.Name, in.Reason, by)
-	})
-	act("pause", true, func(ctx context.Context, in accountAsk, by hotspot.Staff) error {
-		return c.db.Pause(ctx, in.Name, in.Reason, by)
-	})
-	act("resume", false, func(ctx context.Context, in accountAsk, by hotspot.Staff) error { return c.db.Resume(ctx, in.Name, by) })
-	act("kick", true, func(ctx context.Context, in accountAsk, by hotspot.Staff) error {
-		_, err := c.db.KickHere(ctx, in.Name, by)
-		return err
-	})
+	for what, wait := range map[string]bool{statuspage.ActLock: true, statuspage.ActUnlock: false, statuspage.ActPause: true, statuspage.ActResume: false, statuspage.ActKick: true, statuspage.ActExtend: true} {
+		act(what, wait, func(ctx context.Context, in accountAsk, by hotspot.Staff) error { return doTo(ctx, c.db, what, in, by) })
+	}
 	mux.HandleFunc("POST /v1/account/find", func(w http.ResponseWriter, r *http.Request) { reply(w, r, c.find) })
 	mux.HandleFunc("POST /v1/account/why", func(w http.ResponseWriter, r *http.Request) { reply(w, r, c.why) })
 	mux.HandleFunc("POST /v1/account/sell", func(w http.ResponseWriter, r *http.Request) { reply(w, r, c.sell) })

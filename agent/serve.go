@@ -146,6 +146,8 @@ func (s *site) run(ctx context.Context) (err error) {
 			return &exitError{exitBadConfig, err}
 		}
 		s.wireRADIUS(nases, front)
+		desk := counterDesk{db: s.db, now: s.wall.Now, waiting: s.enforcer.Waiting, left: s.wall.remaining}
+		s.page.Counter, s.page.Till = desk, desk
 		if err := s.wireUplink(back); err != nil {
 			return err
 		}

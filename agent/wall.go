@@ -182,7 +182,7 @@ func (w *wall) dated(p *hotspot.Pass) *hotspot.Pass {
 	return &open
 }
 
-// decide, off and terms are the rules with the date they may go by.
+// decide, off, terms and remaining are the rules with the date they may go by.
 func (w *wall) decide(f hotspot.Facts, r hotspot.Request) hotspot.Verdict {
 	f.Pass = w.dated(f.Pass)
 	return aaa.Decide(f, r)
@@ -194,6 +194,10 @@ func (w *wall) off(p *hotspot.Pass, l *hotspot.Lock, now time.Time) hotspot.OffR
 
 func (w *wall) terms(p *hotspot.Pass, now time.Time, zone *time.Location) (hotspot.RateLimit, time.Duration, bool) {
 	return aaa.Terms(w.dated(p), now, zone)
+}
+
+func (w *wall) remaining(p hotspot.Pass, now time.Time) (aaa.Left, hotspot.Reason) {
+	return aaa.Remaining(*w.dated(&p), now)
 }
 
 const (

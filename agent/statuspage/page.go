@@ -26,8 +26,14 @@ var funcs = template.FuncMap{
 	"speed":   speedOf,
 	"place":   placeOf,
 	"may":     func(p access.Person, role string) bool { return p.Is(access.Role(role)) },
+	"cost":    costOf,
+	"step":    func(name string) string { return cmp.Or(stepNames[name], name) },
+	"entry":   func(name, label, value, hint string) entry { return entry{name, label, value, hint} },
 	"empty":   func(icon, title, text string) webui.Empty { return webui.Empty{Icon: icon, Title: title, Text: text} },
 }
+
+// entry is one field of a form, for the template of that name.
+type entry struct{ Name, Label, Value, Hint string }
 
 func outcomeBadge(o hotspot.Outcome) webui.Badge {
 	switch o {
@@ -68,6 +74,7 @@ func (s *Server) renderAs(w http.ResponseWriter, r *http.Request, status int, na
 	switch v := visitorOf(r.Context()); {
 	case v.Is():
 		page.Person, page.SignOut = fmt.Sprintf("%s (%s)", v.Name, v.Role), "/signout"
+		page.Nav = s.places(r)
 		page.Notes = s.desk.Noted(v.token)
 	case name != "signin":
 		page.SignIn = "/signin"

@@ -1,7 +1,7 @@
 // Package statuspage is the local page for a technician beside the router: what
-// works, what does not, why, and what to do next. It never changes an account, a
-// router or a setting, and it loads nothing from anywhere; the one thing it can
-// have done is a check of a router, by who signed in.
+// works, what does not, why, and what to do next; and the counter, where who signed in
+// finds guests, sells, and does what the commands do. It changes no router and no
+// setting, but has a router checked, and it loads nothing from anywhere.
 //
 // It listens on loopback and, once somebody can sign in and the configuration
 // names an address, on that address over HTTPS. It answers only to its own names
@@ -50,15 +50,20 @@ type Server struct {
 	Support func(ctx context.Context) (Bundle, error)
 	// Why says why somebody cannot log in; names: whether other guests' names may be
 	// told. nil: it is not asked.
-	Why   func(ctx context.Context, asked string, names bool) (Why, error)
-	Bound func(addr string) // called with the address once it listens; may be nil
+	Why func(ctx context.Context, asked string, names bool) (Why, error)
+	// Counter and Till are for who signed in; nil: the database is not open.
+	Counter Counter
+	Till    Till
+	Bound   func(addr string) // called with the address once it listens; may be nil
 
 	once   sync.Once
 	hub    webui.Hub
 	logHub webui.Hub
-	pages  *webui.Pages
-	desk   access.Desk
-	gate   access.Gate
+	// counterHub wakes pages of guests.
+	counterHub webui.Hub
+	pages      *webui.Pages
+	desk       access.Desk
+	gate       access.Gate
 
 	mu    sync.Mutex
 	last  state          // guarded by mu: the newest, shared by pages that are open
@@ -88,6 +93,7 @@ func (s *Server) init() {
 		}
 		s.hub = webui.Hub{Max: streams, Refresh: refresh, Gap: gap, Log: s.Log}
 		s.logHub = webui.Hub{Max: streams / 2, Refresh: time.Second, Gap: gap, Log: s.Log}
+		s.counterHub = webui.Hub{Max: streams, Refresh: refresh, Gap: gap, Log: s.Log}
 		s.desk.People, s.desk.Log = s.People, s.Log
 		s.gate.Rules, s.gate.Log = func() access.Rules { return s.Door.rules() }, s.Log
 	})
@@ -145,6 +151,7 @@ func (s *Server) Conditions(ctx context.Context) []hotspot.Condition {
 func (s *Server) Notify() {
 	s.init()
 	s.hub.Notify("status")
+	s.counterHub.Notify("counter")
 }
 
 // Handler returns the page of this box behind its guards.
@@ -196,6 +203,7 @@ func (s *Server) routes() (*http.ServeMux, error) {
 	mux.HandleFunc("POST /signin", s.signIn)
 	mux.HandleFunc("POST /signout", s.signOut)
 	mux.Handle("POST /check", s.requireRole(s.check, access.Technician))
+	s.counterRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		webui.Plain(w, http.StatusNotFound, "There is no such page", "The status page is at /")
 	})

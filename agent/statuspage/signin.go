@@ -173,7 +173,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.showSignIn(w, r, http.StatusForbidden, body, nil)
 		return
 	}
-	token, _, err := s.desk.SignIn(r.Context(), peerOf(r), body.Name, secret.Value(r.PostFormValue("password")))
+	token, who, err := s.desk.SignIn(r.Context(), peerOf(r), body.Name, secret.Value(r.PostFormValue("password")))
 	var wait *access.WaitError
 	switch {
 	case errors.As(err, &wait):
@@ -191,6 +191,9 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 			s.desk.SignOut(old)
 		}
 		setCookie(w, r, token)
+		if body.Next == "/" && s.Counter != nil && who.Is(access.Cashier) {
+			body.Next = "/counter" // where they work
+		}
 		http.Redirect(w, r, body.Next, http.StatusSeeOther)
 	}
 }

@@ -59,6 +59,30 @@ var box = []Condition{
 		Next:  "Tell support which file of the bundle it was, and send what they ask for by hand.",
 	},
 	{
+		Code: "SYS-126", Severity: Low,
+		Title: "A cashier may not lift this lock",
+		Cause: "It was set in the console. At the counter a technician may lift it, a cashier only what was locked or paused on site.",
+		Next:  "Ask who locked the guest, or a technician: whoever set it in the console lifts it there.",
+	},
+	{
+		Code: "SYS-127", Severity: Low,
+		Title: "The price is another than the one that was shown",
+		Cause: "The plan was changed in the console, or on this box, after the page of the sale was opened. Nothing was sold.",
+		Next:  "Tell the guest the price of now, and sell again if they agree.",
+	},
+	{
+		Code: "SYS-128", Severity: Low,
+		Title: "A form of the counter was sent before",
+		Cause: "The page was gone back to and filled in anew. What the form asked for the first time was done, once; the second was not.",
+		Next:  "Load the page anew and look what is there; do what is wanted besides with a form of its own.",
+	},
+	{
+		Code: "SYS-129", Severity: Low,
+		Title: "What was asked at the counter does not fit the guest as they are now",
+		Cause: "Somebody else changed the guest meanwhile, or their plan does not allow it. Nothing was changed.",
+		Next:  "Look at the guest's page as it is now; it offers what can be done.",
+	},
+	{
 		Code: "SYS-130", Severity: Low,
 		Title: "A command about the service was given without the rights for it",
 		Cause: "Services of the system are changed by root, or by an administrator, alone.",

@@ -44,6 +44,7 @@ type signIn struct {
 	proof [32]byte // of the password's hash it was made with
 	begun time.Time
 	notes []webui.Alert // for the next page
+	text  string        // looked for last
 }
 
 func (d *Desk) init() {
@@ -194,4 +195,29 @@ func (d *Desk) Noted(token string) []webui.Alert {
 	out := s.notes
 	s.notes = nil
 	return out
+}
+
+// textMost bounds what is kept of a text that was looked for, in octets.
+const textMost = 100
+
+// KeepText keeps what was looked for last with a sign-in: names and codes of guests
+// belong into no address and no history of a browser.
+func (d *Desk) KeepText(token, text string) {
+	d.init()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.in[sha256.Sum256([]byte(token))]; s != nil {
+		s.text = text[:min(len(text), textMost)]
+	}
+}
+
+// KeptText returns it.
+func (d *Desk) KeptText(token string) string {
+	d.init()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.in[sha256.Sum256([]byte(token))]; s != nil {
+		return s.text
+	}
+	return ""
 }

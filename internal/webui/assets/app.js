@@ -107,6 +107,7 @@
 		}
 	});
 	document.addEventListener("click", async (e) => {
+		if (e.target.closest("[data-print]")) return print();
 		const button = e.target.closest("[data-copy]");
 		if (!button) return;
 		try {
