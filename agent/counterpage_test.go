@@ -280,7 +280,7 @@ func TestACashierSellsVouchersOnceWithoutAScript(t *testing.T) {
 	}
 	form.Set("count", "1")
 	x.sends("/counter/sell", form, http.StatusConflict, "SYS-128", "was sent before", "Nothing more was sold")
-	if body := x.page("/counter"); !strings.Contains(body, "3, EUR 7.50") || !strings.Contains(body, b.Username) {
+	if body := x.page("/counter"); !strings.Contains(body, "3 sales, EUR 7.50") || !strings.Contains(body, b.Username) {
 		t.Error("the counter does not show what was sold today")
 	}
 }

@@ -138,33 +138,33 @@ func till(t *testing.T, d *desk, who string) (tab *webuitest.Tab, s *Server) {
 func TestTheCounterIsLegible(t *testing.T) {
 	t.Parallel()
 	d := fullDesk()
-	tab, s := till(t, d, "rui")
-	look := func(name, path string) {
+	tab, _ := till(t, d, "rui")
+	some := []webuitest.View{{Width: 360}, {Width: 1280, Dark: true}}
+	look := func(name, path string, views ...webuitest.View) {
 		t.Helper()
 		tab.Visit(t, path)
 		if got := tab.Received(); got > 150_000 {
 			t.Errorf("%s: %d bytes crossed the wire, want at most 150,000", name, got)
 		}
-		for _, v := range webuitest.Views {
+		for _, v := range views {
 			tab.Inspect(t, name, v)
 		}
 	}
-	look("counter", "/counter")
+	look("counter", "/counter", webuitest.Views...)
 	tab.Do(t, "look for guests", chromedp.SetValue("#text", "a", chromedp.ByQuery), chromedp.Click("#find", chromedp.ByQuery), chromedp.WaitVisible("#clear", chromedp.ByQuery))
 	for _, v := range webuitest.Views {
 		tab.Inspect(t, "found", v)
 	}
 	for id, name := range map[string]string{"a1": "online", "a2": "locked", "a3": "paused", "a4": "over", "a5": "console-lock"} {
-		look("guest-"+name, "/counter/guest/"+id)
+		look("guest-"+name, "/counter/guest/"+id, some...)
 	}
-	look("sell", "/counter/sell?plan=p1&count=5")
-	look("sell-user", "/counter/sell?plan=p2&kind=user")
-	look("sell-more", "/counter/sell?to=a1")
-	look("sold", "/counter/sold/many")
-	look("sold-user", "/counter/sold/user")
+	look("sell", "/counter/sell?plan=p1&count=5", webuitest.Views...)
+	look("sell-user", "/counter/sell?plan=p2&kind=user", some...)
+	look("sell-more", "/counter/sell?to=a1", some[0])
+	look("sold", "/counter/sold/many", some...)
+	look("sold-user", "/counter/sold/user", some[1])
 	d.plans = nil
-	look("nothing-to-sell", "/counter")
-	_ = s
+	look("nothing-to-sell", "/counter", some[0])
 }
 
 func TestMakingAPlanIsLegible(t *testing.T) {

@@ -130,7 +130,7 @@ func viewGuestLock(l GuestLock, c webui.Clock) *guestLock {
 }
 
 // stepNames word what was done to put a guest off.
-var stepNames = map[string]string{hotspot.StepReceived: "Locked here", hotspot.StepCookies: "Cookies removed", hotspot.StepDisconnect: "Disconnect-Request", hotspot.StepStop: "End of the session told",
+var stepNames = map[string]string{hotspot.StepReceived: "Known here", hotspot.StepCookies: "Cookies removed", hotspot.StepDisconnect: "Disconnect-Request", hotspot.StepStop: "End of the session told",
 	hotspot.StepActive: "Entry removed at the HotSpot", hotspot.StepLists: "Taken out of address-lists", hotspot.StepConnections: "Open connections dropped", hotspot.StepReadBack: "Router read back"}
 
 func (s *Server) guestPage(w http.ResponseWriter, r *http.Request) {

@@ -285,12 +285,13 @@ func (s *Server) soldPage(w http.ResponseWriter, r *http.Request) {
 		v.Guest = guestPath(first.Account)
 	}
 	for i, one := range sold {
-		x := slip{ID: fmt.Sprintf("code-%d", i), Name: one.Username, Voucher: one.New && one.Password == "", Plan: one.PlanName, Cost: costOf(one.Price), About: aboutLimits(one.Limits)}
+		before := ""
+		if !one.ValidUntil.IsZero() { // a date says more than how long
+			before, one.Limits.Validity = c.Plain(one.ValidUntil), 0
+		}
+		x := slip{ID: fmt.Sprintf("code-%d", i), Name: one.Username, Voucher: one.New && one.Password == "", Plan: one.PlanName, Cost: costOf(one.Price), About: aboutLimits(one.Limits), Before: before}
 		if one.By.Name == personOf(r.Context()).Name { // what a guest typed is no matter of who did not
 			x.Password = one.Password.Reveal()
-		}
-		if !one.ValidUntil.IsZero() {
-			x.Before = c.Plain(one.ValidUntil)
 		}
 		v.Slips = append(v.Slips, x)
 	}

@@ -139,6 +139,7 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 	if err := login(t, c, laptop, demo.Account{Username: "rude", Password: "secret"}, "http-pap"); err == nil {
 		t.Error("who is locked logs in")
 	}
+	served := aCashierServesAGuest(t, c)
 
 	// Enrolled.
 	if err := c.StopOne("agent", false); err != nil {
@@ -175,10 +176,13 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 		}
 		return n
 	}
-	until(t, "the sales in the cloud", 30*time.Second, func() bool { return ours() == 3 })
+	until(t, "the sales in the cloud", 30*time.Second, func() bool { return ours() == 4 })
 	for _, s := range sales.Items {
 		if s.OnSite && (s.Remark != "" || s.Username == voucher.Name && (s.PriceMinor != 250 || s.By != voucher.By[:strings.Index(voucher.By, " (")] || s.Account != voucher.Account)) {
 			t.Errorf("got %+v of %+v", s, voucher)
+		}
+		if s.Username == served && (s.By != "maria" || s.PriceMinor != 250 || s.Remark != "") {
+			t.Errorf("sold by the page: got %+v, want it maria's for EUR 2.50", s)
 		}
 	}
 	until(t, "the lock, proven, in the cloud", 30*time.Second, func() bool {
@@ -193,8 +197,8 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 	if g := guest(t, c, phone); !g.Online {
 		t.Error("the guest who was online was put off by the enrolment")
 	}
-	if n := ours(); n != 3 {
-		t.Errorf("%d sales, want 3 still", n)
+	if n := ours(); n != 4 {
+		t.Errorf("%d sales, want 4 still", n)
 	}
 }
 
