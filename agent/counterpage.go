@@ -61,11 +61,10 @@ func (c counterDesk) guest(ctx context.Context, id hotspot.AccountID, name strin
 	if v.Account.ID != id { // two have one name, and the other logs in with it
 		return g, fault.New(fault.Conflict, "another guest logs in as "+name, nil).WithCode("", "Look at that one, or have one of them removed in the console.")
 	}
-	why, err := c.db.WhyNot(ctx, name)
+	said, err := asker{db: c.db}.why(ctx, name, true)
 	if err != nil {
 		return g, err
 	}
-	said := whyOf(name, why)
 	g = statuspage.Guest{Account: v.Account, At: c.now(), Pass: v.Pass, CanLogIn: said.Can, Why: said.Why, Sessions: v.Sessions, Unsent: v.Unsent}
 	if p := v.Pass; p != nil {
 		left, reason := c.left(*p, g.At)
