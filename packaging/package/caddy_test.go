@@ -93,6 +93,6 @@ func TestCaddyInFrontOfTheConsole(t *testing.T) {
 	if strings.Contains(cloud.String(), "198.51.100.66") {
 		t.Errorf("a visitor's claim is believed:\n%s", cloud)
 	}
-	live := runs(t, holder, nil, curl("--no-buffer", "https://console.example.com/live")[1:]...)
+	live := runs(t, holder, nil, curl("--no-buffer", "-H", "Accept: text/event-stream", "https://console.example.com/live")[1:]...)
 	comes(t, "the second sign of life on a page that lives", live, func() bool { return strings.Count(live.String(), "event: beat") >= 2 })
 }
