@@ -582,7 +582,9 @@ func TestTheRPMLives(t *testing.T) {
 		t.Errorf("an upgrade keeps no program of before, or takes itself for a first installation:\n%s", said)
 	}
 	rpm("--erase", "--nodeps", "iwas-agent")
-	known := map[string]bool{"/etc/.pwd.lock": true, "/run/systemd": true, "/run/manager": true, "/run/iwas-agent": true}
+	known := map[string]bool{"/etc/.pwd.lock": true, "/run/systemd": true, "/run/manager": true, "/run/iwas-agent": true,
+		// Folders of the system's own where rpm is at home.
+		"/usr/share/fish": true, "/usr/share/fish/vendor_completions.d": true, "/usr/share/zsh": true, "/usr/share/zsh/site-functions": true}
 	for _, path := range before {
 		known[path] = true
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -138,7 +139,21 @@ func (j *job) build(ctx context.Context) error {
 	if err := os.RemoveAll(target); err != nil {
 		return err
 	}
-	return os.CopyFS(target, os.DirFS(j.out))
+	if err := os.CopyFS(target, os.DirFS(j.out)); err != nil {
+		return err
+	}
+	return readable(target)
+}
+
+// readable lets everybody read what people get, whatever the umask: apt reads a
+// repository as a user of its own.
+func readable(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chmod(path, map[bool]os.FileMode{true: 0o755, false: 0o644}[e.IsDir()])
+	})
 }
 
 // program builds all of one program.

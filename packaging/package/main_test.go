@@ -164,6 +164,9 @@ func TestTwoBuildsAreTheSameBytes(t *testing.T) {
 			t.Errorf("%q is not among the sums:\n%s", want, a)
 		}
 	}
+	if hidden := sh(t, "find", second, "-not", "-perm", "-a+r"); hidden != "" { // built by somebody with a strict umask
+		t.Errorf("not everybody may read\n%s", hidden)
+	}
 	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--quiet", "SHA256SUMS")
 	check.Dir = second
 	if out, err := check.CombinedOutput(); err != nil {

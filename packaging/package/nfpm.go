@@ -23,8 +23,9 @@ var systems = map[string]map[string]string{
 // content is an entry of nfpm's list of contents. Every one says its mode: those of
 // a clone depend on who made it.
 type content struct {
-	Source string   `json:"src"`
+	Source string   `json:"src,omitempty"`
 	Path   string   `json:"dst"`
+	Type   string   `json:"type,omitempty"` // "dir" is a folder that goes with the package
 	Info   fileInfo `json:"file_info"`
 }
 
@@ -40,7 +41,12 @@ func (j *job) packed(ctx context.Context, name, arch, format, binary string, pap
 	p := programs[name]
 	stage := filepath.Join(j.work, format+"-"+arch, name)
 	date := j.date.Format("2006-01-02T15:04:05Z07:00")
-	contents := []content{{binary, "/usr/bin/" + name, fileInfo{0o755, date, "root", "root"}}}
+	contents := []content{{Source: binary, Path: "/usr/bin/" + name, Info: fileInfo{0o755, date, "root", "root"}}}
+	if format == "rpm" { // dpkg takes an empty folder away by itself
+		for _, own := range []string{"/usr/share/" + name, "/usr/share/doc/" + name} {
+			contents = append(contents, content{Path: own, Type: "dir", Info: fileInfo{0o755, date, "root", "root"}})
+		}
+	}
 	for _, f := range papers {
 		path := f.path
 		if format == "rpm" {
@@ -53,7 +59,7 @@ func (j *job) packed(ctx context.Context, name, arch, format, binary string, pap
 		if err := write(src, f.body, 0o644); err != nil {
 			return err
 		}
-		contents = append(contents, content{src, path, fileInfo{f.mode, date, "root", "root"}})
+		contents = append(contents, content{Source: src, Path: path, Info: fileInfo{f.mode, date, "root", "root"}})
 	}
 	scripts := map[string]string{}
 	for script, key := range map[string]string{"preinst": "preinstall", "postinst": "postinstall", "prerm": "preremove", "postrm": "postremove"} {
