@@ -251,7 +251,11 @@ func (f *firstRun) follow(commands []string, site, command, code string) {
 		f.t.Errorf("README.md prints %q", commands)
 	}
 	// Step 5: it is clean, once what the router asked before this box knew it is forgotten.
-	f.asks("POST", "http://127.0.0.1:8799/router/paste", map[string]string{"user": "admin", "text": "/radius/reset-counters [find]"}, nil)
+	var got struct{ Refused string }
+	f.asks("POST", "http://127.0.0.1:8799/router/paste", map[string]string{"user": "admin", "text": "/radius/reset-counters"}, &got)
+	if got.Refused != "" {
+		f.t.Errorf("the router refuses %s", got.Refused)
+	}
 	f.types("sudo iwas-agent router check", "")
 }
 
