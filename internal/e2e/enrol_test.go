@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -9,6 +11,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -241,6 +245,14 @@ func TestEnrolmentInTheTerminal(t *testing.T) {
 		t.Error("the old agent is not retired by the new one's confirmation")
 	}
 
+	early, words := m.code(), m.words
+	m.words = m.behind(time.Hour)
+	exit, said = m.enrols(early, "y")
+	m.expect("a box whose date is wrong", exit, said, 1, "The clock is too wrong to enrol: the box says it is ", "Set the date of this box", "the code is not lost")
+	m.words = words
+	exit, said = m.enrols(early, "y")
+	m.expect("the same code once the date is right", exit, said, 0, "Enrolled as ")
+
 	guess := m.code()
 	for n := 0; n < 40 && !strings.Contains(said, "Too many wrong enrolment codes"); n++ {
 		exit, said = m.enrols(fmt.Sprintf("ABCD-%04d", 2222+n), "y")
@@ -333,4 +345,42 @@ func TestABoxGivesItsIdentityUp(t *testing.T) {
 	if away.identity().Agent != "" {
 		t.Error("the identity is still there")
 	}
+}
+
+// behind returns the words of the console's command for a door to the same cloud
+// through which the box seems to live by a date of before.
+func (m *terminal) behind(by time.Duration) []string {
+	m.Helper()
+	words := slices.Clone(m.words)
+	value := func(flag string) *string {
+		i := slices.Index(words, flag)
+		if i < 0 || i+1 == len(words) {
+			m.Fatalf("the console's command has no %s: %q", flag, words)
+		}
+		return &words[i+1]
+	}
+	to, err := url.Parse(*value("--cloud"))
+	if err != nil {
+		m.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // the cloud of this test
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			var body map[string]any
+			b, err := io.ReadAll(r.In.Body)
+			if err == nil && json.Unmarshal(b, &body) == nil && body["at"] != nil {
+				body["at"] = time.Now().Add(-by).UTC()
+				b, err = json.Marshal(body)
+			}
+			if err != nil {
+				m.Error(err)
+			}
+			r.Out.Body, r.Out.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		},
+	}
+	door := httptest.NewTLSServer(proxy)
+	m.Cleanup(door.Close)
+	*value("--cloud"), *value("--fingerprint") = door.URL, fmt.Sprintf("%x", sha256.Sum256(door.Certificate().Raw))
+	return words
 }
