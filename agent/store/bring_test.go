@@ -295,6 +295,11 @@ func TestPiecesAreKeptInTheirOrder(t *testing.T) {
 	take(3, false)
 	take(0, false)
 	take(1, false)
+	stray := p[2] // that would follow, were it of this snapshot
+	stray.Snapshot = "stray"
+	if applied, err := s.ApplyState(t.Context(), stray); err != nil || applied {
+		t.Errorf("a piece of a snapshot that did not begin here: applied %v, %v; want it refused", applied, err)
+	}
 	at(wire.Staged{Snapshot: "snap", Through: "2"})
 	for i := 2; i < len(p); i++ {
 		take(i, true)
