@@ -379,8 +379,12 @@ func (n nasConfig) previousUntil() (time.Time, error) {
 	if n.PreviousSecretUntil == "" {
 		return time.Time{}, nil
 	}
-	day, err := time.ParseInLocation(time.DateOnly, n.PreviousSecretUntil, time.Local)
-	return day.AddDate(0, 0, 1), err
+	day, err := hotspot.ParseDay(n.PreviousSecretUntil, time.Local)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, end := hotspot.DayOf(day, time.Local)
+	return end, nil
 }
 
 // loopbackNAS is the name under which this box's own test requests are counted.

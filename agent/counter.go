@@ -188,12 +188,16 @@ func (c *control) removeTest(ctx context.Context, in removeTestAsk) (struct{}, e
 
 type salesAsk struct {
 	Since time.Time `json:"since,omitzero"`
+	Today bool      `json:"today,omitempty"` // since the site's day began
 }
 
 // salesShown is how many sales a command lists.
 const salesShown = 1000
 
 func (c *control) sales(ctx context.Context, in salesAsk) (salesAnswer, error) {
+	if in.Today {
+		in.Since = c.db.DayBegan()
+	}
 	sales, err := c.db.Sales(ctx, in.Since, salesShown)
 	return toSalesAnswer(sales), err
 }

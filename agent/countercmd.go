@@ -216,11 +216,7 @@ func salesCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var in salesAsk
-			if today {
-				now := time.Now()
-				in.Since = time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
-			}
+			in := salesAsk{Today: today}
 			var out salesAnswer
 			if err := callControl(cmd.Context(), cfg.controlPath(), "sales", in, &out); err != nil {
 				return err
@@ -232,7 +228,7 @@ func salesCommand(o *options) *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&today, "today", false, "only those since midnight of this box")
+	c.Flags().BoolVar(&today, "today", false, "only those of the site's day, in its time zone")
 	return c
 }
 

@@ -93,8 +93,9 @@ func parseUntil(text string, now time.Time) (time.Time, error) {
 	if t, err := time.ParseInLocation("2006-01-02 15:04", text, zone); err == nil {
 		return t, nil
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
-		return t.AddDate(0, 0, 1), nil
+	if t, err := hotspot.ParseDay(text, zone); err == nil {
+		_, end := hotspot.DayOf(t, zone)
+		return end, nil
 	}
 	t, err := time.ParseInLocation("15:04", text, zone)
 	if err != nil {

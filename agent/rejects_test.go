@@ -135,13 +135,18 @@ func TestEveryRefusalIsKeptAndExplained(t *testing.T) {
 	}
 
 	// Ten wrong passwords: the next is not judged, and that is a record of its own.
+	still := time.Now() // tries come back with time, and this machine may be slow
+	b.frozen.Store(&still)
 	for range 12 {
 		login("guess", "02:00:00:00:0A:01", right)
 	}
 	if r := b.failedAs("guess", hotspot.ReasonUnknown); r.Count() != 10 {
 		t.Errorf("ten guesses are %+v, want one record of ten times", r)
 	}
-	b.failedAs("guess", hotspot.ReasonTooManyTries)
+	if r := b.failedAs("guess", hotspot.ReasonTooManyTries); r.Count() != 2 {
+		t.Errorf("the two after them are %+v, want one record of two times", r)
+	}
+	b.frozen.Store(nil)
 
 	// With another secret the guest's name is in the record all the same.
 	b.asks("another secret", "User-Name = \"mara\"\nCalling-Station-Id = \"02:00:00:00:03:F1\"\n"+right)

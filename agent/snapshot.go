@@ -70,6 +70,13 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		return
 	}
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
+	if c.Accounts == 0 {
+		if plans, err := s.db.Plans(ctx); err != nil {
+			fail(err)
+		} else if len(plans) > 0 {
+			out.Store.Plan = plans[0].Name
+		}
+	}
 	if _, err := s.db.WriteTrouble(); err != nil && fault.Code(err) != store.CodeNoRoom { // a full disk keeps few out: see careFindings
 		out.Store.Unwritable, out.Store.UnwritableNext = err.Error(), "Free room on the disk of "+s.cfg.StateDir+", or look why it takes no write: dmesg | tail"
 	}

@@ -191,7 +191,7 @@ func TestALockedDeviceIsRefusedWhateverItAsks(t *testing.T) {
 var reasons = []hotspot.Reason{hotspot.ReasonUnknown, hotspot.ReasonBadPassword, hotspot.ReasonNoCredential,
 	hotspot.ReasonTwoCredentials, hotspot.ReasonMalformed, hotspot.ReasonMACMismatch, hotspot.ReasonLocked, hotspot.ReasonPaused, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass,
 	hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed,
-	hotspot.ReasonOutsideHours, hotspot.ReasonTooManyDevices, hotspot.ReasonTooManyTries, hotspot.ReasonNoRoom}
+	hotspot.ReasonOutsideHours, hotspot.ReasonTooManyDevices, hotspot.ReasonTooManyTries, hotspot.ReasonNoRoom, hotspot.ReasonBadSecret}
 
 func TestEveryReasonHasItsSentences(t *testing.T) {
 	if len(reasons) != len(sentences) {

@@ -113,6 +113,9 @@ func TestHealthAndReadiness(t *testing.T) {
 		{"/readyz", func(s *Snapshot) { s.RADIUS.Problem, s.RADIUS.Next = "UDP 1812 is taken", "Stop the other." }, 503, "guests cannot log in: RADIUS is not answering: UDP 1812 is taken\nStop the other."},
 		{"/readyz", func(s *Snapshot) { s.Routers = nil }, 503, "no router is configured"},
 		{"/readyz", func(s *Snapshot) { s.Store.Accounts, s.Cloud = 0, Cloud{} }, 503, "this box is not enrolled and knows no account"},
+		{"/readyz", func(s *Snapshot) { s.Store.Accounts, s.Cloud = 0, Cloud{} }, 503, `iwas-agent enroll. Or sell without one: iwas-agent plan add "1 hour" --time 1h, then iwas-agent voucher sell "1 hour"`},
+		{"/readyz", func(s *Snapshot) { s.Store.Accounts, s.Store.Plan, s.Cloud = 0, "Day", Cloud{} }, 503, `Or sell without one: iwas-agent voucher sell "Day"`},
+		{"/readyz", func(s *Snapshot) { s.Store.Accounts = 0 }, 200, "ready"}, // the cloud's guests come down by themselves
 		{"/readyz?verbose", away, 200, "CLD-101 medium"},
 		{"/readyz?verbose", broken, 503, "DB-108 high"},
 		{"/readyz", func(s *Snapshot) { s.RADIUS.Bound = false }, 503, "RADIUS is starting"},

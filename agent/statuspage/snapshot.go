@@ -2,6 +2,7 @@ package statuspage
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"iwas/internal/condition"
@@ -134,6 +135,8 @@ type Store struct {
 
 	Bytes    int64  `json:"bytes"`           // with its write-ahead log
 	DiskFree uint64 `json:"disk_free_bytes"` // 0: not known
+	// Plan is one that can be sold here, where there is no guest yet; "": there is none.
+	Plan     string `json:"plan,omitempty"`
 	Accounts int    `json:"accounts"`
 }
 
@@ -276,7 +279,16 @@ func (s Snapshot) ready() (ok bool, code, why, next string) {
 	case len(s.Routers) == 0:
 		return false, codeNoRouter, "no router is configured", "Add a [[nas]] section to the configuration, with the router's address and RADIUS secret."
 	case s.Store.Accounts == 0 && !s.Cloud.Enrolled:
-		return false, codeNotEnrolled, "this box is not enrolled and knows no account", "Run: iwas-agent enroll"
+		return false, codeNotEnrolled, "this box is not enrolled and knows no account", s.firstGuest()
 	}
 	return true, "", "", ""
+}
+
+// firstGuest is how a box that has neither a cloud nor a guest gets the first.
+func (s Snapshot) firstGuest() string {
+	sell := `iwas-agent voucher sell "1 hour"`
+	if s.Store.Plan == "" {
+		return `Join it to a cloud: iwas-agent enroll. Or sell without one: iwas-agent plan add "1 hour" --time 1h, then ` + sell
+	}
+	return "Join it to a cloud: iwas-agent enroll. Or sell without one: " + strings.Replace(sell, "1 hour", s.Store.Plan, 1)
 }

@@ -8,6 +8,17 @@ import (
 	"iwas/internal/hotspot"
 )
 
+// DayBegan is when the site's day began, in its time zone; in that of this box until
+// the cloud has said another.
+func (db *DB) DayBegan() time.Time {
+	zone := db.site.Load().location
+	if zone == nil {
+		zone = time.Local
+	}
+	from, _ := hotspot.DayOf(db.o.Now(), zone)
+	return from
+}
+
 // OpenSessions returns every session thought open, the newest first, with the
 // speed it runs under where that is known.
 func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {

@@ -43,13 +43,12 @@ var saleWhere = map[string]string{"page": "at the counter", "command": "on the b
 
 // dayOf returns the day of a site that a request names, else today.
 func dayOf(text string, c webui.Clock) (from, to time.Time, today bool) {
-	now := c.Now.In(c.Zone)
-	from, err := time.ParseInLocation(time.DateOnly, text, c.Zone)
-	if err != nil || from.After(now) {
-		from = time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, c.Zone)
+	from, err := hotspot.ParseDay(text, c.Zone)
+	if err != nil || from.After(c.Now) {
+		from = c.Now
 	}
-	to = from.AddDate(0, 0, 1) // days of 23 and 25 hours too
-	return from, to, to.After(now)
+	from, to = hotspot.DayOf(from, c.Zone)
+	return from, to, to.After(c.Now)
 }
 
 func (s *Server) sales(w http.ResponseWriter, r *http.Request, op hotspot.Operator) error {
@@ -60,7 +59,7 @@ func (s *Server) sales(w http.ResponseWriter, r *http.Request, op hotspot.Operat
 	}
 	p := salesPage{Clock: s.clock(st.Site.TimeZone), Status: st}
 	from, to, today := dayOf(r.FormValue("day"), p.Clock)
-	p.Day, p.Earlier = from.Format(time.DateOnly), from.AddDate(0, 0, -1).Format(time.DateOnly)
+	p.Day, p.Earlier = from.Format(time.DateOnly), from.Add(-time.Second).In(p.Zone).Format(time.DateOnly)
 	if !today {
 		p.Later = to.Format(time.DateOnly)
 	}

@@ -67,3 +67,32 @@ func TestADayOfSalesIsADayOfTheSite(t *testing.T) {
 		}
 	}
 }
+
+// TestDaysOfSalesFollowEachOther where the clock jumps over midnight (Cairo in April,
+// Santiago in September) or shows it twice (Havana in November): going back day by day
+// and forth again meets each moment once.
+func TestDaysOfSalesFollowEachOther(t *testing.T) {
+	srv, _, f, cookies := start(t, hotspot.Owner)
+	for name, days := range map[string][]string{"Africa/Cairo": {"2026-04-23", "2026-04-24", "2026-04-25"}, "America/Santiago": {"2026-09-05", "2026-09-06", "2026-09-07"}, "America/Havana": {"2026-10-31", "2026-11-01", "2026-11-02"}} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := webui.Clock{Now: noon, Zone: zone}
+		_, last, _ := dayOf(days[0], c)
+		for i, day := range days[1:] {
+			from, to, today := dayOf(day, c)
+			if !from.Equal(last) || from.Format(time.DateOnly) != day || today {
+				t.Errorf("%s: %s is from %v to %v, today %v; the day before ended %v", name, day, from, to, today, last)
+			}
+			last = to
+			f.mu.Lock()
+			f.sites[0].Site.TimeZone = name
+			f.mu.Unlock()
+			_, body := pageOf(t, srv, "/sites/main/sales?day="+day, cookies)
+			if !strings.Contains(body, "day="+days[i]+`"`) || i+2 < len(days) && !strings.Contains(body, "day="+days[i+2]+`"`) {
+				t.Errorf("%s: the page of %s does not lead to the days around it", name, day)
+			}
+		}
+	}
+}

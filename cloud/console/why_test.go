@@ -61,7 +61,7 @@ func TestWhySomebodyCannotLogIn(t *testing.T) {
 		has, not string
 	}{
 		{hotspot.Owner, path + "sam", 200, `"verdict":"cannot","can_log_in":false,"why":"sam is locked, since`, ""},
-		{hotspot.Cashier, path + "K7QM-PDXW", 200, `"why":"K7QM-PDXW: wrong password 3 times, last at 15:00."`, ""},
+		{hotspot.Cashier, path + "K7QM-PDXW", 200, `"why":"K7QM-PDXW: another password than the code 3 times, last at 15:00."`, ""},
 		{hotspot.Cashier, path + "K7QM-PDXW", 200, `"times":3,"flood":false,"username":"K7QM-PDXW","mac":"02:AB:CD:··:··:··","nas":"counter","reason":"bad_password"`, "CD:01"},
 		{hotspot.Manager, path + "mara", 200, `"verdict":"online","can_log_in":false,"why":"mara is logged in right now`, ""},
 		{hotspot.Owner, path + "zebra", 200, `"next":"The closest: K7QM-PDXW."`, ""},
@@ -86,7 +86,7 @@ func TestTheSameAnswerOnThePages(t *testing.T) {
 	srv, _, f, cookies := start(t, hotspot.Owner)
 	for path, want := range map[string]string{
 		"/sites/main/why": "Ask by a guest", "/sites/main/why?q=sam": "sam is locked, since", "/sites/main/why?q=zebra": "The closest: K7QM-PDXW.", "/sites/main/why?q=ab%3Acd%3A01": "That device tried hunter2 (412 times, a flood",
-		"/guests/enforced": "sam is locked, since", "/guests/code": "K7QM-PDXW: wrong password 3 times", "/sites/main": "/sites/main/why",
+		"/guests/enforced": "sam is locked, since", "/guests/code": "K7QM-PDXW: another password than the code 3 times", "/sites/main": "/sites/main/why",
 	} {
 		status, body := pageOf(t, srv, path, cookies)
 		if status != 200 || !strings.Contains(body, want) {

@@ -227,6 +227,9 @@ func (f *Facts) failure(r hotspot.Reject, who string) (Answer, bool) {
 	at := f.moment(r.Newest())
 	switch r.Reason {
 	case hotspot.ReasonBadPassword:
+		if f.Account != nil && f.Account.Kind == hotspot.Voucher {
+			return Answer{Cannot, fmt.Sprintf("%s: another password than the code %s, last at %s.", who, n, at), "Have the guest leave the password empty, or type the code there too.", Password, r.Reason}, true
+		}
 		return Answer{Cannot, fmt.Sprintf("%s: wrong password %s, last at %s.", who, n, at), "Have the guest type the password again; capitals count. Set a new one if it is forgotten.", Password, r.Reason}, true
 	case hotspot.ReasonUnknown:
 		return Answer{Unknown, fmt.Sprintf("%s was tried %s, last at %s, and no guest here is called that.", who, n, at), spelling, Spell, r.Reason}, true

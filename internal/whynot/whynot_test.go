@@ -56,6 +56,10 @@ func TestAnswers(t *testing.T) {
 		"devices full":        {with(func(f *Facts) { f.Online = []hotspot.Session{{StartedAt: noon}} }), Online, "amina is logged in right now: a device since 14:00. The pass is for one device, so another device is refused.", Kick},
 		"devices full, moved": {with(func(f *Facts) { f.Pass.Limits.Swap, f.Online = hotspot.SwapMove, []hotspot.Session{{StartedAt: noon}} }), Online, "amina is logged in right now: a device since 14:00. Another device takes the place of this one.", Nothing},
 		"wrong password":      {with(func(f *Facts) { f.Failed = []hotspot.Reject{failed(hotspot.ReasonBadPassword, 4, 3*time.Minute)} }), Cannot, "amina: wrong password 4 times, last at 13:57.", Password},
+		"a voucher with a password": {with(func(f *Facts) {
+			f.Account = &hotspot.Account{Kind: hotspot.Voucher, Username: "ABCD-2345"}
+			f.Failed = []hotspot.Reject{failed(hotspot.ReasonBadPassword, 1, 0)}
+		}), Cannot, "ABCD-2345: another password than the code once, last at 14:00.", Password},
 		"wrong password, and in since": {with(func(f *Facts) {
 			f.Failed, f.Last = []hotspot.Reject{failed(hotspot.ReasonBadPassword, 4, 3*time.Minute)}, noon.Add(-time.Minute)
 		}), Can, "amina can log in: nothing stands in the way. Last online at 13:59.", Nothing},
