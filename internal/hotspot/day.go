@@ -15,6 +15,7 @@ func DayStart(year int, month time.Month, day int, zone *time.Location) time.Tim
 	if !sameDay(t, noon) || t.Hour() != 0 || t.Minute() != 0 { // jumped over
 		return changed.In(zone)
 	}
+	// Of two midnights time.Date does not promise the first.
 	_, after := noon.Zone()
 	_, before := changed.Add(-1).In(zone).Zone()
 	first := time.Date(year, month, day, 0, 0, 0, 0, time.FixedZone("", before)).In(zone)
