@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,9 +26,8 @@ type windowsKeeper struct{ config string }
 func newKeeper(config string) (keeper, error) { return windowsKeeper{config}, nil }
 
 const (
-	account      = `NT SERVICE\` + serviceName // of Windows's own making, without a password
-	firewallRule = "IWAS agent RADIUS"
-	stopWait     = 30 * time.Second // of a service that was asked to stop
+	account  = `NT SERVICE\` + serviceName // of Windows's own making, without a password
+	stopWait = 30 * time.Second            // of a service that was asked to stop
 )
 
 var installedExe = filepath.Join(programDir, "iwas-agent.exe")
@@ -57,10 +55,11 @@ func (k windowsKeeper) Install(ctx context.Context, program string, say func(str
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	// What ends is started again: after 5 s, 30 s, and then every 2 min; what ends with an
-	// error code counts as well as what crashes.
-	if err := s.SetRecoveryActions([]mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: 5 * time.Second},
-		{Type: mgr.ServiceRestart, Delay: 30 * time.Second}, {Type: mgr.ServiceRestart, Delay: 2 * time.Minute}}, 24*3600); err != nil {
+	var again []mgr.RecoveryAction
+	for _, pause := range restartPauses {
+		again = append(again, mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: pause})
+	}
+	if err := s.SetRecoveryActions(again, uint32(restartsForgiven/time.Second)); err != nil {
 		return err
 	}
 	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
@@ -100,7 +99,7 @@ func (k windowsKeeper) place(ctx context.Context, m *mgr.Mgr, program string, sa
 		return err
 	}
 	if err := os.WriteFile(installedExe, body, 0o755); err != nil {
-		return err
+		return errors.Join(err, os.Rename(installedExe+".previous", installedExe)) // else the service had no program
 	}
 	say("Wrote " + installedExe + ".")
 	return nil
@@ -130,8 +129,7 @@ func (k windowsKeeper) service(m *mgr.Mgr, say func(string)) (*mgr.Service, erro
 	return s, s.UpdateConfig(c)
 }
 
-// guardData lets administrators, the system and the service into the data, nobody
-// else; what lies in it inherits that.
+// guardData keeps the data to whom dataRule names.
 func guardData() error {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return err
@@ -140,7 +138,7 @@ func guardData() error {
 	if err != nil {
 		return fmt.Errorf("find the service's account: %w", err)
 	}
-	sd, err := windows.SecurityDescriptorFromString("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;" + sid.String() + ")")
+	sd, err := windows.SecurityDescriptorFromString(dataRule(sid.String()))
 	if err != nil {
 		return err
 	}
@@ -151,28 +149,15 @@ func guardData() error {
 	return windows.SetNamedSecurityInfo(dataDir, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
 }
 
-// openFirewall lets the routers' RADIUS in: theirs by address, or before any is
-// configured this network's. The status page answers this machine alone.
+// openFirewall lets the routers' RADIUS in.
 func (k windowsKeeper) openFirewall(ctx context.Context, say func(string)) error {
 	cfg, err := loadConfig(k.config, true)
 	if err != nil {
 		return &exitError{exitBadConfig, err}
 	}
-	var from, ports []string
-	for _, n := range cfg.NAS {
-		from = append(from, n.addresses()...)
-	}
-	if len(from) == 0 {
-		from = []string{"localsubnet"}
-	}
-	for _, a := range append(append([]string(nil), cfg.RADIUS.Auth...), cfg.RADIUS.Acct...) {
-		if _, port, err := net.SplitHostPort(a); err == nil {
-			ports = append(ports, port)
-		}
-	}
+	from, ports := cfg.radiusDoor()
 	closeFirewall(ctx)
-	if out, err := netsh(ctx, "add", "rule", "name="+firewallRule, "dir=in", "action=allow", "protocol=UDP",
-		"localport="+strings.Join(ports, ","), "remoteip="+strings.Join(from, ","), "program="+installedExe); err != nil {
+	if out, err := netsh(ctx, firewallArgs(installedExe, from, ports)...); err != nil {
 		return fault.New(fault.Unavailable, "open the firewall for RADIUS: "+strings.TrimSpace(out), err).
 			WithCode("SYS-132", "Allow UDP "+strings.Join(ports, ", ")+" from the router by hand, or start the Windows firewall service and install again.")
 	}

@@ -77,7 +77,7 @@ func (j *job) packed(ctx context.Context, name, arch, format, binary string, pap
 		"name": name, "arch": systems[format][arch], "platform": "linux", "version": j.number, "version_schema": "none", "release": "1", "section": "net", "priority": "optional",
 		"maintainer": maintainer, "homepage": homepage, "vendor": "IWAS", "license": licence, "description": p.summary + "\n" + p.text, "mtime": date,
 		"contents": contents, "scripts": scripts, "umask": 0o022,
-		"rpm": map[string]any{"compression": "xz", "buildhost": "iwas", "summary": p.summary},
+		"rpm": map[string]any{"compression": "zstd", "buildhost": "iwas", "summary": p.summary},
 		"deb": map[string]any{"compression": "xz"},
 	}
 	switch format {
