@@ -121,8 +121,9 @@ func fullDesk() *desk {
 	return d
 }
 
-// till serves a counter and signs a person in.
-func till(t *testing.T, d *desk, who string) (tab *webuitest.Tab, s *Server) {
+// till serves a counter and signs a person in. Each tab is of one page: a tab has its
+// time, and machines may be busy.
+func till(t *testing.T, d *desk, who string) (open func() *webuitest.Tab, s *Server) {
 	t.Helper()
 	s = &Server{Snapshot: func(context.Context) Snapshot { return moved(well(nil), time.Since(t0)) }, People: people(t), Counter: d, Till: d}
 	addr, stop := serve(t, s)
@@ -132,16 +133,21 @@ func till(t *testing.T, d *desk, who string) (tab *webuitest.Tab, s *Server) {
 		}
 	})
 	_, token, _ := strings.Cut(cookieOf(t, s, who), "=")
-	return webuitest.Start(t).Open(t, "http://"+addr, map[string]string{"iwas_status": token}), s
+	browser := webuitest.Start(t)
+	return func() *webuitest.Tab {
+		return browser.Open(t, "http://"+addr, map[string]string{"iwas_status": token})
+	}, s
 }
 
 func TestTheCounterIsLegible(t *testing.T) {
 	t.Parallel()
 	d := fullDesk()
-	tab, _ := till(t, d, "rui")
+	open, _ := till(t, d, "rui")
 	some := []webuitest.View{{Width: 360}, {Width: 1280, Dark: true}}
 	look := func(name, path string, views ...webuitest.View) {
 		t.Helper()
+		tab := open()
+		defer tab.Close()
 		tab.Visit(t, path)
 		if got := tab.Received(); got > 150_000 {
 			t.Errorf("%s: %d bytes crossed the wire, want at most 150,000", name, got)
@@ -151,16 +157,19 @@ func TestTheCounterIsLegible(t *testing.T) {
 		}
 	}
 	look("counter", "/counter", webuitest.Views...)
+	tab := open()
+	tab.Visit(t, "/counter")
 	tab.Do(t, "look for guests", chromedp.SetValue("#text", "a", chromedp.ByQuery), chromedp.Click("#find", chromedp.ByQuery), chromedp.WaitVisible("#clear", chromedp.ByQuery))
-	for _, v := range webuitest.Views {
+	for _, v := range some {
 		tab.Inspect(t, "found", v)
 	}
+	tab.Close()
 	for id, name := range map[string]string{"a1": "online", "a2": "locked", "a3": "paused", "a4": "over", "a5": "console-lock"} {
 		look("guest-"+name, "/counter/guest/"+id, some...)
 	}
-	look("sell", "/counter/sell?plan=p1&count=5", webuitest.Views...)
-	look("sell-user", "/counter/sell?plan=p2&kind=user", some...)
-	look("sell-more", "/counter/sell?to=a1", some[0])
+	look("sell", "/counter/sell?plan=p1&count=5", some...)
+	look("sell-user", "/counter/sell?plan=p2&kind=user", some[0])
+	look("sell-more", "/counter/sell?to=a1", some[1])
 	look("sold", "/counter/sold/many", some...)
 	look("sold-user", "/counter/sold/user", some[1])
 	d.plans = nil
@@ -170,10 +179,11 @@ func TestTheCounterIsLegible(t *testing.T) {
 func TestMakingAPlanIsLegible(t *testing.T) {
 	t.Parallel()
 	d := &desk{here: true}
-	tab, _ := till(t, d, "ana")
+	open, _ := till(t, d, "ana")
+	tab := open()
 	for name, path := range map[string]string{"first-plan": "/counter", "plan": "/counter/plan"} {
 		tab.Visit(t, path)
-		for _, v := range webuitest.Views {
+		for _, v := range []webuitest.View{{Width: 360, Dark: true}, {Width: 1280}} {
 			tab.Inspect(t, name, v)
 		}
 	}
@@ -190,7 +200,8 @@ func TestMakingAPlanIsLegible(t *testing.T) {
 // Printed, the slips are alone on the paper, black on white from a dark screen too.
 func TestSlipsArePrintedAlone(t *testing.T) {
 	t.Parallel()
-	tab, _ := till(t, fullDesk(), "rui")
+	open, _ := till(t, fullDesk(), "rui")
+	tab := open()
 	tab.Set(t, webuitest.View{Width: 1280, Dark: true})
 	tab.Visit(t, "/counter/sold/many")
 	var shown, colour string
@@ -223,7 +234,8 @@ func TestSlipsArePrintedAlone(t *testing.T) {
 func TestThePageOfAGuestFollows(t *testing.T) {
 	t.Parallel()
 	d := fullDesk()
-	tab, s := till(t, d, "rui")
+	open, s := till(t, d, "rui")
+	tab := open()
 	tab.Set(t, webuitest.View{Width: 360})
 	tab.Visit(t, "/counter/guest/a1")
 	tab.Do(t, "type a reason", chromedp.SendKeys("#lock-reason", "left with the", chromedp.ByQuery))
