@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -13,10 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"iwas/agent/radius"
 	"iwas/agent/statuspage"
+	"iwas/agent/store"
 	"iwas/agent/uplink"
 	"iwas/internal/condition"
 	"iwas/internal/fault"
@@ -73,8 +76,10 @@ func (b boxChecker) run(ctx context.Context, wanted []string, paces map[string]*
 	}
 	for _, n := range b.cfg.NAS {
 		check, err := b.routerCheck(n, paces[n.ID])
-		if err != nil {
-			return out, &exitError{exitBadConfig, err}
+		if err != nil { // of this router alone: the others, and this box, are worth a look
+			check = func(context.Context) condition.CheckReport {
+				return condition.CheckReport{Rows: []condition.CheckRow{unread(err)}}
+			}
 		}
 		of["router"] = append(of["router"], boxArea{"router", func(ctx context.Context) []areaRow {
 			return rowsOf("router", nameOf(n), check(ctx).Rows)
@@ -120,6 +125,13 @@ func (b boxChecker) routerCheck(n nasConfig, pace *routeros.Pace) (func(context.
 		return b.told.Snapshot, nil
 	}}
 	return check.Run, nil
+}
+
+// unread is the row of a router whose settings on this box cannot be used.
+func unread(err error) condition.CheckRow {
+	r := row("settings", "Its settings on this box", condition.Fail, cmp.Or(fault.Code(err), "SYS-112"), "%s", strings.Join(strings.Fields(err.Error()), " "))
+	r.Next = cmp.Or(fault.Hint(err), r.Next)
+	return r
 }
 
 var errNoService = errors.New("the service does not run, so nobody here has heard a packet")
@@ -174,7 +186,15 @@ func (b boxChecker) service(context.Context) []areaRow {
 // looked at with the router.
 func (b boxChecker) clock(context.Context) []areaRow {
 	const title = "The date of this box"
-	now := time.Now().UTC().Format(time.DateTime) + " UTC"
+	now := systemDate().UTC().Format(time.DateTime) + " UTC"
+	if b.told != nil { // it knows more of the date than the system does
+		for _, code := range []string{codeNoDate, codeSystemOff} {
+			if i := slices.IndexFunc(b.told.Conditions, func(c statuspage.OpenEntry) bool { return c.Code == code }); i >= 0 {
+				c := b.told.Conditions[i]
+				return rowsOf("clock", "", []condition.CheckRow{row("clock", title, condition.Warn, code, "%s by the system; %s", now, c.Text)})
+			}
+		}
+	}
 	if b.told != nil && b.told.Cloud.OffsetKnown {
 		off := time.Duration(b.told.Cloud.OffsetMS) * time.Millisecond
 		if off.Abs() > statuspage.ClockOff {
@@ -182,7 +202,7 @@ func (b boxChecker) clock(context.Context) []areaRow {
 		}
 		return rowsOf("clock", "", []condition.CheckRow{row("clock", title, condition.OK, "", "%s, %s from the cloud's", now, webui.Took(off.Abs()))})
 	}
-	if kernelSynchronised() {
+	if followsServer() {
 		return rowsOf("clock", "", []condition.CheckRow{row("clock", title, condition.OK, "", "%s, and the system follows a time server", now)})
 	}
 	r := row("clock", title, condition.Warn, "CLK-101", "%s; whether that is right is not known", now)
@@ -263,18 +283,25 @@ func age(r statuspage.Report, t time.Time) string {
 func (b boxChecker) database(context.Context) []areaRow {
 	dir := b.cfg.StateDir
 	var out []condition.CheckRow
-	free := diskFree(dir)
-	for up := dir; free == 0 && filepath.Dir(up) != up; { // the service makes what is missing
-		up = filepath.Dir(up)
-		free = diskFree(up)
+	at := dir
+	for _, err := os.Stat(at); err != nil && filepath.Dir(at) != at; _, err = os.Stat(at) { // the service makes what is missing
+		at = filepath.Dir(at)
 	}
+	free, err := diskRoom(at)
 	switch {
-	case free == 0:
-		out = append(out, row("disk", "Room on the disk", condition.Unknown, "", "it cannot be found out for %s", dir))
+	case err != nil:
+		out = append(out, row("disk", "Room on the disk", condition.Unknown, "", "it cannot be found out for %s: %v", dir, err))
+	case free < fullBelow:
+		r := row("disk", "Room on the disk", condition.Fail, store.CodeNoRoom, "%s are free below %s", webui.Bytes(hotspot.Octets(free)), dir)
+		r.Next, r.Command = roomAdvice(dir), "sudo du -xh --max-depth=3 / | sort -h | tail"
+		out = append(out, r)
 	case free < statuspage.DiskLow:
 		out = append(out, row("disk", "Room on the disk", condition.Fail, "DB-102", "%s are free below %s", webui.Bytes(hotspot.Octets(free)), dir))
 	default:
 		out = append(out, row("disk", "Room on the disk", condition.OK, "", "%s are free below %s", webui.Bytes(hotspot.Octets(free)), dir))
+	}
+	if r, bad := stateRow(dir, b.told); bad {
+		out = append(out, r)
 	}
 	switch {
 	case b.told == nil:
@@ -293,6 +320,30 @@ func (b boxChecker) database(context.Context) []areaRow {
 		out = append(out, row("database", "The database", condition.OK, "", "%d accounts in %s, %d facts wait for the cloud", b.told.Store.Accounts, webui.Bytes(hotspot.Octets(b.told.Store.Bytes)), b.told.Outbox.Waiting))
 	}
 	return rowsOf("database", "", out)
+}
+
+// fullBelow is the room below which SQLite does not grow any more, in octets.
+const fullBelow = 256 << 10
+
+// stateRow is what is wrong with the state directory itself, seen from here: while
+// the service runs it knows better.
+func stateRow(dir string, told *statuspage.Report) (condition.CheckRow, bool) {
+	if told != nil {
+		return condition.CheckRow{}, false
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the service makes it, or says why it cannot
+		return condition.CheckRow{}, false
+	case err == nil && info.IsDir():
+		return condition.CheckRow{}, false
+	case err == nil:
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	err = stateFault(dir, err)
+	r := row("state-dir", "The state directory", condition.Fail, codeStateDir, "%v", err)
+	r.Next = fault.Hint(err)
+	return r, true
 }
 
 // radius asks the service as a router does, where it lets this box; else it looks

@@ -44,6 +44,10 @@ func serveAgain(ctx context.Context, log *slog.Logger, run func(context.Context)
 	for {
 		began := time.Now()
 		err := run(ctx)
+		if errors.Is(err, errUsable) && ctx.Err() == nil {
+			log.Info("every part begins anew: the state directory can be used now")
+			continue
+		}
 		if !errors.Is(err, errDamaged) || ctx.Err() != nil {
 			return err
 		}
@@ -63,6 +67,9 @@ func serveAgain(ctx context.Context, log *slog.Logger, run func(context.Context)
 // runSound is run, and says where damage of the database was at the bottom of its end.
 func (s *site) runSound(ctx context.Context) error {
 	err := s.run(ctx)
+	if s.db == nil && s.usable.Load() {
+		err = errors.Join(err, errUsable)
+	}
 	if s.db != nil && s.db.Damage() != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", errDamaged, s.db.Damage()))
 	}
@@ -71,11 +78,12 @@ func (s *site) runSound(ctx context.Context) error {
 
 // untilDamaged runs until ctx ends, or until the store met damage.
 func (s *site) untilDamaged(ctx context.Context, run func(context.Context) error) error {
-	if s.db == nil {
-		return run(ctx)
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	if s.db == nil {
+		go s.awaitUsable(ctx, stop)
+		return run(ctx)
+	}
 	go func() {
 		select {
 		case <-s.db.Damaged():
@@ -190,7 +198,7 @@ func (s *site) careFindings(now time.Time) (out []condition.Finding) {
 	if c.CopyErr != nil && now.Sub(c.CopySince).Abs() >= copyLate {
 		add(store.CodeNoCopy, "none since "+zone(c.CopyAt)+": "+c.CopyErr.Error())
 	}
-	free := webui.Bytes(hotspot.Octets(diskFree(s.cfg.StateDir))) + " are free"
+	free := webui.Bytes(hotspot.Octets(diskFree(s.cfg.StateDir))) + " are free on the disk of " + s.cfg.StateDir
 	if _, err := s.db.WriteTrouble(); fault.Code(err) == store.CodeNoRoom {
 		text := free
 		if c.Held > 0 {

@@ -17,7 +17,6 @@ import (
 	"iwas/internal/condition"
 	"iwas/internal/fault"
 	"iwas/internal/routeros"
-	"iwas/internal/webui"
 )
 
 func checkCommand(o *options) *cobra.Command {
@@ -53,9 +52,11 @@ func runBoxCheck(cmd *cobra.Command, o *options, cfg config, wanted []string) er
 	}
 	if talk := cmd.ErrOrStderr(); isTerminal(talk) {
 		fmt.Fprint(talk, "Looking, for at most 15 seconds … ")
-		defer fmt.Fprint(talk, "\r")
 	}
 	r, err := b.run(cmd.Context(), wanted, paces)
+	if talk := cmd.ErrOrStderr(); isTerminal(talk) { // the answer begins on a clean line
+		fmt.Fprintf(talk, "\r%-34s\r", "")
+	}
 	if err != nil {
 		return err
 	}
@@ -73,13 +74,18 @@ func runBoxCheck(cmd *cobra.Command, o *options, cfg config, wanted []string) er
 	return err
 }
 
-// printBoxCheck is the check for people: a table an area, a sentence, and what to do.
+// printBoxCheck is the check for people: a sentence, what to do, and a table an area.
 func printBoxCheck(w io.Writer, r boxReport, colour bool) {
 	rows := make([]condition.CheckRow, 0, len(r.Rows))
 	for _, x := range r.Rows {
 		rows = append(rows, x.CheckRow)
 	}
-	wide, head := widest(rows), ""
+	summary{sentence(r.Verdict), tally(r.count), r.Took, stepsOf(rows)}.print(w, func() { printAreas(w, r, widest(rows), colour) })
+}
+
+// printAreas is the table, under the name of each area.
+func printAreas(w io.Writer, r boxReport, wide int, colour bool) {
+	head := ""
 	for i, x := range r.Rows {
 		if now := strings.TrimSpace(x.Area + " " + plain(x.Target)); now != head {
 			if i > 0 {
@@ -90,8 +96,6 @@ func printBoxCheck(w io.Writer, r boxReport, colour bool) {
 		}
 		printRow(w, x.CheckRow, wide, colour)
 	}
-	fmt.Fprintf(w, "\n%s\n%s, in %s\n", sentence(r.Verdict), tally(r.count), webui.Took(r.Took))
-	printSteps(w, rows)
 }
 
 func testCloudCommand(o *options) *cobra.Command {

@@ -19,6 +19,7 @@ func healthOf(v router.Vitals) *statuspage.Health {
 		Sensors:  statuspage.Sensors{Reading: reading(v.Sensors.Reading), List: []statuspage.Sensor{}},
 		Board:    statuspage.Board{Reading: reading(v.Board.Reading), Model: v.Board.Model, Serial: v.Board.Serial, Firmware: v.Board.Firmware, Upgrade: v.Board.Upgrade},
 		WAN:      statuspage.WAN{Reading: reading(v.WAN.Reading), Up: v.WAN.Up, Gateway: v.WAN.Gateway},
+		HotSpot:  statuspage.HotSpot{Reading: reading(v.HotSpot.Reading), Servers: slices.Concat([]string{}, v.HotSpot.Servers), Idle: v.HotSpot.Idle, Mode: v.HotSpot.Mode, Locked: v.HotSpot.Locked},
 		Traffic:  statuspage.Traffic{Reading: reading(v.Traffic.Reading), Interfaces: []statuspage.Interface{}},
 		Pools:    statuspage.Pools{Reading: reading(v.Pools.Reading), List: []statuspage.Pool{}},
 		Leases:   statuspage.Leases{Reading: reading(v.Leases.Reading), Bound: v.Leases.Bound, Total: v.Leases.Total},

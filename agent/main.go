@@ -170,6 +170,7 @@ func commands() *cobra.Command {
 	root.AddCommand(serviceCommands(o)...)
 	root.AddCommand(updateCommand(o), rollbackCommand(o), setupAllCommand(o))
 	root.AddCommand(manual.Command())
+	manual.Add(root, helps)
 	ownership.After(root, o.folders)
 	return root
 }

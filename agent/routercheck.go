@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -240,14 +241,45 @@ var words = map[condition.Mark]string{condition.OK: "OK", condition.Warn: "WARN"
 // ansi are the colours of those words.
 var ansi = map[condition.Mark]string{condition.OK: "\x1b[32m", condition.Warn: "\x1b[33m", condition.Fail: "\x1b[1;31m", condition.Unknown: "\x1b[36m"}
 
-// printCheck is a check for people: a table, a sentence, and what to do.
-func printCheck(w io.Writer, r condition.CheckReport, colour bool) {
-	wide := widest(r.Rows)
-	for _, row := range r.Rows {
-		printRow(w, row, wide, colour)
+// summary is what a check comes to.
+type summary struct {
+	verdict, tally string
+	took           time.Duration
+	steps          []condition.CheckRow
+}
+
+const stepsFirst = 3 // so many stand above the table: a screen has 24 lines
+
+// print says the verdict and the first steps, then the table, then the rest; and the
+// verdict once more at the end, which is what a terminal shows of a long table.
+func (s summary) print(w io.Writer, table func()) {
+	fmt.Fprintf(w, "%s\n%s, in %s\n", s.verdict, s.tally, webui.Took(s.took))
+	first := s.steps[:min(len(s.steps), stepsFirst)]
+	printSteps(w, first, 0)
+	fmt.Fprintln(w)
+	table()
+	printSteps(w, s.steps[len(first):], len(first))
+	fmt.Fprintf(w, "\n%s\n", s.verdict)
+	if len(s.steps) > 0 {
+		fmt.Fprintf(w, "Begin with: %s\n", strings.TrimSpace(cmp.Or(s.steps[0].Next, s.steps[0].Command)+" "+parenthesized(s.steps[0].Code)))
 	}
-	fmt.Fprintf(w, "\n%s\n%s, in %s\n", sentence(r.Verdict), tally(r.Count), webui.Took(r.Took))
-	printSteps(w, r.Rows)
+}
+
+func parenthesized(code string) string {
+	if code == "" {
+		return ""
+	}
+	return "(" + code + ")"
+}
+
+// printCheck is a check for people: a sentence, what to do, and a table.
+func printCheck(w io.Writer, r condition.CheckReport, colour bool) {
+	summary{sentence(r.Verdict), tally(r.Count), r.Took, stepsOf(r.Rows)}.print(w, func() {
+		wide := widest(r.Rows)
+		for _, row := range r.Rows {
+			printRow(w, row, wide, colour)
+		}
+	})
 }
 
 func widest(rows []condition.CheckRow) int {
@@ -276,23 +308,21 @@ func tally(of func(condition.Mark) int) string {
 	return fmt.Sprintf("%d ok, %d %s, %d failed, %d unknown, %d skipped", of(condition.OK), of(condition.Warn), warnings, of(condition.Fail), of(condition.Unknown), of(condition.Skipped))
 }
 
-// printSteps says what to do about the rows that are not as they should be, the
-// worst first.
-func printSteps(w io.Writer, rows []condition.CheckRow) {
-	n := 0
-	for _, state := range []condition.Mark{condition.Fail, condition.Warn, condition.Unknown} {
-		for _, row := range rows {
-			if row.State != state || row.Next == "" && row.Command == "" {
-				continue
-			}
-			if n++; n == 1 {
-				fmt.Fprintln(w, "\nNext steps:")
-			}
-			fmt.Fprintf(w, "%d. %s: %s\n", n, row.Title, plain(row.Seen))
-			for _, line := range []struct{ name, text string }{{"why", row.Cause}, {"do", row.Next}, {"paste", row.Command}, {"help", helpOn(row.Code)}} {
-				if line.text != "" {
-					fmt.Fprintf(w, "   %-5s  %s\n", line.name, line.text)
-				}
+// stepsOf are the rows that something can be done about, causes only, the worst first.
+func stepsOf(rows []condition.CheckRow) []condition.CheckRow {
+	return slices.DeleteFunc(condition.Causes(rows), func(r condition.CheckRow) bool { return r.Next == "" && r.Command == "" })
+}
+
+// printSteps says what to do about rows; before is how many were said already.
+func printSteps(w io.Writer, steps []condition.CheckRow, before int) {
+	for i, row := range steps {
+		if i == 0 {
+			fmt.Fprintln(w, map[bool]string{true: "\nNext steps:", false: "\nMore steps:"}[before == 0])
+		}
+		fmt.Fprintf(w, "%d. %s: %s\n", before+i+1, row.Title, plain(row.Seen))
+		for _, line := range []struct{ name, text string }{{"why", row.Cause}, {"do", row.Next}, {"paste", row.Command}, {"help", helpOn(row.Code)}} {
+			if line.text != "" {
+				fmt.Fprintf(w, "   %-5s  %s\n", line.name, line.text)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/thejerf/suture/v4"
@@ -45,9 +46,11 @@ type site struct {
 	window  time.Duration // a person has to confirm; 0 is provision's own
 
 	db       *store.DB
-	dbErr    error // why db is nil
-	wall     *wall // the date
-	gate     *gate // closed after a restore, until the cloud was asked
+	dbErr    error                        // why db is nil
+	usable   atomic.Bool                  // db is nil, and what kept it shut is mended
+	counts   atomic.Pointer[store.Counts] // the newest that could be taken
+	wall     *wall                        // the date
+	gate     *gate                        // closed after a restore, until the cloud was asked
 	radius   *radius.Server
 	enforcer *router.Enforcer
 	uplink   *uplink.Uplink // nil when not enrolled
@@ -87,12 +90,9 @@ func serve(ctx context.Context, cfg config, talk io.Writer) error {
 
 // newSite makes the parts that need nothing but the configuration.
 func newSite(cfg config, log *slog.Logger) (*site, error) {
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, fault.New(fault.Unavailable, "make the state directory", err)
-	}
 	s := &site{cfg: cfg, log: log, meter: newMeter(), boot: hotspot.NewID(time.Now()), started: time.Now(),
 		radius: &radius.Server{Auth: cfg.RADIUS.Auth, Acct: cfg.RADIUS.Acct, Log: log.With("part", "radius")}}
-	s.wall = newWall(cfg.dateFile(), builtAt(), time.Now, func() time.Duration { return time.Since(s.started) }, log.With("part", "date"))
+	s.wall = newWall(cfg.dateFile(), builtAt(), systemDate, func() time.Duration { return time.Since(s.started) }, log.With("part", "date"))
 	s.radius.Now = s.wall.Now
 	var err error
 	if s.nases, err = cfg.nases(); err != nil {
@@ -139,8 +139,10 @@ func (s *site) run(ctx context.Context) (err error) {
 	back := supervisor("back", log)
 	front := supervisor("front", log)
 	if s.db != nil {
-		if err := s.db.Started(ctx, buildinfo.Version(), s.boot); err != nil {
+		if err := s.db.Started(ctx, buildinfo.Version(), s.boot); err != nil && fault.Code(err) != store.CodeNoRoom {
 			return err
+		} else if err != nil { // guests with a pass in use log in all the same, and the page says why others do not
+			s.log.Error("the disk is full: the start of this program is not in the log of events", "code", store.CodeNoRoom, "err", err)
 		}
 		if err := s.wireRouters(ctx, nases, back); err != nil {
 			return &exitError{exitBadConfig, err}
@@ -227,9 +229,15 @@ func supervisor(name string, log *slog.Logger) *suture.Supervisor {
 func (s *site) openStore(ctx context.Context) error {
 	dir := filepath.Join(s.cfg.StateDir, "identity")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fault.New(fault.Unavailable, "make "+dir, err)
+		return stateFault(s.cfg.StateDir, err)
+	}
+	if err := writable(s.cfg.StateDir); err != nil {
+		return stateFault(s.cfg.StateDir, err)
 	}
 	key, err := secret.LoadKey(filepath.Join(dir, "seal.key"))
+	if stateTrouble(err) {
+		return stateFault(s.cfg.StateDir, err)
+	}
 	if err != nil {
 		return fault.New(fault.Damaged, "load the sealing key", err)
 	}
@@ -244,6 +252,9 @@ func (s *site) openStore(ctx context.Context) error {
 		},
 		Log: s.log.With("part", "store"),
 	})
+	if fault.Code(err) == store.CodeNoRoom {
+		return fault.New(fault.KindOf(err), "open the database", err).WithCode(store.CodeNoRoom, roomAdvice(s.cfg.StateDir))
+	}
 	return err
 }
 
@@ -452,7 +463,7 @@ func (s *site) dateTrusted() bool {
 	if s.uplink != nil {
 		u = s.uplink.Status()
 	}
-	return !s.wall.Doubtful() && believed(u, kernelSynchronised)
+	return !s.wall.Doubtful() && believed(u, followsServer)
 }
 
 // believed reports whether the date is right by what is known (design.md §7): the

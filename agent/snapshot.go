@@ -11,6 +11,7 @@ import (
 	"iwas/agent/router"
 	"iwas/agent/statuspage"
 	"iwas/agent/store"
+	"iwas/agent/uplink"
 	"iwas/internal/buildinfo"
 	"iwas/internal/condition"
 	"iwas/internal/fault"
@@ -42,6 +43,8 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 	}
 	if s.db == nil {
 		out.Store.Problem, out.Store.Next, out.Store.Code = s.dbErr.Error(), fault.Hint(s.dbErr), fault.Code(s.dbErr)
+		_, err := uplink.LoadIdentity(s.cfg.StateDir)
+		out.Cloud.Enrolled = err == nil // the link waits for the database
 		return out
 	}
 	out.Findings = append(out.Findings, s.careFindings(out.At)...)
@@ -62,13 +65,20 @@ func nameOf(n nasConfig) string {
 
 func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 	fail := func(err error) {
-		out.Store.Open, out.Store.Problem, out.Store.Next = false, err.Error(), fault.Hint(err)
+		if fault.Code(err) == store.CodeNoRoom && out.Store.Open { // likewise
+			return
+		}
+		out.Store.Open, out.Store.Problem, out.Store.Next, out.Store.Code = false, err.Error(), fault.Hint(err), fault.Code(err)
 	}
 	c, err := s.db.Counts(ctx)
+	if known := s.counts.Load(); fault.Code(err) == store.CodeNoRoom && known != nil { // it is open, and tells what it can: see careFindings
+		c, err = *known, nil
+	}
 	if err != nil {
 		fail(err)
 		return
 	}
+	s.counts.Store(&c)
 	out.Store.Open, out.Store.Bytes, out.Store.Accounts = true, c.Bytes, c.Accounts
 	if c.Accounts == 0 {
 		if plans, err := s.db.Plans(ctx); err != nil {

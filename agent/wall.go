@@ -159,7 +159,7 @@ func (s *site) keepDate(ctx context.Context) error {
 		if s.uplink != nil {
 			off, uncertain, heard = s.uplink.ClockOffset()
 		}
-		if step := s.wall.correct(kernelSynchronised(), off, uncertain, heard); step != 0 && s.uplink != nil {
+		if step := s.wall.correct(followsServer(), off, uncertain, heard); step != 0 && s.uplink != nil {
 			s.uplink.Stepped(step)
 		}
 		s.wall.keep(false)

@@ -106,6 +106,7 @@ func commands() *cobra.Command {
 		return nil
 	}})
 	root.AddCommand(validate, manual.Command())
+	manual.Add(root, helps)
 	ownership.After(root, func() []string {
 		if stateDir == "" { // no command that reads the configuration
 			return nil

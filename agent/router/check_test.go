@@ -190,7 +190,7 @@ func TestEachFaultHasItsRow(t *testing.T) {
 		{"rights write", policy("!write"), map[string]string{"rights": "fail RTR-105", "address-list-write": "fail RTR-119"}, "lacks write ("},
 		{"rights sensitive and test", policy("!sensitive,!test"), map[string]string{"rights": "fail RTR-105"}, "sensitive (to compare the RADIUS secret) and test ("},
 		{"version", nil, map[string]string{"version": "fail RTR-107"}, "7.15.3"},
-		{"device-mode hotspot", func(h *healthy) { h.Give("system/device-mode", "", "hotspot", "false") }, map[string]string{"device-mode": "fail RTR-106"}, "hotspot no"},
+		{"device-mode hotspot", func(h *healthy) { h.Give("system/device-mode", "", "hotspot", "false") }, map[string]string{"device-mode": "fail HSP-220"}, "hotspot no"},
 		{"device-mode scheduler and fetch", func(h *healthy) {
 			h.Give("system/device-mode", "", "scheduler", "false")
 			h.Give("system/device-mode", "", "fetch", "false")

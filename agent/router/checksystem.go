@@ -131,7 +131,7 @@ func (a *asker) deviceMode(ctx context.Context) error {
 		return nil
 	}
 	if slices.Contains(allow, "hotspot=yes") {
-		row.State = condition.Fail
+		row.State, row.Code = condition.Fail, CodeHotSpotLocked
 	}
 	row.Command = "/system/device-mode/update " + strings.Join(allow, " ")
 	row.Next = "Paste the command at the router, and within five minutes press its button or take its power away, as it asks: only a person there can allow this. It restarts."

@@ -17,6 +17,7 @@ type Vitals struct {
 	Sensors Sensors
 	Board   Board
 	WAN     WAN
+	HotSpot HotSpot
 	Traffic Traffic
 	Pools   Pools
 	Leases  Leases
@@ -90,6 +91,7 @@ type chore struct {
 var chores = []chore{
 	{func(v *Vitals) *Reading { return &v.System.Reading }, vitalsEvery, []ask{{"/system/resource", "uptime,cpu-load,cpu-count,free-memory,total-memory,free-hdd-space,total-hdd-space,bad-blocks", ""}}, takeSystem},
 	{func(v *Vitals) *Reading { return &v.WAN.Reading }, vitalsEvery, []ask{{"/ip/route", "gateway,immediate-gw,active,disabled,routing-table", "?dst-address=0.0.0.0/0"}}, takeWAN},
+	{func(v *Vitals) *Reading { return &v.HotSpot.Reading }, vitalsEvery, []ask{{"/system/device-mode", "", ""}}, takeDeviceMode},
 	{func(v *Vitals) *Reading { return &v.Pools.Reading }, vitalsEvery, []ask{{"/ip/pool", "name,ranges,next-pool", ""}, {"/ip/pool/used", "pool", ""},
 		{"/ip/hotspot", "name,interface,address-pool,disabled,invalid", ""}, {"/ip/dhcp-server", "name,interface,address-pool,disabled,invalid", ""},
 		{"/ip/address", "address,interface,actual-interface,disabled,invalid", ""}}, takePools},

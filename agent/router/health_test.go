@@ -210,7 +210,7 @@ func menus() map[string][]routeros.Row {
 		"/system/resource": {rule("version=7.23.7 (long-term)", "board-name=hAP ax2", "uptime=1w2d", "cpu-load=3", "free-memory=734003200", "total-memory=1073741824")},
 		"/ip/route":        {rule("dst-address=0.0.0.0/0", "gateway=192.0.2.1", "immediate-gw=192.0.2.1%ether1", "active=true")},
 		"/ip/pool":         {rule("name=p", "ranges=10.20.0.10-10.20.0.19")}, "/ip/pool/used": {}, "/ip/dhcp-server": {}, "/interface": {},
-		"/system/health": {}, "/ip/dhcp-server/lease": {}, "/queue/simple": {}, "/ip/hotspot/host": {}, "/ip/hotspot/cookie": {}, "/log": {}, "/system/routerboard": {rule("routerboard=false")},
+		"/system/health": {}, "/ip/dhcp-server/lease": {}, "/queue/simple": {}, "/ip/hotspot/host": {}, "/ip/hotspot/cookie": {}, "/log": {}, "/system/device-mode": {rule("mode=home", "hotspot=no")}, "/system/routerboard": {rule("routerboard=false")},
 	}
 }
 

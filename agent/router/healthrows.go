@@ -145,6 +145,37 @@ func takeWAN(v *Vitals, _ time.Time, answers [][]routeros.Row) error {
 	return nil
 }
 
+// HotSpot is whether guests meet one. Its reading is of device-mode; the servers
+// come with the pools.
+type HotSpot struct {
+	Reading
+	Mode    string   // "": this RouterOS has none
+	Locked  bool     // device-mode keeps the HotSpot from running
+	Servers []string // enabled and valid, by name
+	Idle    []string // disabled, or without their interface
+}
+
+func takeDeviceMode(v *Vitals, _ time.Time, answers [][]routeros.Row) error {
+	v.HotSpot.Mode, v.HotSpot.Locked = "", false
+	if mode := answers[0]; len(mode) == 1 {
+		allowed, told := mode[0]["hotspot"]
+		v.HotSpot.Mode, v.HotSpot.Locked = mode[0]["mode"], told && !flag(allowed)
+	}
+	return nil
+}
+
+// takeServers reads which HotSpot servers are in force.
+func takeServers(v *Vitals, rows []routeros.Row) {
+	v.HotSpot.Servers, v.HotSpot.Idle = nil, nil
+	for _, r := range rows {
+		if flag(r["disabled"]) || flag(r["invalid"]) {
+			v.HotSpot.Idle = append(v.HotSpot.Idle, r["name"])
+			continue
+		}
+		v.HotSpot.Servers = append(v.HotSpot.Servers, r["name"])
+	}
+}
+
 // leadsOut reads the interfaces of a gateway: "192.0.2.1%ether1", "pppoe-out1",
 // several of them separated by commas. A bare address names none.
 func leadsOut(gateways string) (out []string) {
@@ -243,6 +274,7 @@ func (p Pool) Percent() int {
 }
 
 func takePools(v *Vitals, _ time.Time, answers [][]routeros.Row) error {
+	takeServers(v, answers[2])
 	given := map[string]int{}
 	for _, r := range answers[1] {
 		given[r["pool"]]++

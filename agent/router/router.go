@@ -126,6 +126,7 @@ const (
 	CodeListWrite       = "RTR-119" // nor written
 	CodeDebugLog        = "RTR-120" // RADIUS is logged, and nothing ends it
 	CodeNoHotSpot       = "HSP-101" // no server is in force
+	CodeHotSpotLocked   = "HSP-220" // device-mode keeps it from running
 	CodeNotRADIUS       = "HSP-209" // the HotSpot does not ask RADIUS
 	CodeNoUsage         = "HSP-210" // or does not report usage as asked
 	CodeNoPage          = "HSP-211" // nobody can type a name and a password

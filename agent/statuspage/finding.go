@@ -239,6 +239,7 @@ func cloudFound(s Snapshot) (out []condition.Finding) {
 	add := func(code, text string) { out = append(out, condition.Finding{Code: code, Text: text}) }
 	c := s.Cloud
 	switch {
+	case !s.Store.Open: // there is no link without a database
 	case !c.Enrolled:
 		add(codeNotEnrolled, "")
 	case c.Problem != "":

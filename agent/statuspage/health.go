@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"iwas/internal/condition"
@@ -21,6 +22,7 @@ type Health struct {
 	Sensors  Sensors        `json:"sensors"`
 	Board    Board          `json:"board"`
 	WAN      WAN            `json:"wan"`
+	HotSpot  HotSpot        `json:"hotspot"`
 	Traffic  Traffic        `json:"traffic"`
 	Pools    Pools          `json:"pools"`
 	Leases   Leases         `json:"leases"`
@@ -90,6 +92,16 @@ type WAN struct {
 	Reading
 	Up      bool   `json:"up"`
 	Gateway string `json:"gateway,omitempty"`
+}
+
+// HotSpot is whether guests meet one on the router. Its reading is of device-mode;
+// the servers are read with the pools.
+type HotSpot struct {
+	Reading
+	Servers []string `json:"servers"`               // in force, by name
+	Idle    []string `json:"idle,omitempty"`        // disabled, or without their interface
+	Mode    string   `json:"device_mode,omitempty"` // "": this RouterOS has none
+	Locked  bool     `json:"locked"`                // device-mode keeps the HotSpot from running
 }
 
 // Traffic is the mean since the reading before, in bits a second; down is to the
@@ -168,11 +180,13 @@ type HealthSample struct {
 
 // readings lists how each menu was read.
 func (h *Health) readings() []Reading {
-	return []Reading{h.System.Reading, h.WAN.Reading, h.Pools.Reading, h.Traffic.Reading, h.Sensors.Reading, h.Leases.Reading, h.Queues, h.Devices, h.Log.Reading, h.Board.Reading}
+	return []Reading{h.System.Reading, h.WAN.Reading, h.HotSpot.Reading, h.Pools.Reading, h.Traffic.Reading, h.Sensors.Reading, h.Leases.Reading, h.Queues, h.Devices, h.Log.Reading, h.Board.Reading}
 }
 
 // Codes of the catalogue that follow from a router's health.
 const (
+	codeNoHotSpot  = "HSP-101"
+	codeLocked     = "HSP-220"
 	codeWANDown    = "RTR-150"
 	codePoolFull   = "RTR-151"
 	codeHot        = "RTR-152"
@@ -205,6 +219,18 @@ func healthFound(r Router, s Snapshot) (out []condition.Finding) {
 	h := r.Health
 	if h.WAN.fresh(s.At) && !h.WAN.Up {
 		add(codeWANDown, "no default route is active")
+	}
+	if h.HotSpot.fresh(s.At) && h.HotSpot.Locked {
+		add(codeLocked, "device-mode %s says hotspot: no", h.HotSpot.Mode)
+	}
+	if h.Pools.fresh(s.At) {
+		switch {
+		case len(h.HotSpot.Servers) > 0:
+		case len(h.HotSpot.Idle) > 0:
+			add(codeNoHotSpot, "%s is disabled, or its interface is gone", strings.Join(h.HotSpot.Idle, ", "))
+		default:
+			add(codeNoHotSpot, "no HotSpot server is set up on it")
+		}
 	}
 	if h.Pools.fresh(s.At) {
 		for _, p := range h.Pools.List {

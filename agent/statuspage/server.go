@@ -9,6 +9,7 @@
 package statuspage
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -109,11 +110,22 @@ func (s *Server) look(ctx context.Context) state {
 		return state{snap, s.Board.Open(time.Now())}
 	}
 	s.Board.Replace("status page", Found(snap))
-	st := state{snap, s.Board.Open(time.Now())} // what this look found is of after snap.At
+	st := state{snap, exactly(s.Board.Open(time.Now()), snap.Store)} // what this look found is of after snap.At
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.taken = st, time.Now()
 	return st
+}
+
+// exactly gives what keeps the database shut the next step that fits this box, where
+// one is known.
+func exactly(open []condition.Open, db Store) []condition.Open {
+	for i := range open {
+		if !db.Open && db.Next != "" && open[i].Code == cmp.Or(db.Code, codeStore) {
+			open[i].Next = db.Next
+		}
+	}
+	return open
 }
 
 // glance is look, or what another page saw just now.

@@ -1,6 +1,7 @@
 package statuspage
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ func judge(s Snapshot, open []condition.Open) webui.Verdict {
 	if ok, code, why, next := s.ready(); !ok {
 		if code == "" {
 			return say(webui.Info, "Starting: guests cannot log in yet", next)
+		}
+		if i := slices.IndexFunc(open, func(o condition.Open) bool { return o.Code == code }); i >= 0 { // what exactly stands with it
+			why = lower(open[i].Title)
 		}
 		return say(webui.Bad, "Guests cannot log in: "+why, next)
 	}
@@ -59,6 +63,11 @@ func guestsOf(v webui.Verdict, s Snapshot) Guests {
 func nobody(s Snapshot, o condition.Open) bool {
 	if o.Code == codeNoRoom { // passes that are in use go on
 		return false
+	}
+	if o.Code == codeNoHotSpot || o.Code == codeLocked { // guests of another router log in
+		return !slices.ContainsFunc(s.Routers, func(r Router) bool {
+			return r.Health == nil || !r.Health.HotSpot.Locked && len(r.Health.HotSpot.Servers) > 0
+		})
 	}
 	if o.Code != codeStranger && o.Code != codeSecret && o.Code != codeFellBack {
 		return true

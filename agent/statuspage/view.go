@@ -45,6 +45,9 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Verdict = judge(s, open)
 	b.Verdict.Age = b.Ago(b.At)
 	b.Alerts = b.alerts(open)
+	if len(b.Alerts) > 0 && b.Alerts[0].Next == b.Verdict.Detail { // it stands right below, with the way to the help; a phone shows little at once
+		b.Verdict.Detail = ""
+	}
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
 	b.Facts = facts(s)
 	b.Checks = checkViews(s)

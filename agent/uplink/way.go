@@ -179,6 +179,12 @@ func (id Identity) sayConnect(stateDir string) func(context.Context) (string, er
 	}
 }
 
+// atHand takes out of an explanation what is said to somebody who enrols.
+func atHand(err error) error {
+	hint := strings.TrimSuffix(fault.Hint(err), " Then run the same command again: the code is not lost.")
+	return fault.New(fault.KindOf(err), "the cloud's HTTPS door", err).WithCode(fault.Code(err), hint)
+}
+
 // knock opens the HTTPS door and closes it again: any answer of whoever has the
 // right certificate will do.
 func (id Identity) knock(now func() time.Time) func(context.Context) (string, error) {
@@ -201,7 +207,7 @@ func (id Identity) knock(now func() time.Time) func(context.Context) (string, er
 		client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		resp, err := client.Do(req)
 		if err != nil {
-			return "", explainHTTPS("ask "+u.Host, err)
+			return "", atHand(explainHTTPS("ask "+u.Host, err))
 		}
 		return u.Host + " answers over TLS", resp.Body.Close()
 	}

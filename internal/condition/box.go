@@ -125,7 +125,7 @@ var box = []Condition{
 		Next:  "Let this box reach a time server: the router can be one.",
 	},
 	{
-		Code: "CLK-104", Severity: Medium, Delay: time.Minute,
+		Code: "CLK-104", Severity: Medium, Delay: time.Minute, DependsOn: []string{"CLK-103"},
 		Title: "The system's date is not the one the service goes by",
 		Cause: "Somebody set the date, or the box has no battery and no time server; the service goes by the cloud's date, or by the one it had.",
 		Next:  "Start time synchronization on this box: timedatectl set-ntp true.",

@@ -2,6 +2,8 @@ package condition
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -86,10 +88,17 @@ func (r *CheckReport) Judge() {
 	}
 	switch fails, warns, unknown := r.Count(Fail), r.Count(Warn), r.Count(Unknown); {
 	case fails > 0:
-		f := first(Fail)
-		r.State, r.Verdict = Fail, fmt.Sprintf("%s: %s", f.Title, f.Seen)
-		if fails > 1 {
-			r.Verdict += fmt.Sprintf(" (and %d more)", fails-1)
+		causes := 0
+		for _, row := range Causes(r.Rows) {
+			if row.State != Fail {
+				continue
+			}
+			if causes++; causes == 1 {
+				r.State, r.Verdict = Fail, fmt.Sprintf("%s: %s", row.Title, row.Seen)
+			}
+		}
+		if causes > 1 {
+			r.Verdict += fmt.Sprintf(" (and %d more)", causes-1)
 		}
 	case warns > 0:
 		f := first(Warn)
@@ -102,10 +111,37 @@ func (r *CheckReport) Judge() {
 	}
 }
 
-// lower begins a title as inside a sentence, unless it begins with an acronym.
+// Causes returns the rows that need a person, without those that another one of them
+// explains by the catalogue, and each code once: where one mends the causes, the rest
+// follows. Rows that failed come first, then warnings, then what is not known.
+func Causes(rows []CheckRow) []CheckRow {
+	var bad []CheckRow
+	for _, m := range []Mark{Fail, Warn, Unknown} {
+		for _, row := range rows {
+			if row.State == m {
+				bad = append(bad, row)
+			}
+		}
+	}
+	var out []CheckRow
+	seen := map[string]bool{}
+	for _, row := range bad {
+		c, known := Lookup(row.Code)
+		explained := known && slices.ContainsFunc(bad, func(o CheckRow) bool { return slices.Contains(c.DependsOn, o.Code) })
+		if explained || row.Code != "" && seen[row.Code] {
+			continue
+		}
+		seen[row.Code] = true
+		out = append(out, row)
+	}
+	return out
+}
+
+// lower begins a title as inside a sentence, unless it begins with a name.
 func lower(s string) string {
-	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' && s[:2] != "Ro" { // RouterOS
-		return string(s[0]|0x20) + s[1:]
+	first, _, _ := strings.Cut(s, " ")
+	if len(first) > 0 && strings.ToLower(first[1:]) == first[1:] { // no capital but the first: neither RADIUS nor MikroTik
+		return strings.ToLower(first[:1]) + s[1:]
 	}
 	return s
 }

@@ -20,10 +20,10 @@ var radius = []Condition{
 		Code: "RAD-103", Severity: High, DependsOn: []string{"RAD-102"}, ImpactsLogin: true,
 		Title: "The RADIUS secret is not the same on both sides",
 		Cause: "The shared secret of /radius on the router differs from the one in its file here; RADIUS answers that with silence.",
-		Next:  "Set the same secret on both sides, without blanks at its ends.",
+		Next:  "Write the same secret into /radius on the router and into secret_file here, without blanks at its ends.",
 	},
 	{
-		Code: "RAD-104", Severity: Medium,
+		Code: "RAD-104", Severity: Medium, DependsOn: []string{"RAD-103"},
 		Title: "Disconnect-Request stays unanswered",
 		Cause: "The router does not accept incoming RADIUS, a firewall rule drops UDP 3799, or its /radius entry names another address.",
 		Next:  "On the router: /radius/incoming/set accept=yes, and let UDP 3799 in from this box.",

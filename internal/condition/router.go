@@ -31,7 +31,7 @@ var router = []Condition{
 		Code: "RTR-104", Severity: High, DependsOn: []string{"RTR-101", "RTR-102"},
 		Title: "The router's certificate is not the one trusted",
 		Cause: "The certificate was renewed, the router was replaced, or somebody stands between this box and the router.",
-		Next:  "Compare the fingerprint with the router's own before you trust it.",
+		Next:  "Run iwas-agent router trust: it shows the fingerprint to compare with the router's own before you say yes.",
 	},
 	{
 		Code: "RTR-105", Severity: High, DependsOn: []string{"RTR-101", "RTR-102", "RTR-103", "RTR-104"},
@@ -286,7 +286,7 @@ var router = []Condition{
 		Next:  "Correct the fields that are named, and plan again.",
 	},
 	{
-		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106"}, behindDoor...), ImpactsLogin: true,
+		Code: "HSP-101", Severity: High, DependsOn: append([]string{"RTR-106", "HSP-220"}, behindDoor...), ImpactsLogin: true,
 		Title: "The router has no HotSpot server in force",
 		Cause: "No HotSpot server exists, all are disabled, or the interface of each is down.",
 		Next:  "On the router, look at /ip/hotspot/print and enable the server.",
@@ -368,5 +368,11 @@ var router = []Condition{
 		Title: "The router's license limits the guests",
 		Cause: "Levels 0 to 3 allow one HotSpot user at a time, level 4 allows 200 and level 5 allows 500.",
 		Next:  "Compare the level with how many guests are on at the busiest hour.",
+	},
+	{
+		Code: "HSP-220", Severity: High, DependsOn: behindDoor, ImpactsLogin: true,
+		Title: "The router's device-mode has switched the HotSpot off",
+		Cause: "RouterOS locks features so that a stolen password alone cannot misuse them; a reset, or a change of mode, locked the HotSpot.",
+		Next:  "On the router: /system/device-mode/update hotspot=yes, then press its button or cut its power within five minutes.",
 	},
 }

@@ -69,7 +69,7 @@ var storage = []Condition{
 		Code: "DB-111", Severity: High, ImpactsLogin: true,
 		Title: "The disk is full, and passes cannot be begun",
 		Cause: "The disk of the database takes no more. Guests whose pass was used before log in and go on; the first use of a pass cannot be stored and is refused.",
-		Next:  "Free room on the disk of the database.",
+		Next:  "Free room on the disk of the database; sudo du -xh --max-depth=3 / | sort -h | tail names what fills it.",
 	},
 	{
 		Code: "DB-112", Severity: High, ImpactsLogin: true,

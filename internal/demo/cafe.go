@@ -82,14 +82,16 @@ func (c *Cafe) once(ctx context.Context, program string, args ...string) error {
 	return nil
 }
 
-// enrol makes the site and joins the agent to it, as a technician would.
-func (c *Cafe) enrol(ctx context.Context) error {
+// configureAgent writes its configuration, and lets a technician sign in.
+func (c *Cafe) configureAgent(ctx context.Context) error {
 	if err := c.writeAgentConfig(); err != nil {
 		return err
 	}
-	if err := c.setStatusPassword(ctx); err != nil {
-		return err
-	}
+	return c.setStatusPassword(ctx)
+}
+
+// enrol makes the site and joins the agent to it, as a technician would.
+func (c *Cafe) enrol(ctx context.Context) error {
 	if c.kept.SiteID != "" {
 		c.SiteID = c.kept.SiteID
 		return nil

@@ -27,6 +27,7 @@ type Options struct {
 	Bin    string // folder of the binaries
 	Ports  Ports  // zero fields are the well-known ports
 	Guests bool   // simulated guests live by themselves
+	Alone  bool   // no cloud was ever there: a router, and an agent that is configured and not started
 	Talk   io.Writer
 	Tracer []string // command before the agent's own, such as strace and its flags; for tests
 
@@ -217,16 +218,18 @@ func Start(ctx context.Context, o Options) (cafe *Cafe, err error) {
 		say   string
 		do    func(context.Context) error
 		agent bool // needs one that knows its router
+		cloud bool // needs one
 	}{
-		{"starting the cloud", c.ownCloud, false},
-		{"enrolling the site", c.enrol, false},
-		{"starting the router", c.startRouter, false},
-		{"starting the agent", c.StartAgent, true},
-		{"opening accounts", c.openAccounts, false},
-		{"waiting for the site to be in step", c.awaitStep, true},
-		{"letting guests in", c.letGuestsIn, true},
+		{"starting the cloud", c.ownCloud, false, true},
+		{"configuring the agent", c.configureAgent, false, false},
+		{"enrolling the site", c.enrol, false, true},
+		{"starting the router", c.startRouter, false, false},
+		{"starting the agent", c.StartAgent, true, true},
+		{"opening accounts", c.openAccounts, false, true},
+		{"waiting for the site to be in step", c.awaitStep, true, true},
+		{"letting guests in", c.letGuestsIn, true, true},
 	} {
-		if step.agent && o.Router.Unknown {
+		if step.agent && o.Router.Unknown || step.cloud && o.Alone {
 			continue
 		}
 		began := time.Now()

@@ -65,80 +65,7 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// It is ready once it knows somebody who can log in.
-	ready := make(chan error, 1)
-	go func() { ready <- c.StartAgent(t.Context()) }()
-	until(t, "the service to take commands", 30*time.Second, func() bool {
-		return exec.CommandContext(t.Context(), filepath.Join(bin, "iwas-agent"), "--config", c.AgentConfig(), "plan", "list").Run() == nil
-	})
-
-	var plans struct{ Plans []json.RawMessage }
-	agentSays(t, c, &plans, "plan", "add", "Hour", "--price", "2.50", "--currency", "EUR", "--time", "1h", "--metered", "--rate", "3M/9M")
-	agentSays(t, c, &plans, "plan", "add", "Blink", "--time", "6s", "--metered")
-	if agentSays(t, c, &plans, "plan", "list"); len(plans.Plans) != 2 {
-		t.Fatalf("%d plans, want 2", len(plans.Plans))
-	}
-	sell := func(args ...string) counterSale {
-		t.Helper()
-		var s counterSales
-		if agentSays(t, c, &s, args...); len(s.Sales) != 1 {
-			t.Fatalf("%v: %+v, want one sale", args, s)
-		}
-		return s.Sales[0]
-	}
-	voucher, blink := sell("voucher", "sell", "Hour", "--as", "maria"), sell("voucher", "sell", "Blink")
-	if voucher.Price != "EUR 2.50" || !strings.HasPrefix(voucher.By, "maria by ") {
-		t.Errorf("got %+v, want it sold by maria for EUR 2.50", voucher)
-	}
-	if err := <-ready; err != nil {
-		t.Fatal(err)
-	}
-	// A self-test sells itself what nobody counts.
-	var test struct {
-		Steps []struct{ Step, Result, Detail string }
-	}
-	if agentSays(t, c, &test, "test", "login"); len(test.Steps) != 8 || test.Steps[6].Detail != "Access-Reject" {
-		t.Errorf("test login: %+v", test)
-	}
-	var listed counterSales
-	if agentSays(t, c, &listed, "sales"); len(listed.Sales) != 2 {
-		t.Errorf("sales after a test: %+v, want the two real ones", listed.Sales)
-	}
-	// Limited.
-	if err := login(t, c, phone, demo.Account{Username: voucher.Name}, "http-pap"); err != nil {
-		t.Fatal(err)
-	}
-	if g := guest(t, c, phone); !g.Online || g.Rate != "3M/9M" {
-		t.Errorf("got online %v at %q, want online at 3M/9M", g.Online, g.Rate)
-	}
-	// Over.
-	if err := login(t, c, laptop, demo.Account{Username: blink.Name}, "http-pap"); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the end of six seconds", 60*time.Second, func() bool { return !guest(t, c, laptop).Online })
-	if err := login(t, c, laptop, demo.Account{Username: blink.Name}, "http-pap"); err == nil {
-		t.Error("who used up their time logs in again")
-	}
-	var why struct {
-		Can bool   `json:"can_log_in"`
-		Why string `json:"why"`
-	}
-	if agentSays(t, c, &why, "account", "why", blink.Name); why.Can || !strings.Contains(why.Why, "used up") {
-		t.Errorf("why: %+v, want that the time is used up", why)
-	}
-	// Locked, and off.
-	rude := sell("account", "add", "rude", "--plan", "Hour", "--password-file", passwordFile(t, "secret"))
-	if err := login(t, c, laptop, demo.Account{Username: "rude", Password: "secret"}, "http-chap"); err != nil {
-		t.Fatal(err)
-	}
-	var shown struct{ Locked bool }
-	if agentSays(t, c, &shown, "account", "lock", "rude", "--reason", "shouted"); !shown.Locked {
-		t.Error("locked, and not shown so")
-	}
-	until(t, "the locked guest off", 20*time.Second, func() bool { g := guest(t, c, laptop); return !g.Online && g.Cookies == 0 })
-	if err := login(t, c, laptop, demo.Account{Username: "rude", Password: "secret"}, "http-pap"); err == nil {
-		t.Error("who is locked logs in")
-	}
+	voucher, rude := sellsAlone(t, c)
 	served := aCashierServesAGuest(t, c)
 
 	// Enrolled.
@@ -200,6 +127,89 @@ func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
 	if n := ours(); n != 4 {
 		t.Errorf("%d sales, want 4 still", n)
 	}
+}
+
+// sellsAlone is the day of a cafe without a cloud: a box that knows nobody is started,
+// makes plans, sells, lets in, limits, ends, locks and puts off. It returns a voucher
+// that is in use, and a guest who is locked.
+func sellsAlone(t *testing.T, c *demo.Cafe) (voucher, rude counterSale) {
+	t.Helper()
+	// It is ready once it knows somebody who can log in.
+	ready := make(chan error, 1)
+	go func() { ready <- c.StartAgent(t.Context()) }()
+	until(t, "the service to take commands", 30*time.Second, func() bool {
+		return exec.CommandContext(t.Context(), filepath.Join(bin, "iwas-agent"), "--config", c.AgentConfig(), "plan", "list").Run() == nil
+	})
+
+	var plans struct{ Plans []json.RawMessage }
+	agentSays(t, c, &plans, "plan", "add", "Hour", "--price", "2.50", "--currency", "EUR", "--time", "1h", "--metered", "--rate", "3M/9M")
+	agentSays(t, c, &plans, "plan", "add", "Blink", "--time", "6s", "--metered")
+	if agentSays(t, c, &plans, "plan", "list"); len(plans.Plans) != 2 {
+		t.Fatalf("%d plans, want 2", len(plans.Plans))
+	}
+	sell := func(args ...string) counterSale {
+		t.Helper()
+		var s counterSales
+		if agentSays(t, c, &s, args...); len(s.Sales) != 1 {
+			t.Fatalf("%v: %+v, want one sale", args, s)
+		}
+		return s.Sales[0]
+	}
+	voucher = sell("voucher", "sell", "Hour", "--as", "maria")
+	blink := sell("voucher", "sell", "Blink")
+	if voucher.Price != "EUR 2.50" || !strings.HasPrefix(voucher.By, "maria by ") {
+		t.Errorf("got %+v, want it sold by maria for EUR 2.50", voucher)
+	}
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	// A self-test sells itself what nobody counts.
+	var test struct {
+		Steps []struct{ Step, Result, Detail string }
+	}
+	if agentSays(t, c, &test, "test", "login"); len(test.Steps) != 8 || test.Steps[6].Detail != "Access-Reject" {
+		t.Errorf("test login: %+v", test)
+	}
+	var listed counterSales
+	if agentSays(t, c, &listed, "sales"); len(listed.Sales) != 2 {
+		t.Errorf("sales after a test: %+v, want the two real ones", listed.Sales)
+	}
+	// Limited.
+	if err := login(t, c, phone, demo.Account{Username: voucher.Name}, "http-pap"); err != nil {
+		t.Fatal(err)
+	}
+	if g := guest(t, c, phone); !g.Online || g.Rate != "3M/9M" {
+		t.Errorf("got online %v at %q, want online at 3M/9M", g.Online, g.Rate)
+	}
+	// Over.
+	if err := login(t, c, laptop, demo.Account{Username: blink.Name}, "http-pap"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of six seconds", 60*time.Second, func() bool { return !guest(t, c, laptop).Online })
+	if err := login(t, c, laptop, demo.Account{Username: blink.Name}, "http-pap"); err == nil {
+		t.Error("who used up their time logs in again")
+	}
+	var why struct {
+		Can bool   `json:"can_log_in"`
+		Why string `json:"why"`
+	}
+	if agentSays(t, c, &why, "account", "why", blink.Name); why.Can || !strings.Contains(why.Why, "used up") {
+		t.Errorf("why: %+v, want that the time is used up", why)
+	}
+	// Locked, and off.
+	rude = sell("account", "add", "rude", "--plan", "Hour", "--password-file", passwordFile(t, "secret"))
+	if err := login(t, c, laptop, demo.Account{Username: "rude", Password: "secret"}, "http-chap"); err != nil {
+		t.Fatal(err)
+	}
+	var shown struct{ Locked bool }
+	if agentSays(t, c, &shown, "account", "lock", "rude", "--reason", "shouted"); !shown.Locked {
+		t.Error("locked, and not shown so")
+	}
+	until(t, "the locked guest off", 20*time.Second, func() bool { g := guest(t, c, laptop); return !g.Online && g.Cookies == 0 })
+	if err := login(t, c, laptop, demo.Account{Username: "rude", Password: "secret"}, "http-pap"); err == nil {
+		t.Error("who is locked logs in")
+	}
+	return voucher, rude
 }
 
 func passwordFile(t *testing.T, text string) string {

@@ -49,7 +49,7 @@ func Explain(op string, err error) *fault.Error {
 	case errors.As(err, &dns):
 		return f.WithCode("NET-102", fmt.Sprintf("The name %s cannot be looked up: check the internet connection and the DNS server.", dns.Name))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return f.WithCode("CLD-101", "The cloud's machine answers, but nothing listens on that port: is the cloud running, does a firewall refuse the port?")
+		return f.WithCode("CLD-101", "The cloud's machine answers, but nothing listens on that port: ask whoever runs the cloud whether it is up, and whether a firewall refuses the port.")
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return f.WithCode("CLD-101", "No answer: check the internet connection, and that a firewall lets this port out.")
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -24,13 +24,16 @@ type CertificateError struct {
 	Want string // as pinned; "" when nothing was
 }
 
-// Error names both fingerprints: they are public.
+// Error names the beginnings of both fingerprints, as a phone has room for: whoever
+// compares them is shown them whole by iwas-agent router trust.
 func (e *CertificateError) Error() string {
 	if e.Want == "" {
 		return "its certificate (SHA-256 " + e.Got + ") has not been trusted yet"
 	}
-	return "its certificate (SHA-256 " + e.Got + ") is not the one trusted (" + e.Want + ")"
+	return "its certificate " + begins(e.Got) + " is not the one trusted, " + begins(e.Want)
 }
+
+func begins(fingerprint string) string { return fingerprint[:min(len(fingerprint), 16)] + "…" }
 
 // normalPin returns a fingerprint as 64 lower-case hex digits; "" stays "".
 func normalPin(pin string) (string, error) {

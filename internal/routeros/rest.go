@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -244,6 +245,9 @@ func (c *rest) exchange(ctx context.Context, call restCall) ([]Row, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if asked := (*url.Error)(nil); errors.As(err, &asked) {
+			err = asked.Err // the command and the router are named anyway
+		}
 		return nil, explain(call.command, c.where, err)
 	}
 	defer resp.Body.Close()

@@ -101,6 +101,16 @@ func (s *Sim) serveControl() {
 		}
 		answer(w, map[string]string{"shown": out, "refused": refused}, nil)
 	})
+	// What only a person at the router changes: by its button, or by its plug.
+	mux.HandleFunc("PUT /router/device-mode", func(w http.ResponseWriter, r *http.Request) {
+		var in map[string]string
+		if read(w, r, &in) {
+			for feature, value := range in {
+				s.Give("system/device-mode", "", feature, value)
+			}
+			answer(w, in, nil)
+		}
+	})
 	mux.HandleFunc("GET /router/knobs", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Knobs(), nil) })
 	mux.HandleFunc("PUT /router/knobs", func(w http.ResponseWriter, r *http.Request) {
 		var k Knobs

@@ -41,6 +41,9 @@ func (s *Sim) reboot(orderly bool, dark time.Duration) {
 	for c := range s.apiConns {
 		_ = c.Close() // the client sees a cut connection, which is the point
 	}
+	for c := range s.restConns {
+		_ = c.Close()
+	}
 	off := s.off
 	if !orderly {
 		off() // before the lock is let go: nothing more leaves

@@ -153,6 +153,14 @@ func (tab *Tab) Received() int64 {
 	return tab.received
 }
 
+// Foreign returns what was asked of other servers since the tab was opened, or
+// inspected last.
+func (tab *Tab) Foreign() []string {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
+	return tab.foreign
+}
+
 // Text returns what the first element of the selector reads.
 func (tab *Tab) Text(t testing.TB, selector string) string {
 	t.Helper()
