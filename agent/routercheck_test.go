@@ -88,7 +88,7 @@ func TestRouterCheckForPeopleAndPrograms(t *testing.T) {
 	if code != exitFindings || !strings.Contains(talk, "1 of 26 rows failed") {
 		t.Errorf("a failure: exit %d, want %d\n%s\n%s", code, exitFindings, out, talk)
 	}
-	for _, want := range []string{"FAIL     mode advanced: hotspot no", "RTR-106", "Next steps:\n1. Device-mode", "   paste  /system/device-mode/update hotspot=yes\n", "   help   iwas-agent explain RTR-106\n",
+	for _, want := range []string{"FAIL     mode advanced: hotspot no", "HSP-220", "Next steps:\n1. Device-mode", "   paste  /system/device-mode/update hotspot=yes\n", "   help   iwas-agent explain HSP-220\n",
 		"within five minutes press its button", "2. RADIUS entry", "   paste  /radius/set [find address=\"127.0.0.1\"] timeout=2s\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)

@@ -65,7 +65,7 @@ func nobody(s Snapshot, o condition.Open) bool {
 		return false
 	}
 	if o.Code == codeNoHotSpot || o.Code == codeLocked { // guests of another router log in
-		return !slices.ContainsFunc(s.Routers, func(r Router) bool {
+		return len(s.Routers) < 2 || !slices.ContainsFunc(s.Routers, func(r Router) bool {
 			return r.Health == nil || !r.Health.HotSpot.Locked && len(r.Health.HotSpot.Servers) > 0
 		})
 	}

@@ -58,9 +58,9 @@ func TestVerdict(t *testing.T) {
 		{"the cloud is away for a reason without a code", func(s *Snapshot) { s.Cloud.Connected, s.Cloud.Problem = false, "odd" }, webui.Good, "Guests can log in", []string{"CLD-101"}},
 		{"not enrolled, with accounts", func(s *Snapshot) { s.Cloud = Cloud{} }, webui.Good, "Guests can log in", []string{"CLD-106"}},
 		{"not enrolled, and nobody known", func(s *Snapshot) { s.Cloud, s.Store.Accounts = Cloud{}, 0 }, webui.Bad, "Guests cannot log in: this box is not enrolled", []string{"CLD-106"}},
-		{"the database will not open", func(s *Snapshot) { s.Store = Store{Problem: "no rights"} }, webui.Bad, "Guests cannot log in: the database will not open: no rights", []string{"DB-108"}},
-		{"the database is damaged", func(s *Snapshot) { s.Store = Store{Problem: "malformed", Code: "DB-101"} }, webui.Bad, "Guests cannot log in: the database will not open: malformed", []string{"DB-101"}},
-		{"RADIUS cannot listen", func(s *Snapshot) { s.RADIUS.Bound, s.RADIUS.Problem = false, "UDP 1812 is taken" }, webui.Bad, "Guests cannot log in: RADIUS is not answering: UDP 1812 is taken", []string{"RAD-101"}},
+		{"the database will not open", func(s *Snapshot) { s.Store = Store{Problem: "no rights"} }, webui.Bad, "Guests cannot log in: the database will not open", []string{"DB-108"}},
+		{"the database is damaged", func(s *Snapshot) { s.Store = Store{Problem: "malformed", Code: "DB-101"} }, webui.Bad, "Guests cannot log in: the database is damaged", []string{"DB-101"}},
+		{"RADIUS cannot listen", func(s *Snapshot) { s.RADIUS.Bound, s.RADIUS.Problem = false, "UDP 1812 is taken" }, webui.Bad, "Guests cannot log in: the RADIUS port is taken", []string{"RAD-101"}},
 		{"starting", func(s *Snapshot) { s.RADIUS.Bound = false }, webui.Info, "Starting: guests cannot log in yet", nil},
 		{"no router configured", func(s *Snapshot) { s.Routers = nil }, webui.Bad, "Guests cannot log in: no router is configured", []string{"RTR-109"}},
 		{"no router has asked yet", func(s *Snapshot) { s.RADIUS.LastAnswer, s.RADIUS.Accepts = time.Time{}, 0 }, webui.Info, "Ready for guests to log in", nil},
@@ -103,6 +103,11 @@ func TestVerdict(t *testing.T) {
 			s.Cloud.Connected, s.Outbox = false, Outbox{Waiting: 900, Oldest: t0.Add(-16 * time.Minute)}
 		}, webui.Good, "Guests can log in", []string{"CLD-101"}},
 		{"documents not in force", func(s *Snapshot) { s.Cloud.NotInForce = 2 }, webui.Good, "Guests can log in", []string{"UPD-101"}},
+		{"device-mode shuts the only HotSpot", func(s *Snapshot) { s.Routers[0].Health = shutHotSpot(s.At) }, webui.Bad, "Guests cannot log in: the router's device-mode has switched the HotSpot off", []string{"HSP-220"}},
+		{"device-mode shuts one of two HotSpots", func(s *Snapshot) {
+			s.Routers[0].Health = shutHotSpot(s.At)
+			s.Routers = append(s.Routers, Router{NAS: "attic", Name: "Attic", API: true, Reachable: true})
+		}, webui.Warn, "Some guests may be unable to log in: the router's device-mode has switched the HotSpot off", []string{"HSP-220"}},
 		{"somebody else's finding keeps guests out", func(s *Snapshot) { s.Findings = []condition.Finding{{Code: "HSP-101", Subject: "cafe1"}} }, webui.Bad, "Guests cannot log in: the router has no HotSpot server in force", []string{"HSP-101"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -315,4 +320,9 @@ func TestASnapshotCutShortRaisesNothing(t *testing.T) {
 	if got := s.Board.Report(time.Now()); len(got) != 0 {
 		t.Errorf("got %+v, want nothing", got)
 	}
+}
+
+// shutHotSpot is a router whose HotSpot is set up and kept from running.
+func shutHotSpot(at time.Time) *Health {
+	return &Health{HotSpot: HotSpot{Reading: Reading{At: at}, Mode: "home", Locked: true}, Pools: Pools{Reading: Reading{At: at}}, WAN: WAN{Up: true}}
 }
