@@ -2,7 +2,9 @@ package router
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -498,4 +500,45 @@ func TestALockWaitsForNoOtherLook(t *testing.T) {
 		c.lock(nameOf(1))
 		c.proof(nameOf(1))
 	})
+}
+
+// oldNews is a store one of whose readings of everybody takes until the kick it is
+// of was proven, and the guest is back.
+type oldNews struct {
+	*cafe
+	reads   atomic.Int32 // that had the kick
+	reading chan struct{}
+	back    chan struct{}
+}
+
+func (o *oldNews) Targets(ctx context.Context) ([]hotspot.Target, error) {
+	read, err := o.cafe.Targets(ctx)
+	if slices.ContainsFunc(read, func(t hotspot.Target) bool { return t.Reason == hotspot.OffKicked }) && o.reads.Add(1) == 2 { // the first begins the attempt
+		close(o.reading)
+		select {
+		case <-o.back:
+		case <-ctx.Done():
+		}
+	}
+	return read, err
+}
+
+func TestWhoComesBackAfterAKickIsNotKickedAgain(t *testing.T) {
+	news := &oldNews{reading: make(chan struct{}), back: make(chan struct{})}
+	c := open(t, func(c *cafe) { news.cafe = c; c.e.Store = news })
+	c.arrive(1, 3)
+	c.sim.SetKnobs(routersim.Knobs{CoASilent: true}) // the attempt waits for an answer, so the loop reads again meanwhile
+	c.lock(nameOf(1), func(t *hotspot.Target) { t.Lock, t.Reason = nil, hotspot.OffKicked })
+	c.poke()
+	<-news.reading
+	c.proof(nameOf(1))
+	c.mu.Lock()
+	delete(c.refuse, nameOf(1))
+	c.mu.Unlock()
+	c.arrive(1, 3)
+	time.Sleep(backOffFirst + 100*time.Millisecond) // the back-off is over: only the age of the reading speaks against another attempt
+	close(news.back)
+	c.lock(nameOf(2)) // when this one is proven, the loop has gone on
+	c.proof(nameOf(2))
+	c.untouched(macOf(1), 3)
 }

@@ -21,6 +21,7 @@ type account struct {
 	lock     bool
 	tries    int
 	next     time.Time // no attempt before; monotonic
+	ended    time.Time // the last attempt; what was read of the wish before says nothing any more
 	sessions map[hotspot.SessionID]bool
 	done     record
 	code     string // of the last attempt, while it is not off
@@ -66,7 +67,7 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 		e.doubts(ctx)
 		locked, err := e.Store.LockTargets(ctx)
 		if err == nil {
-			e.begin(ctx, all, locked)
+			e.begin(ctx, all, locked, begun)
 		}
 		rest := min(restShare*time.Since(begun), restLocks)
 		wait := time.Until(next) // woken too soon for everybody: again then
@@ -98,11 +99,12 @@ func (e *Enforcer) reconcile(ctx context.Context, all *sync.WaitGroup) {
 
 // lookAtAll begins what is due of everybody who must be off.
 func (e *Enforcer) lookAtAll(ctx context.Context, all *sync.WaitGroup) error {
+	begun := time.Now()
 	targets, err := e.Store.Targets(ctx)
 	if err != nil {
 		return err
 	}
-	e.begin(ctx, all, targets)
+	e.begin(ctx, all, targets, begun)
 	e.forget(targets)
 	ring(e.stir)
 	return nil
@@ -145,8 +147,10 @@ func (t *trouble) log(ctx context.Context, log *slog.Logger, what string, err er
 }
 
 // begin begins an attempt at every target that is due, locks first, and
-// abandons those at wishes that became others.
-func (e *Enforcer) begin(ctx context.Context, all *sync.WaitGroup, targets []hotspot.Target) {
+// abandons those at wishes that became others. A target of whom an attempt ended
+// after the reading began may be met already, as a kick that was answered: whoever
+// comes back since is not to be kicked. The end of the attempt has it read again.
+func (e *Enforcer) begin(ctx context.Context, all *sync.WaitGroup, targets []hotspot.Target, read time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	slices.SortStableFunc(targets, func(a, b hotspot.Target) int {
@@ -158,6 +162,9 @@ func (e *Enforcer) begin(ctx context.Context, all *sync.WaitGroup, targets []hot
 		if a == nil {
 			a = &account{}
 			e.accounts[t.Account] = a
+		}
+		if a.ended.After(read) {
+			continue
 		}
 		if a.lifted != nil {
 			if a.lock && a.wish != wishOf(t) {
@@ -212,7 +219,7 @@ func rank(t hotspot.Target) int {
 // what is left when a session ended.
 func (a *account) take(t hotspot.Target, now, wall time.Time) {
 	if w := wishOf(t); w != a.wish {
-		*a = account{wish: w, lock: t.Lock != nil, received: t.ReceivedAt, next: now}
+		*a = account{wish: w, lock: t.Lock != nil, received: t.ReceivedAt, next: now, ended: a.ended}
 		if a.received.IsZero() {
 			a.received = wall
 		}
@@ -240,6 +247,7 @@ func (e *Enforcer) finish(t hotspot.Target, r ending) {
 	a := e.accounts[t.Account] // in the map for as long as it runs
 	e.running--
 	a.lifted = nil
+	a.ended = time.Now()
 	a.done = r.done
 	a.code, a.err = r.code, r.text
 	a.tries++
