@@ -190,6 +190,7 @@ func TestTheFirstRun(t *testing.T) {
 			agent.hears(t, "READY=1")
 			f.services["iwas-agent"] = &agent
 			f.follow(printed(t), site, command, code)
+			f.plan(cloud)
 			f.guestLogsIn()
 			t.Logf("the whole first run %s: %.0f s (120)", t.Name(), time.Since(began).Seconds())
 			if cloud {
@@ -272,10 +273,21 @@ func (f *firstRun) wants(mode string) {
 	}
 }
 
+// plan makes something to sell: in the console where there is one, at the box where not.
+func (f *firstRun) plan(cloud bool) {
+	f.t.Helper()
+	if !cloud {
+		f.types(`sudo iwas-agent plan add "1 hour" --price 5 --currency EGP --time 1h --metered`, "")
+		return
+	}
+	f.asks("POST", "http://127.0.0.1:8080/api/v1/plans", map[string]any{"name": "1 hour", "price": map[string]any{"minor": 500, "currency": "EGP"},
+		"limits": map[string]any{"time_s": 3600, "clock": "metered"}}, nil)
+	f.types(`timeout 60 sh -c 'until iwas-agent plan list | grep -q "1 hour"; do sleep 0.2; done'`, "")
+}
+
 // guestLogsIn sells a voucher at the box and logs a phone in with it.
 func (f *firstRun) guestLogsIn() {
 	f.t.Helper()
-	f.types(`sudo iwas-agent plan add "1 hour" --price 5 --currency EGP --time 1h --metered`, "")
 	f.types(`sudo iwas-agent voucher sell "1 hour" --json`, "")
 	code := regexp.MustCompile(`"(?:name|username|code)": *"([^"]+)"`).FindStringSubmatch(f.said)
 	if code == nil {
