@@ -298,7 +298,7 @@ func judge(agent, cloud *side, former []*side, router *effects) ruling {
 		}
 	}
 	for id, k := range cloud.events {
-		if _, there := agent.events[id]; !there && !agent.dropped(k) && !slices.ContainsFunc(former, func(f *side) bool { _, knew := f.events[id]; return knew || f.dropped(k) }) {
+		if _, there := agent.events[id]; !there && !agent.dropped(k) && !cloud.told(k) && !slices.ContainsFunc(former, func(f *side) bool { _, knew := f.events[id]; return knew || f.dropped(k) }) {
 			bad("event %s (%s): cloud has it as %d of %s, agent not at all", id, k.kind, k.seq, k.epoch)
 		}
 	}
@@ -338,6 +338,12 @@ func judge(agent, cloud *side, former []*side, router *effects) ruling {
 // dropped reports whether an event is from before what the agent keeps of its log: on
 // a full disk it drops what the cloud has acknowledged.
 func (s *side) dropped(k eventKey) bool { return k.epoch == s.epoch && k.seq < s.first }
+
+// told reports whether the site has said that it keeps an event no more: a new epoch
+// begins with gaps for what it does not carry, which the cloud may have.
+func (s *side) told(k eventKey) bool {
+	return slices.ContainsFunc(s.gaps, func(g wire.Gap) bool { return g.Epoch == k.epoch && g.First <= k.seq && k.seq <= g.Last })
+}
 
 func (s *side) holds(key string) bool { _, there := s.facts[key]; return there }
 
