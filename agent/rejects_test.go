@@ -101,7 +101,7 @@ func TestEveryRefusalIsKeptAndExplained(t *testing.T) {
 		{"fine", "", right + "\nCHAP-Password = \"pw\"", hotspot.ReasonTwoCredentials, whynot.Cannot, "cannot be read"},
 		{"fine", "", right + "\nCHAP-Challenge = 0x01\nCHAP-Challenge = 0x02", hotspot.ReasonMalformed, whynot.Cannot, "cannot be read"},
 		{"locked", "", right, hotspot.ReasonLocked, whynot.Cannot, "locked is locked, since"},
-		{"paused", "", right, hotspot.ReasonLocked, whynot.Cannot, "paused is paused, since"},
+		{"paused", "", right, hotspot.ReasonPaused, whynot.Cannot, "paused is paused, since"},
 		{"passless", "", right, hotspot.ReasonNoPass, whynot.Cannot, "has no pass"},
 		{"early", "", right, hotspot.ReasonNotYetValid, whynot.Cannot, "is valid from"},
 		{"late", "", right, hotspot.ReasonExpired, whynot.Cannot, "expired at"},

@@ -23,7 +23,7 @@ func TestCommandsThatNeedNoService(t *testing.T) {
 	if code, _, talk := b.do("", "man", pages); code != exitDone {
 		t.Errorf("exit %d\n%s", code, talk)
 	}
-	if page, err := os.ReadFile(filepath.Join(pages, "iwas-agent-account-find.8")); err != nil || !strings.Contains(string(page), "iwas-agent account find anna") {
+	if page, err := os.ReadFile(filepath.Join(pages, "iwas-agent-account-find.8")); err != nil || !strings.Contains(string(page), `iwas\-agent account find anna`) {
 		t.Errorf("%v\n%s", err, page)
 	}
 	if code, out, talk := b.do("", "router", "commands"); code != exitDone || !strings.Contains(out, "/ip/hotspot/active/remove") {

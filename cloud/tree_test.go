@@ -20,7 +20,7 @@ func TestCommandsThatNeedNoService(t *testing.T) {
 	if code := run(t.Context(), []string{"man", pages}, &out, &talk); code != 0 {
 		t.Fatalf("exit %d\n%s", code, talk.String())
 	}
-	if page, err := os.ReadFile(filepath.Join(pages, "iwas-cloud-token-add.8")); err != nil || !strings.Contains(string(page), "iwas-cloud token add") {
+	if page, err := os.ReadFile(filepath.Join(pages, "iwas-cloud-token-add.8")); err != nil || !strings.Contains(string(page), `iwas\-cloud token add`) {
 		t.Errorf("%v\n%s", err, page)
 	}
 	dir := t.TempDir()

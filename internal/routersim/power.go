@@ -41,9 +41,11 @@ func (s *Sim) reboot(orderly bool, dark time.Duration) {
 	for c := range s.apiConns {
 		_ = c.Close() // the client sees a cut connection, which is the point
 	}
+	s.doors.Lock()
 	for c := range s.restConns {
 		_ = c.Close()
 	}
+	s.doors.Unlock()
 	off := s.off
 	if !orderly {
 		off() // before the lock is let go: nothing more leaves

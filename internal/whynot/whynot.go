@@ -137,7 +137,7 @@ func (f *Facts) off() (Answer, bool) {
 	sell := "Sell a pass, or add time to this one."
 	switch {
 	case f.Lock != nil && f.Lock.Pause:
-		return Answer{Cannot, who + " is paused, since " + f.moment(f.Lock.At) + " by " + by(f.Lock) + ".", "Resume it when the guest is back.", Resume, hotspot.ReasonLocked}, true
+		return Answer{Cannot, who + " is paused, since " + f.moment(f.Lock.At) + " by " + by(f.Lock) + ".", "Resume it when the guest is back.", Resume, hotspot.ReasonPaused}, true
 	case f.Lock != nil:
 		return Answer{Cannot, who + " is locked, since " + f.moment(f.Lock.At) + " by " + by(f.Lock) + ".", "Unlock it, if the reason is over.", Unlock, hotspot.ReasonLocked}, true
 	case f.Pass == nil:

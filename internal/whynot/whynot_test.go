@@ -105,7 +105,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 		f.Failed = []hotspot.Reject{failed(reason, 2, 0)}
 		got, ok := f.failure(f.Failed[0], "amina")
 		switch reason { // the account itself says so while it is so; afterwards they are no reason any more
-		case hotspot.ReasonLocked, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass, hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed, hotspot.ReasonOutsideHours:
+		case hotspot.ReasonLocked, hotspot.ReasonPaused, hotspot.ReasonDeviceLocked, hotspot.ReasonNoPass, hotspot.ReasonNotYetValid, hotspot.ReasonExpired, hotspot.ReasonTimeUsed, hotspot.ReasonDataUsed, hotspot.ReasonOutsideHours:
 			if ok {
 				t.Errorf("%s: %+v, want nothing: it is over", reason, got)
 			}
