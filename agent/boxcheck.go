@@ -29,25 +29,6 @@ import (
 	"iwas/internal/webui"
 )
 
-// areaRow is one row of the check of this box, under the part it is of.
-type areaRow struct {
-	Area   string `json:"area"`
-	Target string `json:"target,omitempty"` // which router, which cloud
-	condition.CheckRow
-}
-
-// boxReport is the check of everything this box depends on.
-type boxReport struct {
-	Version int            `json:"version"`
-	At      time.Time      `json:"at"`
-	Took    time.Duration  `json:"took_ns"`
-	State   condition.Mark `json:"state"`
-	Verdict string         `json:"verdict"`
-	Rows    []areaRow      `json:"rows"`
-}
-
-const boxReportVersion = 1
-
 // areas of a check, in the order of the table: what stands before may be why what
 // follows fails.
 var areas = []string{"service", "clock", "network", "cloud", "database", "radius", "router"}
@@ -58,18 +39,20 @@ type boxChecker struct {
 	cfg  config
 	told *statuspage.Report
 	why  error // told is nil because of it
+	// progress hears how many parts were looked at, of how many; may be nil.
+	progress func(done, of int)
 }
 
 // boxArea is the rows of one area.
 type boxArea struct {
 	name string
-	look func(context.Context) []areaRow
+	look func(context.Context) []condition.CheckRow
 }
 
 // run looks at the areas side by side, and at each router at the pace given.
-func (b boxChecker) run(ctx context.Context, wanted []string, paces map[string]*routeros.Pace) (boxReport, error) {
+func (b boxChecker) run(ctx context.Context, wanted []string, paces map[string]*routeros.Pace) condition.CheckReport {
 	begun := time.Now()
-	out := boxReport{Version: boxReportVersion, At: begun.UTC()}
+	out := condition.CheckReport{Version: condition.CheckVersion, At: begun.UTC()}
 	of := map[string][]boxArea{
 		"service": {{"service", b.service}}, "clock": {{"clock", b.clock}}, "network": {{"network", b.network}},
 		"cloud": {{"cloud", b.cloud}}, "database": {{"database", b.database}}, "radius": {{"radius", b.radius}},
@@ -81,12 +64,12 @@ func (b boxChecker) run(ctx context.Context, wanted []string, paces map[string]*
 				return condition.CheckReport{Rows: []condition.CheckRow{unread(err)}}
 			}
 		}
-		of["router"] = append(of["router"], boxArea{"router", func(ctx context.Context) []areaRow {
+		of["router"] = append(of["router"], boxArea{"router", func(ctx context.Context) []condition.CheckRow {
 			return rowsOf("router", nameOf(n), check(ctx).Rows)
 		}})
 	}
 	if len(b.cfg.NAS) == 0 {
-		of["router"] = []boxArea{{"router", func(context.Context) []areaRow {
+		of["router"] = []boxArea{{"router", func(context.Context) []condition.CheckRow {
 			return rowsOf("router", "", []condition.CheckRow{row("router", "Routers", condition.Fail, "RTR-109", "none is configured")})
 		}}}
 	}
@@ -96,16 +79,45 @@ func (b boxChecker) run(ctx context.Context, wanted []string, paces map[string]*
 			looks = append(looks, of[name]...)
 		}
 	}
-	rows := make([][]areaRow, len(looks))
+	rows := make([][]condition.CheckRow, len(looks))
+	tell := b.teller(len(looks))
 	var all sync.WaitGroup
 	for i, a := range looks {
-		all.Go(func() { rows[i] = a.look(ctx) })
+		all.Go(func() { rows[i] = a.look(ctx); tell() })
 	}
 	all.Wait()
 	out.Rows = b.known(slices.Concat(rows...), wanted)
-	out.judge(b.told)
+	b.judge(&out)
 	out.Took = time.Since(begun)
-	return out, nil
+	return out
+}
+
+// teller returns what is to be called at the end of each of so many looks.
+func (b boxChecker) teller(of int) func() {
+	if b.progress == nil {
+		return func() {}
+	}
+	var mu sync.Mutex // guards done, and that it is told in order
+	done := 0
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		b.progress(done, of)
+	}
+}
+
+// again puts what some areas are found to be now into the report of before. The rest
+// of it stays as old as it is.
+func (b boxChecker) again(before, now condition.CheckReport, wanted []string) condition.CheckReport {
+	rows := slices.DeleteFunc(slices.Clone(before.Rows), func(r condition.CheckRow) bool { return slices.Contains(wanted, r.Area) })
+	for _, r := range now.Rows {
+		r.At = now.At
+		rows = append(rows, r)
+	}
+	before.Rows = byArea(rows)
+	b.judge(&before)
+	return before
 }
 
 func (b boxChecker) routerCheck(n nasConfig, pace *routeros.Pace) (func(context.Context) condition.CheckReport, error) {
@@ -136,46 +148,33 @@ func unread(err error) condition.CheckRow {
 
 var errNoService = errors.New("the service does not run, so nobody here has heard a packet")
 
-func rowsOf(area, target string, rows []condition.CheckRow) []areaRow {
-	out := make([]areaRow, 0, len(rows))
-	for _, r := range rows {
-		out = append(out, areaRow{area, target, r})
+func rowsOf(area, target string, rows []condition.CheckRow) []condition.CheckRow {
+	for i := range rows {
+		rows[i].Area, rows[i].Target = area, target
 	}
-	return out
+	return rows
 }
 
 // judge sums up: what guests notice is said first, by whoever knows.
-func (r *boxReport) judge(told *statuspage.Report) {
-	var c condition.CheckReport
-	for _, row := range r.Rows {
-		one := row.CheckRow
+func (b boxChecker) judge(r *condition.CheckReport) {
+	c := condition.CheckReport{Rows: slices.Clone(r.Rows)}
+	for i, row := range c.Rows {
 		if row.Target != "" && row.Area == "router" {
-			one.Title = row.Target + ", " + one.Title
+			c.Rows[i].Title = row.Target + ", " + row.Title
 		}
-		c.Rows = append(c.Rows, one)
 	}
 	c.Judge()
 	r.State, r.Verdict = c.State, c.Verdict
-	if told != nil {
-		r.Verdict = sentence(told.Verdict) + " " + c.Verdict
+	if b.told != nil {
+		r.Verdict = sentence(b.told.Verdict) + " " + c.Verdict
 	}
-}
-
-func (r *boxReport) count(m condition.Mark) int {
-	n := 0
-	for _, row := range r.Rows {
-		if row.State == m {
-			n++
-		}
-	}
-	return n
 }
 
 func row(probe, title string, state condition.Mark, code, format string, args ...any) condition.CheckRow {
 	return condition.CheckRow{Probe: probe, Title: title, State: state, Code: code, Seen: fmt.Sprintf(format, args...)}.Explained()
 }
 
-func (b boxChecker) service(context.Context) []areaRow {
+func (b boxChecker) service(context.Context) []condition.CheckRow {
 	if b.told == nil {
 		return rowsOf("service", "", []condition.CheckRow{row("service", "The service", condition.Fail, "SYS-140", "%s", strings.Join(strings.Fields(b.why.Error()), " "))})
 	}
@@ -184,7 +183,7 @@ func (b boxChecker) service(context.Context) []areaRow {
 
 // clock says what is known of the date (design.md §7). The router's own clock is
 // looked at with the router.
-func (b boxChecker) clock(context.Context) []areaRow {
+func (b boxChecker) clock(context.Context) []condition.CheckRow {
 	const title = "The date of this box"
 	now := systemDate().UTC().Format(time.DateTime) + " UTC"
 	if b.told != nil { // it knows more of the date than the system does
@@ -212,7 +211,7 @@ func (b boxChecker) clock(context.Context) []areaRow {
 
 // network asks the system for a route and a name. A cafe without the cloud needs
 // neither: then they are only told.
-func (b boxChecker) network(ctx context.Context) []areaRow {
+func (b boxChecker) network(ctx context.Context) []condition.CheckRow {
 	bad := condition.Warn
 	if b.enrolled() {
 		bad = condition.Fail
@@ -255,7 +254,7 @@ func (b boxChecker) names(ctx context.Context, bad condition.Mark) condition.Che
 	return row("dns", title, condition.OK, "", "%s is %s", host, strings.Join(all[:min(len(all), 2)], ", "))
 }
 
-func (b boxChecker) cloud(ctx context.Context) []areaRow {
+func (b boxChecker) cloud(ctx context.Context) []condition.CheckRow {
 	target := ""
 	if id, err := uplink.LoadIdentity(b.cfg.StateDir); err == nil {
 		target = hostOf(id.CloudURL)
@@ -280,7 +279,7 @@ func age(r statuspage.Report, t time.Time) string {
 
 // database looks at the state directory as the service would, and at what the
 // service says of its database.
-func (b boxChecker) database(context.Context) []areaRow {
+func (b boxChecker) database(context.Context) []condition.CheckRow {
 	dir := b.cfg.StateDir
 	var out []condition.CheckRow
 	at := dir
@@ -348,7 +347,7 @@ func stateRow(dir string, told *statuspage.Report) (condition.CheckRow, bool) {
 
 // radius asks the service as a router does, where it lets this box; else it looks
 // whether the ports are taken by somebody else.
-func (b boxChecker) radius(ctx context.Context) []areaRow {
+func (b boxChecker) radius(ctx context.Context) []condition.CheckRow {
 	const title = "Answers of this box"
 	if b.told == nil {
 		return rowsOf("radius", "", b.ports(ctx))
@@ -407,12 +406,12 @@ var areaOf = map[condition.Area]string{condition.SYS: "service", condition.UPD: 
 
 // known adds what the service found that no row names, so that nothing open on the
 // page is missing here.
-func (b boxChecker) known(rows []areaRow, wanted []string) []areaRow {
+func (b boxChecker) known(rows []condition.CheckRow, wanted []string) []condition.CheckRow {
 	if b.told == nil {
 		return rows
 	}
 	for _, c := range b.told.Conditions {
-		if slices.ContainsFunc(rows, func(r areaRow) bool { return r.Code == c.Code }) {
+		if slices.ContainsFunc(rows, func(r condition.CheckRow) bool { return r.Code == c.Code }) {
 			continue
 		}
 		entry, _ := condition.Lookup(c.Code)
@@ -426,9 +425,16 @@ func (b boxChecker) known(rows []areaRow, wanted []string) []areaRow {
 		}
 		r := row("condition-"+strings.ToLower(c.Code), cmp.Or(c.Title, entry.Title), state, c.Code, "%s, open for %s", cmp.Or(c.Text, "seen by the service"), webui.Took(b.told.At.Sub(c.Since)))
 		r.Next = cmp.Or(c.Next, r.Next)
-		rows = append(rows, areaRow{area, "", r})
+		rows = append(rows, rowsOf(area, "", []condition.CheckRow{r})[0])
 	}
-	slices.SortStableFunc(rows, func(x, y areaRow) int { return cmp.Compare(slices.Index(areas, x.Area), slices.Index(areas, y.Area)) })
+	return byArea(rows)
+}
+
+// byArea puts rows in the order of the areas.
+func byArea(rows []condition.CheckRow) []condition.CheckRow {
+	slices.SortStableFunc(rows, func(x, y condition.CheckRow) int {
+		return cmp.Compare(slices.Index(areas, x.Area), slices.Index(areas, y.Area))
+	})
 	return rows
 }
 

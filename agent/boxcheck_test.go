@@ -16,13 +16,13 @@ import (
 // rowOf is a row of a check in JSON, by its probe.
 func rowOf(t *testing.T, out, probe string) condition.CheckRow {
 	t.Helper()
-	var r boxReport
+	var r condition.CheckReport
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, row := range r.Rows {
 		if row.Probe == probe {
-			return row.CheckRow
+			return row
 		}
 	}
 	t.Fatalf("no row %q in\n%s", probe, out)

@@ -53,13 +53,11 @@ func runBoxCheck(cmd *cobra.Command, o *options, cfg config, wanted []string) er
 	if talk := cmd.ErrOrStderr(); isTerminal(talk) {
 		fmt.Fprint(talk, "Looking, for at most 15 seconds … ")
 	}
-	r, err := b.run(cmd.Context(), wanted, paces)
+	r := b.run(cmd.Context(), wanted, paces)
 	if talk := cmd.ErrOrStderr(); isTerminal(talk) { // the answer begins on a clean line
 		fmt.Fprintf(talk, "\r%-34s\r", "")
 	}
-	if err != nil {
-		return err
-	}
+	var err error
 	if o.json {
 		err = printJSON(cmd, r)
 	} else {
@@ -69,22 +67,18 @@ func runBoxCheck(cmd *cobra.Command, o *options, cfg config, wanted []string) er
 		drain(cmd, p)
 	}
 	if err == nil && r.State == condition.Fail {
-		err = &exitError{exitFindings, fmt.Errorf("%d of %d rows failed", r.count(condition.Fail), len(r.Rows))}
+		err = &exitError{exitFindings, fmt.Errorf("%d of %d rows failed", r.Count(condition.Fail), len(r.Rows))}
 	}
 	return err
 }
 
 // printBoxCheck is the check for people: a sentence, what to do, and a table an area.
-func printBoxCheck(w io.Writer, r boxReport, colour bool) {
-	rows := make([]condition.CheckRow, 0, len(r.Rows))
-	for _, x := range r.Rows {
-		rows = append(rows, x.CheckRow)
-	}
-	summary{sentence(r.Verdict), tally(r.count), r.Took, stepsOf(rows)}.print(w, func() { printAreas(w, r, widest(rows), colour) })
+func printBoxCheck(w io.Writer, r condition.CheckReport, colour bool) {
+	summary{sentence(r.Verdict), tally(r.Count), r.Took, stepsOf(r.Rows)}.print(w, func() { printAreas(w, r, widest(r.Rows), colour) })
 }
 
 // printAreas is the table, under the name of each area.
-func printAreas(w io.Writer, r boxReport, wide int, colour bool) {
+func printAreas(w io.Writer, r condition.CheckReport, wide int, colour bool) {
 	head := ""
 	for i, x := range r.Rows {
 		if now := strings.TrimSpace(x.Area + " " + plain(x.Target)); now != head {
@@ -94,7 +88,7 @@ func printAreas(w io.Writer, r boxReport, wide int, colour bool) {
 			fmt.Fprintln(w, strings.TrimSpace(strings.ToUpper(x.Area)+" "+plain(x.Target)))
 			head = now
 		}
-		printRow(w, x.CheckRow, wide, colour)
+		printRow(w, x, wide, colour)
 	}
 }
 

@@ -20,6 +20,11 @@ const (
 
 // CheckRow is one point of a check, for people and programs alike.
 type CheckRow struct {
+	Area   string `json:"area,omitempty"`   // of the check of a box: "cloud"
+	Target string `json:"target,omitempty"` // which router, which cloud
+	// At is when it was looked at, if its area was looked at again after the report.
+	At time.Time `json:"at,omitzero"`
+
 	Probe   string        `json:"probe"` // stable name, "radius-secret"
 	Title   string        `json:"title"`
 	State   Mark          `json:"state"`
@@ -55,8 +60,8 @@ const CheckVersion = 1
 // CheckReport is one whole check.
 type CheckReport struct {
 	Version int           `json:"version"`
-	Subject string        `json:"router"` // id of the NAS
-	At      time.Time     `json:"at"`     // its beginning
+	Subject string        `json:"router,omitempty"` // id of the NAS; "": of more than a router
+	At      time.Time     `json:"at"`               // its beginning
 	Took    time.Duration `json:"took_ns"`
 	State   Mark          `json:"state"`
 	Verdict string        `json:"verdict"`
