@@ -252,7 +252,7 @@ func TestChecksOfTheService(t *testing.T) {
 		heard: func(context.Context) (statuspage.Snapshot, error) {
 			return statuspage.Snapshot{Routers: []statuspage.Router{{NAS: "cafe1", ProvenAt: time.Now()}}}, nil
 		}}).init()
-	if err := c.Start("another"); !fault.Is(err, fault.NotFound) {
+	if err := c.Start(statuspage.Asked{Router: "another"}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a router nobody knows: got %v", err)
 	}
 	if _, ok := c.Last("cafe1"); ok {
@@ -262,7 +262,7 @@ func TestChecksOfTheService(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- c.Serve(ctx) }()
 	for range 5 { // a person presses as often as they like
-		if err := c.Start("cafe1"); err != nil {
+		if err := c.Start(statuspage.Asked{Router: "cafe1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,7 +292,7 @@ func TestChecksOfTheService(t *testing.T) {
 		}
 	}
 	sim.Give("radius", "", "timeout", "300ms")
-	if err := c.Start("cafe1"); err != nil {
+	if err := c.Start(statuspage.Asked{Router: "cafe1"}); err != nil {
 		t.Fatal(err)
 	}
 	if again := report(); again.State != condition.Warn || !again.At.After(first.At) {

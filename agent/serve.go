@@ -103,7 +103,8 @@ func newSite(cfg config, log *slog.Logger) (*site, error) {
 		s.paces[n.ID] = new(routeros.Pace)
 	}
 	s.checks = (&checks{cfg: cfg, client: &radius.Client{NASes: s.nases, Identity: s.radius.Identities.Of, Proven: s.radius.Proven, Log: log.With("part", "radius")},
-		pace: func(id string) *routeros.Pace { return s.paces[id] }, heard: s.heard, bell: func() { s.page.Notify() }}).init()
+		pace: func(id string) *routeros.Pace { return s.paces[id] }, heard: s.heard,
+		told: func(ctx context.Context) statuspage.Report { return s.page.Report(ctx) }, bell: func() { s.page.Notify() }}).init()
 	s.lookNow = make(chan struct{}, 1)
 	s.setups = &provision.Watcher{Changed: func() { s.page.Notify() }, Wake: s.lookNow, Routers: s.watched, Log: log.With("part", "set-up")}
 	s.remote = s.newRemote()

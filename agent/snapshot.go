@@ -35,6 +35,9 @@ func (s *site) snapshot(ctx context.Context) statuspage.Snapshot {
 			out.Routers[len(out.Routers)-1].Check = &k
 		}
 	}
+	if k, ok := s.checks.Last(thisBox); ok {
+		out.Check = &k
+	}
 	out.Findings = append(s.setups.Findings(), s.wall.findings()...)
 	if file := s.cfg.Status.MetricsTokenFile; file != "" {
 		if _, err := metrics.ReadToken(file); err != nil {

@@ -63,7 +63,7 @@ func TestACheckIsAskedForByAButton(t *testing.T) {
 		{"not possible", "cafe1", nil, errors.New("no"), 500, true},
 	} {
 		asked := hotspot.NASID("")
-		s := &Server{Snapshot: func(context.Context) Snapshot { return well(nil) }, Check: func(n hotspot.NASID) error { asked = n; return test.err }, People: people(t)}
+		s := &Server{Snapshot: func(context.Context) Snapshot { return well(nil) }, Check: func(a Asked) error { asked = a.Router; return test.err }, People: people(t)}
 		as = func(r *http.Request, who string) { r.Header.Set("Cookie", cookieOf(t, s, who)) }
 		h, err := s.Handler()
 		if err != nil {
@@ -167,7 +167,7 @@ func TestACheckIsFollowedInABrowser(t *testing.T) {
 		c := now
 		return moved(well(func(s *Snapshot) { s.Routers[0].Check = &c }), time.Since(t0))
 	}}
-	s.Check = func(hotspot.NASID) error { put(s, Check{Running: true}); return nil }
+	s.Check = func(Asked) error { put(s, Check{Running: true}); return nil }
 	s.People = people(t)
 	addr, stop := serve(t, s)
 	_, token, _ := strings.Cut(cookieOf(t, s, "ana"), "=")

@@ -23,7 +23,6 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"iwas/agent/statuspage/access"
-	"iwas/internal/hotspot"
 	"iwas/internal/webui/webuitest"
 )
 
@@ -222,7 +221,7 @@ func TestARebindingPageGetsNothing(t *testing.T) {
 	t.Parallel()
 	var checked atomic.Int64
 	s := &Server{Snapshot: func(context.Context) Snapshot { return well(nil) }, People: people(t)}
-	s.Check = func(hotspot.NASID) error { checked.Add(1); return nil }
+	s.Check = func(Asked) error { checked.Add(1); return nil }
 	loopback, stop := withDoor(t, s)
 	_, port, _ := net.SplitHostPort(loopback)
 	evil := elsewhere(t)

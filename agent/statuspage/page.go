@@ -19,6 +19,8 @@ import (
 var funcs = template.FuncMap{
 	"lock":    lockBadge,
 	"mark":    markBadge,
+	"area":    areaName,
+	"area_of": headOf,
 	"state":   stateBadge,
 	"times":   times,
 	"times64": func(n int) string { return times(uint64(n)) },

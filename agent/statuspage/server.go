@@ -37,8 +37,8 @@ var templates embed.FS
 type Server struct {
 	Listen   string // loopback host:port
 	Snapshot func(ctx context.Context) Snapshot
-	Check    func(nas hotspot.NASID) error // has a router checked, and returns at once; nil: no button
-	Board    *condition.Board              // what is wrong now; nil is one of its own
+	Check    func(Asked) error // has something checked, and returns at once; nil: no button
+	Board    *condition.Board  // what is wrong now; nil is one of its own
 	// Minutes is what is kept of the minutes from one time to another, the oldest
 	// first; nil: no charts.
 	Minutes func(from, to time.Time) []MinuteAt

@@ -29,7 +29,8 @@ type Snapshot struct {
 	Locks    []Lock    `json:"locks"`
 	Waiting  []Waiting `json:"waiting"`
 	Rejects  []Reject  `json:"rejects"`
-	Access   Access    `json:"access"` // the page's own; whoever takes the snapshot leaves it alone
+	Access   Access    `json:"access"`          // the page's own; whoever takes the snapshot leaves it alone
+	Check    *Check    `json:"check,omitempty"` // of this box, without its routers; nil: none was made since the start
 	// Findings are conditions that somebody else found, such as one of the
 	// operating system; those that follow from the fields above are added.
 	Findings []condition.Finding `json:"-"`

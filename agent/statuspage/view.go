@@ -50,7 +50,7 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	}
 	b.Tiles = []webui.Tile{b.cloudTile(), b.routerTile(), b.radiusTile(), b.clockTile(), b.storeTile(), b.outboxTile(), b.sessionsTile(), b.versionTile()}
 	b.Facts = facts(s)
-	b.Checks = checkViews(s)
+	b.Checks = b.checkViews()
 	b.Healths = b.healthViews()
 	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
 	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
