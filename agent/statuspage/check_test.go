@@ -82,7 +82,7 @@ func TestTheCheckOfThisBoxOnThePage(t *testing.T) {
 		{"none yet", nil, access.Technician, []string{"Check everything", `name="area" value="all"`, "It changes nothing that lasts"}, []string{"again", "disabled"}},
 		{"under way", &Check{Running: true, Done: 4, Of: 6}, access.Technician, []string{"4 of 6 parts looked at.", `<progress max="6" value="4"`, "Running…", " disabled"}, nil},
 		{"one area under way", &Check{Running: true, Area: "radius", Report: done.Report}, access.Technician, []string{"Looking at one part of this box: RADIUS.", `aria-label="Run again: Clock" disabled`}, nil},
-		{"done", done, access.Technician, []string{"Check everything again", "7 min ago", "4 min ago", "/help/CLK-101", "Next: ", "Why: ", "5 ok, 1 warnings, 1 failed, 1 not known, 0 skipped",
+		{"done", done, access.Technician, []string{"Check everything again", "7 min ago", "4 min ago", "/help/CLK-101", "Next: ", "Why: ", "5 ok, 1 warning, 1 failed, 1 not known, 0 skipped",
 			"as it should be, or was not asked (5)", "iwas-cloud-of-the-whole-chain.example.org", `name="area" value="cloud"`}, []string{" disabled", "Not checked"}},
 		{"for a cashier", done, access.Cashier, []string{"/help/CLK-101"}, []string{"<form", "Sign in"}},
 		{"for nobody", done, "", []string{"/help/CLK-101", "Sign in to run it"}, []string{"<form"}},
@@ -185,7 +185,7 @@ func TestTheCheckOnThePage(t *testing.T) {
 		{"none yet", nil, []string{"Not checked yet", "Run the check"}, []string{"Run again"}},
 		{"under way", &Check{Running: true, Done: 7, Of: 25}, []string{"7 of 25 answered", "Running…", " disabled"}, []string{"Not checked yet"}},
 		{"done", &Check{Report: checkReport(t0.Add(-4 * time.Minute))}, []string{"Run again", "4 min ago", "Rights of the service user: group iwas lacks write", "/help/RTR-105", "policy=read,write,sensitive,test,api",
-			"Next: ", "Why: ", "1 ok, 1 warnings, 1 failed, 1 not known, 1 skipped", "as it should be, or was not asked (2)"}, []string{" disabled"}},
+			"Next: ", "Why: ", "1 ok, 1 warning, 1 failed, 1 not known, 1 skipped", "as it should be, or was not asked (2)"}, []string{" disabled"}},
 		{"again, the old one still shown", &Check{Running: true, Report: checkReport(t0)}, []string{"Running…", "Asking the router…", "RTR-105"}, nil},
 		{"could not be made", &Check{Problem: "read secret: no such file", ProblemAt: t0}, []string{"could not be made", "no such file", "Run again"}, nil},
 	} {
