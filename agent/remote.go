@@ -27,6 +27,7 @@ const (
 type remote struct {
 	site  *site
 	lanes lanes.Lanes[hotspot.NASID, wire.Command]
+	times commandTimes
 }
 
 func (s *site) newRemote() *remote {
@@ -41,6 +42,7 @@ func (r *remote) carry(_ context.Context, c wire.Command) {
 	if c.Kind != wire.CommandKick {
 		_ = json.Unmarshal(c.Body, &about) // said by do
 	}
+	r.times.received(c, about.NAS, r.site.wall.Now())
 	if !r.lanes.Push(about.NAS, c) {
 		r.site.log.Warn("commands: too many for one router; the cloud asks again", "nas", about.NAS, "command_id", c.ID)
 	}
@@ -63,6 +65,7 @@ func (r *remote) answer(ctx context.Context, c wire.Command) error {
 		if err := json.Unmarshal(c.Body, &b); err != nil {
 			return db.FinishCommand(ctx, wire.CommandResult{ID: c.ID, State: wire.CommandRejected, Detail: "it cannot be read: " + err.Error()})
 		}
+		r.times.started(c.ID, r.site.wall.Now())
 		return db.Kick(ctx, c.ID, b.Account)
 	case wire.CommandRouterPlan:
 		run = r.plan
@@ -85,6 +88,7 @@ func (r *remote) answer(ctx context.Context, c wire.Command) error {
 	if err != nil || !begun {
 		return err
 	}
+	r.times.started(c.ID, r.site.wall.Now())
 	result := wire.CommandResult{ID: c.ID, State: wire.CommandDone}
 	body, detail, err := run(ctx, about)
 	if result.Detail = detail; err != nil {

@@ -130,6 +130,37 @@ func (c *fromCloud) tell(kind wire.CommandKind, plan string) wire.CommandResult 
 	}
 }
 
+// TestCommandsAreShownWithTheirTimes: what waits has the end of its wait, what was done
+// its three times in order.
+func TestCommandsAreShownWithTheirTimes(t *testing.T) {
+	c := openFromCloud(t, "")
+	begun := time.Now().Add(-time.Millisecond) // an answer has whole milliseconds
+	c.tell(wire.CommandRouterCheck, "")
+	waits := wire.Command{V: wire.Version, ID: "waits", Kind: wire.CommandKick, TTL: 600_000, Body: json.RawMessage(`{}`)}
+	if _, begin, err := c.db.ReceiveCommand(t.Context(), waits); err != nil || !begin {
+		t.Fatalf("received: %v %v", begin, err)
+	}
+	c.remote.times.received(waits, "", time.Now())
+	got, err := c.commandFacts(t.Context())
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	w, d := got[0], got[1]
+	if w.ID != "waits" || w.State != "received" || w.ExpiresAt.Sub(w.ReceivedAt) != 10*time.Minute || !w.StartedAt.IsZero() || !w.EndedAt.IsZero() {
+		t.Errorf("what waits: %+v", w)
+	}
+	if d.Kind != string(wire.CommandRouterCheck) || d.NAS != "cafe1" || d.State != wire.CommandDone || d.ReceivedAt.Before(begun) || d.StartedAt.Before(d.ReceivedAt) ||
+		d.EndedAt.Before(d.StartedAt.Add(-time.Millisecond)) || d.EndedAt.IsZero() {
+		t.Errorf("what was done: %+v", d)
+	}
+	for i := range 3 * commandsTimed { // a cloud that commands for ever
+		c.remote.times.received(wire.Command{ID: fmt.Sprint("many", i)}, "", time.Now())
+	}
+	if n := len(c.remote.times.seen); n != commandsTimed || c.remote.times.of(fmt.Sprint("many", 3*commandsTimed-1)).received.IsZero() {
+		t.Errorf("the times of %d are kept, want of the newest %d", n, commandsTimed)
+	}
+}
+
 func (c *fromCloud) plan() wire.PlanResult {
 	c.Helper()
 	r := c.tell(wire.CommandRouterPlan, "")

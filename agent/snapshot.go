@@ -133,6 +133,9 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		out.Locks = append(out.Locks, statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, AskedAt: l.At, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome})
 	}
 	s.lockFacts(out, locks, sessions)
+	if out.Commands, err = s.commandFacts(ctx); err != nil {
+		fail(err)
+	}
 }
 
 // lockFacts adds what the reconciler knows of those who must be off.

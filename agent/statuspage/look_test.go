@@ -36,6 +36,7 @@ func busy() Snapshot {
 			{Username: "luis", By: "Rui", AskedAt: s.At.Add(-26 * time.Hour), ReceivedAt: s.At.Add(-26 * time.Hour), Outcome: hotspot.OutcomeEnforced},
 			{Username: "kim", By: "Rui", AskedAt: s.At.Add(-49 * time.Hour), ReceivedAt: s.At.Add(-49 * time.Hour), Outcome: hotspot.OutcomeLeaks},
 		}
+		s.Commands = commandsOf(s.At)
 		s.Rejects = []Reject{
 			{At: s.At.Add(-12 * time.Second), Username: "tess", MAC: "DE:AD:BE:··:··:··", Reason: hotspot.ReasonLocked, Meaning: "the account is locked", Message: "This account is locked. Please ask at the counter."},
 			{At: s.At.Add(-3 * time.Minute), Until: s.At.Add(-20 * time.Second), Times: 412, Flood: true, NAS: "cafe1", Silent: true, Username: "K7QM-PDXW", MAC: "DE:AD:01:··:··:··", Reason: hotspot.ReasonDuplicates, Meaning: "the same request came again and again: the answers of this box do not arrive at the router (firewall, another route back), its timeout is too short, or somebody replays"},
@@ -118,6 +119,13 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	}
 	for i := range s.Locks {
 		s.Locks[i].AskedAt, s.Locks[i].ReceivedAt = s.Locks[i].AskedAt.Add(by), s.Locks[i].ReceivedAt.Add(by)
+	}
+	for i := range s.Commands {
+		for _, at := range []*time.Time{&s.Commands[i].ReceivedAt, &s.Commands[i].ExpiresAt, &s.Commands[i].StartedAt, &s.Commands[i].EndedAt} {
+			if !at.IsZero() {
+				*at = at.Add(by)
+			}
+		}
 	}
 	for i := range s.Rejects {
 		s.Rejects[i].At = s.Rejects[i].At.Add(by)

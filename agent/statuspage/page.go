@@ -20,6 +20,8 @@ var funcs = template.FuncMap{
 	"lock":    lockBadge,
 	"mark":    markBadge,
 	"area":    areaName,
+	"command": commandBadge,
+	"order":   func(kind string) string { return cmp.Or(commandNames[kind], kind) },
 	"area_of": headOf,
 	"state":   stateBadge,
 	"times":   times,
@@ -55,6 +57,24 @@ func lockBadge(l Lock) webui.Badge {
 		return webui.Badge{Tone: webui.Warn, Text: "Not proven yet, tried again"}
 	}
 	return outcomeBadge(l.Outcome)
+}
+
+// commandNames are kinds of commands in the words of the page.
+var commandNames = map[string]string{"kick": "End a guest’s sessions", "router.plan": "Plan the set-up", "router.check": "Check the router", "router.apply": "Apply the set-up",
+	"router.confirm": "Keep the set-up", "router.rollback": "Take the set-up back"}
+
+func commandBadge(c Command) webui.Badge {
+	switch c.State {
+	case "received":
+		return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Waiting"}
+	case "running":
+		return webui.Badge{Tone: webui.Info, Icon: "clock", Text: "Being done"}
+	case "done":
+		return webui.Badge{Tone: webui.Good, Text: "Done"}
+	case "failed":
+		return webui.Badge{Tone: webui.Bad, Text: "Failed"}
+	}
+	return webui.Badge{Tone: webui.Warn, Text: capital(c.State)}
 }
 
 func stateBadge(s hotspot.SessionState) webui.Badge {
@@ -99,7 +119,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // parts are the elements that follow the facts.
-var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "rejects", "sessions", "foreign", "health", "charts", "refusals", "facts"}
+var parts = []string{"verdict-part", "alerts", "tiles", "checks", "offenders", "locks", "commands", "rejects", "sessions", "foreign", "health", "charts", "refusals", "facts"}
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	v := visitorOf(r.Context())

@@ -27,6 +27,7 @@ type Snapshot struct {
 	Sessions []Session `json:"sessions"`
 	Foreign  []Foreign `json:"foreign"`
 	Locks    []Lock    `json:"locks"`
+	Commands []Command `json:"commands,omitempty"` // of the cloud: those without an answer first, then the newest
 	Waiting  []Waiting `json:"waiting"`
 	Rejects  []Reject  `json:"rejects"`
 	Access   Access    `json:"access"`          // the page's own; whoever takes the snapshot leaves it alone
@@ -224,6 +225,21 @@ type Lock struct {
 	Tries      int             `json:"tries,omitempty"`   // attempts that failed so far
 	Code       string          `json:"code,omitempty"`    // why the last one did, or what leads past the lock now
 	Problem    string          `json:"problem,omitempty"`
+}
+
+// Command is one that the cloud gave. It was received, started and ended by the clock
+// of this box; zero is not yet, or before the program started.
+type Command struct {
+	ID         string        `json:"id"`
+	Kind       string        `json:"kind"`          // of wire.CommandKind
+	NAS        hotspot.NASID `json:"nas,omitempty"` // it is about; "": none, or not known any more
+	State      string        `json:"state"`         // received, running, or how it ended
+	ReceivedAt time.Time     `json:"received_at,omitzero"`
+	ExpiresAt  time.Time     `json:"expires_at,omitzero"` // not begun after this; zero: never
+	StartedAt  time.Time     `json:"started_at,omitzero"`
+	EndedAt    time.Time     `json:"ended_at,omitzero"`
+	Code       string        `json:"code,omitempty"`
+	Detail     string        `json:"detail,omitempty"` // what became of it
 }
 
 // Waiting is a guest who must be off and is not proven off, an attempt having

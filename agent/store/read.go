@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"time"
 
+	"iwas/internal/fault"
 	"iwas/internal/hotspot"
+	"iwas/internal/wire"
 )
 
 // DayBegan is when the site's day began, in its time zone; in that of this box until
@@ -83,6 +86,36 @@ func (db *DB) Locks(ctx context.Context, limit int) ([]LockInfo, error) {
 			}
 			l.At, l.ReceivedAt = fromMillis(at), fromMillis(received)
 			out = append(out, l)
+			return nil
+		})
+	return out, err
+}
+
+// CommandInfo is a command of the cloud as it is kept here.
+type CommandInfo struct {
+	ID     string
+	Kind   wire.CommandKind
+	State  string              // received, or as wire.CommandResult
+	Answer *wire.CommandResult // nil: none yet
+}
+
+// Commands returns the newest commands: those without an answer first.
+func (db *DB) Commands(ctx context.Context, limit int) ([]CommandInfo, error) {
+	var out []CommandInfo
+	err := db.query(ctx, "read the newest commands", "SELECT id, kind, state, result FROM command_inbox ORDER BY ended > 0, ended DESC, id DESC LIMIT ?", []any{limit},
+		func(scan func(...any) error) error {
+			var c CommandInfo
+			var answer string
+			if err := scan(&c.ID, &c.Kind, &c.State, &answer); err != nil {
+				return err
+			}
+			if answer != "" {
+				c.Answer = &wire.CommandResult{}
+				if err := json.Unmarshal([]byte(answer), c.Answer); err != nil {
+					return fault.New(fault.Damaged, "store: result of a command", err)
+				}
+			}
+			out = append(out, c)
 			return nil
 		})
 	return out, err
