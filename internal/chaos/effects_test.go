@@ -210,7 +210,10 @@ func (c *cafes) countOpen(ctx context.Context, i int) (n int, err error) {
 		args []any
 	}{
 		{here, `SELECT id FROM command_inbox WHERE ended = 0`, nil},
-		{there, `SELECT id FROM command WHERE site = $1 AND ended_at = 0 AND (subject = $2 OR kind <> 'kick')`, []any{c.sites[i].SiteID, c.tallied[i].ID}},
+		// What was delivered and is past its time is the site's to end, and counted there; one
+		// that the site lost by a restore the cloud gives up minutes later.
+		{there, `SELECT id FROM command WHERE site = $1 AND ended_at = 0 AND (subject = $2 OR kind <> 'kick') AND (state <> 'delivered' OR expires_at > $3)`,
+			[]any{c.sites[i].SiteID, c.tallied[i].ID, time.Now().UnixMilli()}},
 	} {
 		r := &reader{ctx: ctx, db: q.db}
 		r.each(q.text, q.args, func(scan func(...any)) {
