@@ -490,10 +490,11 @@ func stateDirectory(t *testing.T, browser *webuitest.Browser) {
 		p.reads(findings, []string{"status"}, verdict, "DB-103", cause, next)
 		p.reads(findings, []string{"check"}, verdict, "DB-103", next)
 	}
-	mended := func() {
+	// Somebody who is not on yet logs in: that is what the verdict goes by.
+	mended := func(device string, who demo.Account) {
 		t.Helper()
 		restart(t, c, true)
-		if err := login(t, c, phone, c.Accounts[0], "http-chap"); err != nil {
+		if err := login(t, c, device, who, "http-chap"); err != nil {
 			t.Fatal(err)
 		}
 		p.sound("DB-103", canLogIn)
@@ -507,7 +508,7 @@ func stateDirectory(t *testing.T, browser *webuitest.Browser) {
 	must(os.Chown(dir, 65534, 65534))
 	found("permission denied", "sudo chown -R iwas-agent: "+dir)
 	must(exec.CommandContext(t.Context(), "chown", "-R", "root:", dir).Run())
-	mended()
+	mended(phone, c.Accounts[0])
 	p.explains("DB-103", "cannot write into its state directory")
 
 	must(os.Rename(dir, dir+"-away"))
@@ -518,5 +519,5 @@ func stateDirectory(t *testing.T, browser *webuitest.Browser) {
 	must(os.Remove(dir))
 	must(os.Chmod(c.Dir(), 0o700))
 	must(os.Rename(dir+"-away", dir))
-	mended()
+	mended(laptop, c.Accounts[1])
 }
