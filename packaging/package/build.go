@@ -75,6 +75,9 @@ var goarch = map[string][]string{
 	"armv7": {"GOARCH=arm", "GOARM=7"},
 }
 
+// small are packages into which nothing is inlined, as the Makefile's SMALL says.
+var small = []string{"iwas/cloud/console", "github.com/danielgtaylor/huma/v2/...", "github.com/spf13/...", "github.com/pelletier/go-toml/...", "github.com/pressly/goose/..."}
+
 // compile builds a program and returns its file.
 func (j *job) compile(ctx context.Context, name, system, arch string) (string, error) {
 	file := filepath.Join(j.work, system+"-"+arch, name)
@@ -86,8 +89,11 @@ func (j *job) compile(ctx context.Context, name, system, arch string) (string, e
 	}
 	j.say("== %s %s %s", name, system, arch)
 	env := append([]string{"CGO_ENABLED=0", "GOOS=" + system, "GOFLAGS="}, goarch[arch]...)
-	_, err := output(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-gcflags=iwas/cloud/console=-l", "-ldflags", // as the Makefile builds
-		"-s -w -buildid= -X iwas/internal/buildinfo.version="+j.version, "-o", file, programs[name].dir)
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X iwas/internal/buildinfo.version=" + j.version}
+	for _, p := range small {
+		args = append(args, "-gcflags="+p+"=-l")
+	}
+	_, err := output(ctx, env, "go", append(args, "-o", file, programs[name].dir)...)
 	return file, err
 }
 

@@ -479,7 +479,7 @@ func (m machine) rolledBack(t *testing.T, schema int) {
 	t.Helper()
 	s := m.start(t, "iwas-agent", "")
 	s.hears(t, "READY=1")
-	if out, err := m.tried(t, "iwas-agent", "rollback"); err == nil || !strings.Contains(out, "UPD-106") {
+	if out, err := m.tried(t, "iwas-agent", "rollback"); err == nil || !strings.Contains(out, "accept the loss: iwas-agent rollback --lose-unsent") {
 		t.Errorf("rollback loses what happened since the upgrade without a word: %v\n%s", err, out)
 	}
 	m.systemctl(t)
