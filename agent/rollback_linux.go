@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"iwas/agent/store"
+	"iwas/agent/uplink"
 	"iwas/internal/fault"
 	"iwas/internal/ownership"
 )
@@ -53,9 +54,8 @@ func rollbackCommand(o *options) *cobra.Command {
 			k := &linuxKeeper{config: o.config, euid: os.Geteuid, run: runQuietly}
 			var lines []string
 			r := rollback{keeper: k, cfg: cfg, wait: 30 * time.Second, say: func(l string) { lines = append(lines, l) }, waiting: cfg.unsent}
-			if _, err := os.Stat(filepath.Join(cfg.StateDir, "identity")); errors.Is(err, fs.ErrNotExist) {
-				r.alone = true
-			}
+			_, err = uplink.LoadIdentity(cfg.StateDir)
+			r.alone = fault.Is(err, fault.NotFound)
 			if err := r.do(cmd.Context(), lose); err != nil {
 				return err
 			}
