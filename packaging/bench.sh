@@ -2,7 +2,7 @@
 # Measures, prints, asserts nothing: times belong to a machine, not to a test.
 #   BENCH="radius kill" make bench   only these parts
 #   QUICK=1 make bench               shorter, for a look
-# Parts: locks sync faults parts, and those of internal/bench.
+# Parts: locks sync box faults parts, and those of internal/bench.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=${BENCH:-}
@@ -19,6 +19,10 @@ if wants sync; then
 	echo "== facts up: fresh ones, a million after days in the dark (target: 20,000/s), a site with nothing to say, a broker's restart"
 	go test -count=1 -run '^$' -bench 'FactToCloud|DaysDark|IdleSite|ThousandAgents' -benchtime 1x -timeout 30m ./internal/e2e ./cloud/broker | grep '^   ' || true
 fi
+if wants box; then
+	echo "== the box with 10,000 guests known and 200 online, nobody at it for a minute; then the status command and page"
+	go test -count=1 -run '^$' -bench TheBox -benchtime 1x -timeout 10m ./internal/e2e | grep '^   ' || true
+fi
 if wants faults; then
 	echo "== faults of programs, disks, lines and backups, then both sides held against each other"
 	faults=1000
@@ -34,7 +38,7 @@ if wants parts; then
 fi
 radius=""
 for part in $wanted; do
-	case "$part" in locks | sync | faults | parts) ;; *) radius="$radius $part" ;; esac
+	case "$part" in locks | sync | box | faults | parts) ;; *) radius="$radius $part" ;; esac
 done
 if [ -z "$wanted" ] || [ -n "$radius" ]; then
 	tools=$(mktemp -d)
