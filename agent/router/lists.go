@@ -31,7 +31,7 @@ const CodeLists = "RTR-131"
 const (
 	listsEvery    = time.Minute            // the lists are read anew at least as often
 	listsSlice    = 100 * time.Millisecond // of work before the wish is looked at again, where it changed
-	listsPatience = 5 * time.Second        // that they wait for who must be off
+	listsPatience = 5 * time.Second        // that they, and live sessions, wait for who must be off
 	listsPause    = 5 * time.Millisecond   // between two looks whether they still must
 	listsRest     = 100 * time.Millisecond // between two passes: a burst of wishes is one
 	changesRead   = 8                      // so many entries are read back one by one; more, and their lists are read

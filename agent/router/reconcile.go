@@ -113,7 +113,7 @@ func (e *Enforcer) lookAtAll(ctx context.Context, all *sync.WaitGroup) error {
 // keepChanges begins what live sessions need besides, each time the loop has
 // looked at everybody. Whoever must be off goes first.
 func (e *Enforcer) keepChanges(ctx context.Context, all *sync.WaitGroup) {
-	said := trouble("")
+	var said trouble
 	for {
 		select {
 		case <-e.stir:

@@ -237,8 +237,8 @@ func (s *Server) fillCounter(ctx context.Context, v *counterView) error {
 		return err
 	}
 	v.Plans, v.Here = planViews(plans), here
-	local := v.Now.In(v.Zone)
-	sales, err := s.Till.Sales(ctx, time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, v.Zone))
+	today, _ := hotspot.DayOf(v.Now, v.Zone)
+	sales, err := s.Till.Sales(ctx, today)
 	if err != nil {
 		return err
 	}

@@ -116,12 +116,7 @@ func ask(f *Facts) Answer {
 }
 
 // name is how the account is called, in an answer to a question by a MAC or an IP too.
-func (f *Facts) name() string {
-	if f.Account.Username == f.Asked {
-		return f.Asked
-	}
-	return f.Account.Username
-}
+func (f *Facts) name() string { return f.Account.Username }
 
 func by(l *hotspot.Lock) string {
 	text := cmp.Or(l.By, "somebody")

@@ -265,3 +265,11 @@ func TestWhatIsNoVersionIsNotBuilt(t *testing.T) {
 		}
 	}
 }
+
+// The Makefile's programs and the packaged ones are built alike.
+func TestTheMakefileBuildsWhatIsPackaged(t *testing.T) {
+	b, err := os.ReadFile("Makefile")
+	if err != nil || !bytes.Contains(b, []byte("SMALL := $(foreach p,"+strings.Join(small, " ")+",")) {
+		t.Errorf("the Makefile's SMALL is not %q (%v)", small, err)
+	}
+}
