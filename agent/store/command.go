@@ -21,8 +21,7 @@ const (
 	commandsKept = 7 * 24 * time.Hour
 	// kickTime is how long a kick is tried.
 	kickTime = 2 * time.Minute
-	// resultsTold bounds what a hello carries ahead of the events.
-	resultsTold      = 20
+	// resultBytesTold bounds what a hello carries ahead of the events.
 	resultBytesTold  = 64 << 10
 	codeInterrupted  = "RTR-163"
 	codeCommandLate  = "CLD-301"
@@ -250,7 +249,7 @@ func (t *tx) sweepCommands() error {
 // commandsTold is what a hello says of commands: those at work, and the newest
 // results that the cloud has not acknowledged.
 func (db *DB) commandsTold(ctx context.Context, h *wire.Hello) error {
-	err := db.query(ctx, "read commands at work", "SELECT id FROM command_inbox WHERE ended = 0 AND state = 'running' ORDER BY id DESC LIMIT 20", nil,
+	err := db.query(ctx, "read commands at work", "SELECT id FROM command_inbox WHERE ended = 0 AND state = 'running' ORDER BY id DESC LIMIT ?", []any{wire.CommandsTold},
 		func(scan func(...any) error) error {
 			r := wire.CommandResult{State: wire.CommandRunning, At: h.At}
 			err := scan(&r.ID)
@@ -262,7 +261,7 @@ func (db *DB) commandsTold(ctx context.Context, h *wire.Hello) error {
 	}
 	size := 0
 	return db.query(ctx, "read results of commands", `SELECT body FROM event WHERE kind = 'command.result' AND seq > ? AND (SELECT epoch FROM mark WHERE id = 1) = ?
-		ORDER BY seq DESC LIMIT ?`, []any{h.AckedSeq, h.Epoch, resultsTold}, func(scan func(...any) error) error {
+		ORDER BY seq DESC LIMIT ?`, []any{h.AckedSeq, h.Epoch, wire.CommandsTold}, func(scan func(...any) error) error {
 		var body []byte
 		var r wire.CommandResult
 		if err := scan(&body); err != nil {

@@ -8,10 +8,7 @@ import (
 	"iwas/internal/wire"
 )
 
-const (
-	commandsEvery = 2 * time.Second // a look for commands to send, or to send again
-	commandsHeard = 64              // of one hello
-)
+const commandsEvery = 2 * time.Second // a look for commands to send, or to send again
 
 // Ask keeps a command and, if the site is there, sends it. What becomes of it
 // the site says.

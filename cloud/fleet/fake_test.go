@@ -321,10 +321,10 @@ func (s *fakeStore) DueCommands(context.Context) (due []wire.DueCommand, ended [
 	return due, nil, nil
 }
 
-func (s *fakeStore) ApplyCommands(_ context.Context, _ hotspot.AgentID, results []wire.CommandResult) (bool, error) {
+func (s *fakeStore) ApplyCommands(_ context.Context, _ hotspot.AgentID, h wire.Hello) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers = append(s.answers, results...)
+	s.answers = append(s.answers, h.Commands...)
 	return true, nil
 }
 

@@ -51,9 +51,9 @@ type Commands interface {
 	// DueCommands takes what is to be sent now, each for one caller, and ends what
 	// nobody can answer any more.
 	DueCommands(ctx context.Context) (due []wire.DueCommand, ended []hotspot.SiteID, err error)
-	// ApplyCommands takes in what a hello says of commands and reports whether any
-	// of it was news.
-	ApplyCommands(ctx context.Context, agent hotspot.AgentID, results []wire.CommandResult) (news bool, err error)
+	// ApplyCommands takes in what a hello says of commands, ends those the site once
+	// began and knows nothing of any more, and reports whether any of it was news.
+	ApplyCommands(ctx context.Context, agent hotspot.AgentID, h wire.Hello) (news bool, err error)
 }
 
 // States is the part of the store that says what is wanted.

@@ -98,10 +98,8 @@ func (f *Fleet) hello(ctx context.Context, a hotspot.Agent, r *remote, m message
 	if err := f.o.Store.RecordHello(ctx, a.ID, h, m.at); err != nil {
 		return err
 	}
-	if len(h.Commands) > 0 {
-		if _, err := f.o.Store.ApplyCommands(ctx, a.ID, h.Commands[:min(len(h.Commands), commandsHeard)]); err != nil {
-			return err
-		}
+	if _, err := f.o.Store.ApplyCommands(ctx, a.ID, h); err != nil {
+		return err
 	}
 	f.o.Notify(a.Site)
 	if len(h.NotInForce) > 0 {

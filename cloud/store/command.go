@@ -20,8 +20,9 @@ const (
 	// graceToBegin is how long after its time an answer of the site may still come
 	// before the command counts as unknown, and graceToEnd that of one being carried
 	// out: an application takes up to two minutes and its way back another.
-	graceToBegin = 30 * time.Second
-	graceToEnd   = 5 * time.Minute
+	graceToBegin  = 30 * time.Second
+	graceToEnd    = 5 * time.Minute
+	commandsHeard = 64 // of one hello
 )
 
 // AddCommand keeps a command for a site, with its audit. It is sent after that.
@@ -145,16 +146,27 @@ func (t *tx) takeCommands() (due []wire.DueCommand, err error) {
 	return kept, err
 }
 
-// ApplyCommands takes in what a hello says of commands, and reports whether any of
-// it was news.
-func (db *DB) ApplyCommands(ctx context.Context, agent hotspot.AgentID, results []wire.CommandResult) (news bool, err error) {
+// ApplyCommands takes in what a hello says of commands, and what it does not say,
+// and reports whether any of it was news.
+func (db *DB) ApplyCommands(ctx context.Context, agent hotspot.AgentID, h wire.Hello) (news bool, err error) {
+	h.Commands = h.Commands[:min(len(h.Commands), commandsHeard)]
+	if len(h.Commands) == 0 {
+		lost := 0
+		err := db.read(ctx, "look for lost commands", func(t *tx) error {
+			_, err := t.one(`SELECT COUNT(*) FROM command c JOIN agent a ON a.site = c.site WHERE a.id = $1 AND c.ended_at = 0 AND c.state = 'delivered' AND c.expires_at < $2`, []any{string(agent), ms(t.now)}, &lost)
+			return err
+		})
+		if err != nil || lost == 0 {
+			return false, err // the usual case costs one look
+		}
+	}
 	err = db.write(ctx, "answers to commands", func(t *tx) error {
 		news = false
 		site, err := t.agentInForce(agent, "")
 		if err != nil {
 			return err
 		}
-		for _, r := range results {
+		for _, r := range h.Commands {
 			was, err := t.commandResult(site, r)
 			var bad *unreadable
 			if errors.As(err, &bad) {
@@ -165,9 +177,43 @@ func (db *DB) ApplyCommands(ctx context.Context, agent hotspot.AgentID, results 
 			}
 			news = news || was
 		}
-		return nil
+		lost, err := t.lostCommands(site, h)
+		news = news || lost
+		return err
 	})
 	return news, err
+}
+
+// lostCommands ends what the site once began and knows nothing of any more: its
+// database was put back to before that. A hello tells so by what it leaves out, where
+// all its events are here: what is being carried out it would name, and an answer would
+// have come. Within its time a command goes out again instead, and is answered anew.
+func (t *tx) lostCommands(site hotspot.SiteID, h wire.Hello) (news bool, err error) {
+	running := map[string]bool{}
+	for _, r := range h.Commands {
+		running[r.ID] = r.State == wire.CommandRunning
+	}
+	var through int64
+	_, err = t.one(`SELECT through FROM event_mark WHERE site = $1 AND epoch = $2`, []any{string(site), text200(h.Epoch)}, &through)
+	if err != nil || through < h.LastSeq || len(h.Commands) >= wire.CommandsTold {
+		return false, err
+	}
+	var lost []string
+	err = t.each(`SELECT id FROM command WHERE site = $1 AND ended_at = 0 AND state = 'delivered' AND expires_at < $2`, []any{string(site), ms(t.now)}, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		if !running[id] {
+			lost = append(lost, id)
+		}
+		return err
+	})
+	for _, id := range lost {
+		if err == nil {
+			err = t.exec(`UPDATE command SET state = 'unknown', code = 'CLD-303', detail = $3, next_step = $4, ended_at = $5 WHERE site = $1 AND id = $2`, string(site), id,
+				"the site began it and knows nothing of it any more; its database was put back to an earlier one", "Look how things are before you ask again.", ms(t.now))
+		}
+	}
+	return len(lost) > 0 && err == nil, err
 }
 
 // commandResult takes in what a site says of a command. The first answer counts;

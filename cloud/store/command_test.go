@@ -75,14 +75,14 @@ func TestACommandGoesOutUntilItIsAnswered(t *testing.T) {
 		if got := w.due(); len(got) != 1 {
 			w.Errorf("without an answer: due %v, want it again", got)
 		}
-		news, err := w.db.ApplyCommands(w.Context(), w.agent, []wire.CommandResult{{ID: c.ID, State: wire.CommandRunning}})
+		news, err := w.db.ApplyCommands(w.Context(), w.agent, wire.Hello{Commands: []wire.CommandResult{{ID: c.ID, State: wire.CommandRunning}}})
 		if must(w.TB, err); !news {
 			w.Error("that it is being carried out is no news")
 		}
 		w.wantState(c.ID, hotspot.CommandDelivered)
 		answer := wire.CommandResult{ID: c.ID, State: wire.CommandDone, Detail: "2 steps", At: w.now(), Body: json.RawMessage(`{"total":2}`)}
 		for i := range 2 {
-			news, err = w.db.ApplyCommands(w.Context(), w.agent, []wire.CommandResult{answer})
+			news, err = w.db.ApplyCommands(w.Context(), w.agent, wire.Hello{Commands: []wire.CommandResult{answer}})
 			if must(w.TB, err); news != (i == 0) {
 				w.Errorf("answer %d: news %v", i+1, news)
 			}
@@ -143,7 +143,7 @@ func TestACommandThatNobodyAnswers(t *testing.T) {
 		if got := w.wantState(c.ID, hotspot.CommandUnknown); got.Code != "CLD-303" {
 			w.Errorf("got %+v", got)
 		}
-		_, err := w.db.ApplyCommands(w.Context(), w.agent, []wire.CommandResult{{ID: c.ID, State: wire.CommandDone, Detail: "done all the same"}})
+		_, err := w.db.ApplyCommands(w.Context(), w.agent, wire.Hello{Commands: []wire.CommandResult{{ID: c.ID, State: wire.CommandDone, Detail: "done all the same"}}})
 		must(w.TB, err)
 		if got := w.wantState(c.ID, hotspot.CommandExecuted); got.Code != "" {
 			w.Errorf("got %+v", got)
@@ -152,7 +152,7 @@ func TestACommandThatNobodyAnswers(t *testing.T) {
 		w.hello(nil)
 		c = w.ask(time.Minute)
 		w.due()
-		_, err = w.db.ApplyCommands(w.Context(), w.agent, []wire.CommandResult{{ID: c.ID, State: wire.CommandRunning}})
+		_, err = w.db.ApplyCommands(w.Context(), w.agent, wire.Hello{Commands: []wire.CommandResult{{ID: c.ID, State: wire.CommandRunning}}})
 		must(w.TB, err)
 		w.pass(5 * time.Minute)
 		w.due()
@@ -161,6 +161,57 @@ func TestACommandThatNobodyAnswers(t *testing.T) {
 		w.due()
 		w.wantState(c.ID, hotspot.CommandUnknown)
 	})
+}
+
+// A site put back to before it began a command never answers it. The cloud sees so by
+// what a hello leaves out, once all of the site's events are there.
+func TestACommandThatTheSiteForgot(t *testing.T) {
+	onBoth(t, func(w *world) {
+		begun := func() (c hotspot.Command, said wire.Hello) {
+			w.Helper()
+			said = w.hello(nil)
+			c = w.ask(time.Minute)
+			w.due()
+			said.Commands = []wire.CommandResult{{ID: c.ID, State: wire.CommandRunning}}
+			w.says(said, true)
+			w.wantState(c.ID, hotspot.CommandDelivered)
+			return c, said
+		}
+		c, said := begun()
+		silent := said
+		silent.Commands = nil
+		w.says(silent, false) // within its time it goes out again
+		w.wantState(c.ID, hotspot.CommandDelivered)
+		w.pass(61 * time.Second)
+		w.says(said, false) // it is being carried out, however long
+		behind := silent
+		behind.LastSeq++ // the answer may be among what is to come
+		w.says(behind, false)
+		full := silent
+		for i := range wire.CommandsTold { // it may be one of those that found no room
+			full.Commands = append(full.Commands, wire.CommandResult{ID: fmt.Sprint("other", i), State: wire.CommandRunning})
+		}
+		w.says(full, false)
+		w.wantState(c.ID, hotspot.CommandDelivered)
+		w.says(silent, true)
+		if got := w.wantState(c.ID, hotspot.CommandUnknown); got.Code != "CLD-303" || got.Next == "" || got.EndedAt.IsZero() {
+			w.Errorf("got %+v", got)
+		}
+		w.says(silent, false)
+		// The site has the last word all the same.
+		late := said
+		late.Commands = []wire.CommandResult{{ID: c.ID, State: wire.CommandDone}}
+		w.says(late, true)
+		w.wantState(c.ID, hotspot.CommandExecuted)
+	})
+}
+
+func (w *world) says(h wire.Hello, news bool) {
+	w.Helper()
+	got, err := w.db.ApplyCommands(w.Context(), w.agent, h)
+	if must(w.TB, err); got != news {
+		w.Errorf("hello with %d commands, last event %d: news is %v, want %v", len(h.Commands), h.LastSeq, got, news)
+	}
 }
 
 // Of several processes that look at once each command goes to one, each time it is due.
@@ -226,8 +277,8 @@ func TestCommandsNobodyMayGive(t *testing.T) {
 		}
 		wantKind(w.TB, err, fault.Conflict)
 		// What a site says cannot harm: too long, no text, without a name.
-		_, err = w.db.ApplyCommands(w.Context(), w.agent, []wire.CommandResult{{ID: "a b"}, {ID: c.ID, State: wire.CommandDone, Body: json.RawMessage(`"` + strings.Repeat("x", wire.ResultBytes) + `"`)},
-			{ID: c.ID, State: wire.CommandDone, Body: json.RawMessage(`"\u0000"`)}})
+		_, err = w.db.ApplyCommands(w.Context(), w.agent, wire.Hello{Commands: []wire.CommandResult{{ID: "a b"}, {ID: c.ID, State: wire.CommandDone, Body: json.RawMessage(`"` + strings.Repeat("x", wire.ResultBytes) + `"`)},
+			{ID: c.ID, State: wire.CommandDone, Body: json.RawMessage(`"\u0000"`)}}})
 		must(w.TB, err)
 		w.wantState(c.ID, hotspot.CommandQueued)
 	})

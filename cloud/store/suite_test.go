@@ -165,7 +165,7 @@ func (w *world) guest(id hotspot.AccountID) hotspot.Guest {
 }
 
 // hello says that the site holds the newest revision.
-func (w *world) hello(change func(*wire.Hello)) {
+func (w *world) hello(change func(*wire.Hello)) wire.Hello {
 	w.Helper()
 	lineage, rev, hash, err := w.db.Wanted(w.Context(), w.site.ID)
 	must(w.TB, err)
@@ -174,6 +174,7 @@ func (w *world) hello(change func(*wire.Hello)) {
 		change(&h)
 	}
 	must(w.TB, w.db.RecordHello(w.Context(), w.agent, h, w.now()))
+	return h
 }
 
 // siteLog is a site's event log: it numbers events and keeps the chain.

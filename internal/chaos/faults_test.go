@@ -129,22 +129,22 @@ func fill(dir string, dice *rand.Rand) error {
 		return err
 	}
 	block := make([]byte, 64<<10)
-	for err == nil {
-		if _, err = f.Write(block); err != nil && len(block) > 1 {
-			block, err = block[:len(block)/2], nil
+	take := func() error {
+		for size := len(block); size > 0; {
+			if _, err := f.Write(block[:size]); errors.Is(err, syscall.ENOSPC) {
+				size /= 2
+			} else if err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		return errors.Join(err, f.Close(), os.Remove(ballast))
-	}
-	// What is freed meanwhile is taken too.
-	for range 10 + dice.IntN(15) {
+	err = take()
+	for n := 10 + dice.IntN(15); n > 0 && err == nil; n-- {
 		rest(100, "the disk stays full")
-		for err := error(nil); err == nil; {
-			_, err = f.Write(block)
-		}
+		err = take() // also what is freed meanwhile
 	}
-	return errors.Join(f.Close(), os.Remove(ballast))
+	return errors.Join(err, f.Close(), os.Remove(ballast))
 }
 
 // backups are what a run can go back to, the oldest first.

@@ -146,9 +146,14 @@ type Hello struct {
 
 	// Commands are what became of commands, as far as not acknowledged: those being
 	// carried out (state running), and results whose event repeats them without
-	// effect. One that is long comes by its event alone.
+	// effect, the newest CommandsTold of each. A result that is long comes by its event
+	// alone. A command that is not running, with all events there and no answer among
+	// them, is one the site knows nothing of.
 	Commands []CommandResult `json:"commands,omitempty"`
 }
+
+// CommandsTold bounds the commands at work that a hello names, and so the results.
+const CommandsTold = 20
 
 // Staged is how far a snapshot has come: the next window begins behind it.
 type Staged struct {
