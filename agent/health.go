@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -175,11 +176,7 @@ func (s *site) routersTold() []wire.RouterHealth {
 	ctx, cancel := context.WithTimeout(context.Background(), conditionsWait)
 	defer cancel()
 	routers := s.enforcer.Health()
-	sessions, err := s.db.OpenSessions(ctx)
-	var strangers []statuspage.Foreign
-	if err == nil {
-		strangers, err = s.strangers(ctx, routers, sessions)
-	}
+	strangers, err := s.strangersTold(ctx, routers)
 	var out []wire.RouterHealth
 	for _, h := range routers {
 		if !h.API || len(out) == wire.MaxRouters {
@@ -192,18 +189,46 @@ func (s *site) routersTold() []wire.RouterHealth {
 			}
 		}
 		if err == nil && h.Reachable {
-			n := 0
-			for _, f := range strangers {
-				if f.NAS == h.NAS {
-					n++
-				}
-			}
+			n := strangers[h.NAS]
 			r.Foreign = &n
 			r.At = older(r.At, h.SeenAt)
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// strangerCount is how many strangers each router's list shows, of the looks at those times.
+type strangerCount struct {
+	seen      map[hotspot.NASID]time.Time
+	strangers map[hotspot.NASID]int
+}
+
+// strangersTold counts them once for each look at the routers: a lock says hello several
+// times in a row, and to know them takes everybody's session.
+func (s *site) strangersTold(ctx context.Context, routers []router.Health) (map[hotspot.NASID]int, error) {
+	c := strangerCount{map[hotspot.NASID]time.Time{}, map[hotspot.NASID]int{}}
+	for _, h := range routers {
+		if h.Reachable {
+			c.seen[h.NAS] = h.SeenAt
+		}
+	}
+	if last := s.foreign.Load(); last != nil && maps.EqualFunc(last.seen, c.seen, time.Time.Equal) {
+		return last.strangers, nil
+	}
+	sessions, err := s.db.OpenSessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	strangers, err := s.strangers(ctx, routers, sessions)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range strangers {
+		c.strangers[f.NAS]++
+	}
+	s.foreign.Store(&c)
+	return c.strangers, nil
 }
 
 // older returns the earlier of two times, of those there are.

@@ -67,6 +67,18 @@ func TestHealthReachesWhoeverLooks(t *testing.T) {
 		rows[0].PoolUsed == nil || *rows[0].PoolUsed < 1000 || rows[0].Foreign == nil || *rows[0].Foreign != 1 || rows[0].Celsius == nil || *rows[0].Celsius != 39 || time.Since(rows[0].At) > time.Minute {
 		t.Errorf("the cloud is told %+v", rows)
 	}
+	// Counted once for each look, however often it is told.
+	for _, look := range []struct {
+		at     time.Duration
+		listed []hotspot.ActiveEntry
+		want   int
+	}{{0, []hotspot.ActiveEntry{{User: "nobody we know", Uptime: time.Hour}}, 1}, {0, nil, 1}, {time.Second, nil, 0}} {
+		seen := time.Now().Truncate(time.Hour).Add(look.at)
+		got, err := w.site.strangersTold(t.Context(), []router.Health{{NAS: "counter", Reachable: true, SeenAt: seen, Listed: look.listed}})
+		if err != nil || got["counter"] != look.want {
+			t.Errorf("look at %v: %d strangers, %v, want %d", look.at, got["counter"], err, look.want)
+		}
+	}
 	if page := w.get("/"); !strings.Contains(page, "Router health") || !strings.Contains(page, "Online, and not let in by this box") || !strings.Contains(page, "No default route is active") {
 		t.Error("the page does not show it")
 	}

@@ -57,7 +57,8 @@ type site struct {
 	identity uplink.Identity
 	renewer  *uplink.Renewer // nil when not enrolled
 	page     *statuspage.Server
-	guests   *guestBook // what routers told of guests' addresses and their own
+	foreign  atomic.Pointer[strangerCount] // told to the cloud
+	guests   *guestBook                    // what routers told of guests' addresses and their own
 	checks   *checks
 	recorder *recorder
 	meter    *meter

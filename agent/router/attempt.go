@@ -26,7 +26,8 @@ type attempt struct {
 
 	patience time.Duration // for the answer to Disconnect-Request when there is an API to go on with
 
-	look    *look // at the ways round, begun with the attempt
+	look    *look                // at the ways round, begun with the attempt
+	flows   *reading[connection] // begun ahead; nil: none
 	steps   []hotspot.Step
 	answers answers
 	open    int // sessions not over by the accounting, where there is no API
@@ -120,6 +121,9 @@ func (a *attempt) run(ctx, wanted context.Context) {
 	}
 	a.look = a.n.survey.begin(a.e.background, a.n)
 	a.cookiesThenDisconnect(ctx)
+	if n := len(a.sessions); n > 0 && a.answers.ack == n { // off already, by the router's word
+		a.flows = a.n.flows.ahead(a.e.background, a.n.watcher)
+	}
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) (string, error)
@@ -265,6 +269,7 @@ func (a *attempt) removeEntries(ctx context.Context) (string, error) {
 	if len(ours) == 0 {
 		return "nothing left on the active list", nil
 	}
+	a.flows = nil // begun before these went
 	n, err := a.takeOff(ctx, ours)
 	detail := count(n, "entry") + " removed over the API"
 	if a.answers.ack > 0 {
@@ -346,7 +351,7 @@ func (a *attempt) dropConnections(ctx context.Context) (string, error) {
 	if len(now) == 0 {
 		return "none of its devices is on the network", nil
 	}
-	rows, err := a.n.flows.read(ctx, a.n.command)
+	rows, err := a.n.flows.take(ctx, a.flows, a.n.command)
 	if err != nil {
 		return "", err
 	}

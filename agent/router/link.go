@@ -50,6 +50,11 @@ func (l *link) with(ctx context.Context, run func(routeros.Conn) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return l.own(ctx, run)
+}
+
+// own is with for whoever has the turn.
+func (l *link) own(ctx context.Context, run func(routeros.Conn) error) error {
 	warm := l.conn != nil
 	for {
 		if err := l.connect(ctx); err != nil {
@@ -173,13 +178,54 @@ func (t *table[T]) read(ctx context.Context, l *link) ([]T, error) {
 	}
 	r.err = l.with(ctx, func(conn routeros.Conn) error {
 		begun()
-		r.rows = make([]T, 0, t.size.Load())
-		return routeros.Each(ctx, conn, func(row routeros.Row) { r.rows = append(r.rows, t.parse(row)) }, t.words...)
+		return t.run(ctx, conn, r)
 	})
 	begun()
-	t.size.Store(int64(len(r.rows)))
 	close(r.done)
 	return r.rows, r.err
+}
+
+func (t *table[T]) run(ctx context.Context, conn routeros.Conn, r *reading[T]) error {
+	r.rows = make([]T, 0, t.size.Load())
+	err := routeros.Each(ctx, conn, func(row routeros.Row) { r.rows = append(r.rows, t.parse(row)) }, t.words...)
+	t.size.Store(int64(len(r.rows)))
+	return err
+}
+
+// ahead begins a read at once, beside what is done on other connections. It is nil
+// where l is in use or not there: whoever wants the rows reads them by itself then.
+func (t *table[T]) ahead(background func(func(context.Context)), l *link) *reading[T] {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		return nil
+	}
+	if l.conn == nil {
+		<-l.turn
+		return nil
+	}
+	r := &reading[T]{done: make(chan struct{})}
+	background(func(ctx context.Context) {
+		defer close(r.done)
+		defer func() { <-l.turn }()
+		r.err = l.own(ctx, func(conn routeros.Conn) error { return t.run(ctx, conn, r) })
+	})
+	return r
+}
+
+// take returns the rows of a read that was begun ahead, or reads them.
+func (t *table[T]) take(ctx context.Context, begun *reading[T], l *link) ([]T, error) {
+	if begun != nil {
+		select {
+		case <-begun.done:
+			if begun.err == nil {
+				return begun.rows, nil
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return t.read(ctx, l)
 }
 
 // removeAtOnce is how many items one remove names; more make a long word.

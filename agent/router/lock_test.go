@@ -542,3 +542,32 @@ func TestWhoComesBackAfterAKickIsNotKickedAgain(t *testing.T) {
 	c.proof(nameOf(2))
 	c.untouched(macOf(1), 3)
 }
+
+// The connection table is read beside the lock's own commands where a connection is
+// free for it. One that is in use, or that dies meanwhile, costs the lock nothing.
+func TestALockNeedsNoSecondConnection(t *testing.T) {
+	for name, spoil := range map[string]func(*link){
+		"in use":     func(l *link) { l.turn <- struct{}{} },
+		"never made": func(l *link) { l.close() },
+		"dead":       func(l *link) { l.turn <- struct{}{}; l.conn.Close(); <-l.turn },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := open(t, func(c *cafe) { c.e.Poll = 0 })
+			c.arrive(1, 5)
+			c.arrive(2, 5)
+			c.lock(nameOf(1)) // both connections are made
+			c.proof(nameOf(1))
+			watcher := c.e.nases[0].watcher
+			spoil(watcher)
+			c.lock(nameOf(2))
+			if p := c.proof(nameOf(2)); p.Outcome != hotspot.OutcomeEnforced {
+				t.Errorf("got %s (%s)", p.Outcome, p.Code)
+			}
+			c.off(macOf(2))
+			if name == "in use" {
+				<-watcher.turn
+			}
+		})
+	}
+}

@@ -114,6 +114,12 @@ func (f findings) String() string {
 func (a *attempt) sweep(ctx context.Context) (findings, error) {
 	var f findings
 	l := a.n.command
+	a.flows = nil
+	if len(a.addresses) > 0 {
+		// Beside the lists, which say whether anybody is on: what a look finds is taken away
+		// and looked for again.
+		a.flows = a.n.flows.ahead(a.e.background, a.n.watcher)
+	}
 	actives, err := a.n.active.read(ctx, l)
 	if err != nil {
 		return f, err
@@ -179,7 +185,7 @@ func (a *attempt) sweepConnections(ctx context.Context, hosts []host, f *finding
 	if len(now) == 0 && len(a.listed) == 0 {
 		return nil
 	}
-	rows, err := a.n.flows.read(ctx, a.n.command)
+	rows, err := a.n.flows.take(ctx, a.flows, a.n.command)
 	if err != nil {
 		return err
 	}

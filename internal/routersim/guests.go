@@ -264,9 +264,23 @@ func (s *Sim) connect(h *host, dst netip.AddrPort, proto string) {
 		h.opened = h.opened[1:]
 	}
 	h.heard = time.Now()
-	id := s.id()
-	s.conns[id] = &conn{id: id, mac: h.mac, src: netip.AddrPortFrom(h.ip, uint16(20000+s.rng.IntN(40000))), dst: dst, proto: proto, since: time.Now(), fast: h.session != nil && s.fasttracked(h, dst, proto)}
-	h.opened = append(h.opened, id)
+	h.opened = append(h.opened, s.track(&conn{mac: h.mac, src: netip.AddrPortFrom(h.ip, uint16(20000+s.rng.IntN(40000))), dst: dst, proto: proto, fast: h.session != nil && s.fasttracked(h, dst, proto)}))
+}
+
+// track gives a connection its place in the table.
+func (s *Sim) track(c *conn) (id int) {
+	c.id, c.since = s.id(), time.Now()
+	s.conns[c.id] = c
+	if len(s.tracked) > 2*len(s.conns)+100 {
+		s.forgetGone()
+	}
+	s.tracked = append(s.tracked, c)
+	return c.id
+}
+
+// forgetGone leaves those in tracked that are there.
+func (s *Sim) forgetGone() {
+	s.tracked = slices.DeleteFunc(s.tracked, func(c *conn) bool { return s.conns[c.id] != c })
 }
 
 // expireConnections ends a device's rows to the router itself, which are short.
@@ -438,8 +452,6 @@ func (s *Sim) AddConnections(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range n {
-		id := s.id()
-		s.conns[id] = &conn{id: id, mac: "background", src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 10, byte(i >> 8), byte(i)}), uint16(1024+i%60000)),
-			dst: internet(s.rng), proto: "tcp", since: time.Now()}
+		s.track(&conn{mac: "background", src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 10, byte(i >> 8), byte(i)}), uint16(1024+i%60000)), dst: internet(s.rng), proto: "tcp"})
 	}
 }

@@ -2,17 +2,16 @@ package routersim
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 func (s *Sim) listHosts() []view {
-	var out []view
+	out := make([]view, 0, len(s.hosts))
+	server := s.server().get("name")
 	for _, h := range s.sortedHosts() {
-		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": s.server().get("name"),
+		v := view{".id": formatID(h.id), "mac-address": h.mac, "address": h.ip.String(), "to-address": h.ip.String(), "server": server,
 			"uptime": formatDuration(time.Since(h.since).Truncate(time.Second)), "idle-time": formatDuration(time.Since(h.heard).Truncate(time.Second)), "keepalive-timeout": "2m", "host-dead-time": "0s",
 			"bridge-port": "wifi1", "found-by": "UDP :68 -> :67", "bytes-in": "0", "bytes-out": "0", "packets-in": "0", "packets-out": "0",
 			"authorized": "false", "bypassed": "false", "static": "false", "dynamic": "true", "DHCP": "true"}
@@ -50,13 +49,14 @@ func (s *Sim) removeHost(id int) error {
 }
 
 func (s *Sim) listActive() []view {
-	var out []view
+	out := make([]view, 0, len(s.hosts))
+	server := s.server().get("name")
 	for _, h := range s.sortedHosts() {
 		x := h.session
 		if x == nil {
 			continue
 		}
-		v := view{".id": formatID(x.id), "server": s.server().get("name"), "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
+		v := view{".id": formatID(x.id), "server": server, "user": x.user, "address": h.ip.String(), "mac-address": h.mac, "login-by": x.loginBy,
 			"uptime": formatDuration(time.Since(x.started).Truncate(time.Second)), "idle-time": formatDuration(time.Since(x.lastUse).Truncate(time.Second)),
 			"keepalive-timeout": "2m", "bytes-in": utoa(x.upload), "bytes-out": utoa(x.download), "packets-in": utoa(x.upload / 900), "packets-out": utoa(x.download / 1200),
 			"radius": strconv.FormatBool(!x.local), "blocked": "false"}
@@ -109,8 +109,8 @@ func (s *Sim) removeCookie(id int) error {
 
 func (s *Sim) listConnections() []view {
 	out := make([]view, 0, len(s.conns))
-	for _, id := range slices.Sorted(maps.Keys(s.conns)) {
-		c := s.conns[id]
+	s.forgetGone()
+	for _, c := range s.tracked {
 		if c.shown == nil { // a table of thousands is read for every lock, and a row never changes
 			c.shown = c.view()
 		}

@@ -117,6 +117,7 @@ type Sim struct {
 	cookies  []*cookie
 	trials   map[string]*trial // by MAC
 	conns    map[int]*conn
+	tracked  []*conn // conns in the order they were opened, and some that are gone
 	lives    map[string]context.CancelFunc
 	counters Counters
 	acts     Acts
