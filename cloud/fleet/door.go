@@ -61,7 +61,14 @@ func (f *Fleet) code(do func(context.Context, []byte, wire.EnrolRequest) (any, e
 		g := f.guards.of(from)
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if wait := g.wait(f.now()); wait > 0 {
+		wait := g.wait(f.now())
+		if wait == 0 {
+			if wait, err = g.count(r.Context(), f.o.Store, f.now(), 0); err != nil {
+				f.refuse(w, err)
+				return
+			}
+		}
+		if wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 			f.refuse(w, fault.New(fault.Unavailable, fmt.Sprintf("wait %s before the next try", wait.Round(time.Second)), nil).
 				WithCode("CLD-205", "Wait 15 minutes, then type the code slowly, or paste it."))
@@ -70,6 +77,9 @@ func (f *Fleet) code(do func(context.Context, []byte, wire.EnrolRequest) (any, e
 		answer, err := f.judge(r.Context(), q, do)
 		if fault.Code(err) == codeUnknown {
 			g.wrong.AllowN(f.now(), 1)
+			if _, cerr := g.count(r.Context(), f.o.Store, f.now(), 1); cerr != nil {
+				f.o.Log.Error("fleet: wrong enrolment code counted here only", "err", cerr)
+			}
 			f.o.Log.Warn("fleet: wrong enrolment code", "from", from, "host", clip(q.Host), "code", codeUnknown)
 			f.guessed(r.Context(), g.key)
 		}

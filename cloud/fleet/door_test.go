@@ -229,6 +229,43 @@ func TestGuessingIsSlowed(t *testing.T) {
 	}
 }
 
+// Two clouds on one database slow one address down together, and whoever does not wait
+// costs the database nothing.
+func TestCloudsCountGuessesTogether(t *testing.T) {
+	a, b := newDoorway(t), newDoorway(t)
+	b.store.fakeStore = a.store.fakeStore
+	for i := range wrongCodes {
+		d := []*doorway{a, b}[i%2]
+		if status, _, _ := d.post(wire.PathLook, "192.0.2.1:9", d.ask("ABCDEFGH")); status != 404 {
+			t.Fatalf("guess %d: got %d, want 404", i+1, status)
+		}
+	}
+	later := func(d *doorway, by time.Duration, want int) {
+		t.Helper()
+		d.now = d.now.Add(by)
+		if status, _, _ := d.post(wire.PathLook, "192.0.2.1:9", d.ask("ABCDEFGH")); status != want {
+			t.Errorf("got %d, want %d", status, want)
+		}
+	}
+	later(a, 0, 429)
+	later(b, 0, 429)
+	a.store.triesErr = fault.New(fault.Unavailable, "no database", nil)
+	later(b, 0, 429) // not asked
+	if status, _, _ := b.post(wire.PathLook, "192.0.2.2:9", b.ask(b.code())); status < 500 {
+		t.Errorf("got %d where guesses cannot be counted, want no look at the code", status)
+	}
+	a.store.triesErr = nil
+	later(a, wrongRefill, 404) // one for both
+	later(b, wrongRefill, 429)
+	later(b, wrongRefill-time.Second, 429)
+	later(b, time.Second, 404)
+	b.now = b.now.Add(wrongCodes * wrongRefill)
+	for range wrongCodes { // all of it again, and no more
+		later(b, 0, 404)
+	}
+	later(b, 0, 429)
+}
+
 func TestGuardsAreBounded(t *testing.T) {
 	var g guards
 	first := g.of(netip.MustParseAddr("10.0.0.1"))

@@ -42,6 +42,8 @@ type fakeStore struct {
 	nobody     int
 	commands   []hotspot.Command // due at the next look
 	answers    []wire.CommandResult
+	tries      map[string]hotspot.Tries
+	triesErr   error
 	copied     string // run of a second copy
 	renewed    []string
 	outages    []wire.Outage
@@ -326,6 +328,27 @@ func (s *fakeStore) ApplyCommands(_ context.Context, _ hotspot.AgentID, h wire.H
 	defer s.mu.Unlock()
 	s.answers = append(s.answers, h.Commands...)
 	return true, nil
+}
+
+func (s *fakeStore) ChangeTries(_ context.Context, keys []string, _ time.Duration, f func(map[string]hotspot.Tries)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tries == nil {
+		s.tries = map[string]hotspot.Tries{}
+	}
+	some := map[string]hotspot.Tries{}
+	for _, k := range keys {
+		if t, ok := s.tries[k]; ok {
+			some[k] = t
+		}
+	}
+	f(some)
+	for _, k := range keys {
+		if s.tries[k] = some[k]; some[k].Failed == 0 { // kept as the real one does
+			delete(s.tries, k)
+		}
+	}
+	return s.triesErr
 }
 
 func (s *fakeStore) Mark(_ context.Context, _ hotspot.SiteID, epoch string) (int64, error) {

@@ -122,6 +122,9 @@ type Enrolments interface {
 	// NoteWrongCode counts a code that nobody made at the codes that are open, and
 	// returns their sites.
 	NoteWrongCode(ctx context.Context, from string) ([]hotspot.SiteID, error)
+	// ChangeTries lets f change what is counted under keys while nobody else does, at
+	// any process; what was not tried for longer than keep is forgotten.
+	ChangeTries(ctx context.Context, keys []string, keep time.Duration, f func(map[string]hotspot.Tries)) error
 }
 
 // Store is what the fleet needs of the cloud's store.

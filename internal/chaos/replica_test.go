@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"iwas/internal/demo"
+	"iwas/internal/wire"
 )
 
 // replica is a second iwas-cloud of the same database and broker: it has the
@@ -183,6 +185,7 @@ func TestTwoCloudsShareTheWork(t *testing.T) {
 	c.lockAt(clouds[0], clouds[1], 3)
 	c.repeatsMeet(clouds)
 	c.triesMeet(clouds)
+	c.codesMeet(c.cloud().CloudConfig(), other.config)
 	stop()
 	living.Wait()
 	c.kickCounted(t.Context(), 0)
@@ -280,5 +283,36 @@ func (c *cafes) triesMeet(clouds []*demo.Cafe) {
 	// Five are free; a sixth after 2 s, a seventh after 4 s more, on a machine so slow.
 	if taken < 5 || taken >= 10 {
 		c.Errorf("%d wrong passwords were looked at, at both clouds in turn, before one had to wait; want five free ones for both together", taken)
+	}
+}
+
+// codesMeet tries enrolment codes that nobody made at both clouds' doors in turn, until
+// one has to wait: ten are free for both together.
+func (c *cafes) codesMeet(configs ...string) {
+	c.Helper()
+	listen := regexp.MustCompile(`(?m)^\[agents\]\nlisten = "(.*)"$`)
+	var doors []string
+	for _, name := range configs {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			c.Fatal(err)
+		}
+		doors = append(doors, "https://"+string(listen.FindSubmatch(text)[1])+wire.PathLook)
+	}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // who it is does not matter to a guess
+	defer client.CloseIdleConnections()
+	for n := range 11 {
+		body, err := json.Marshal(wire.EnrolRequest{V: wire.Version, Code: "ABCDEFGH", At: time.Now()})
+		if err != nil {
+			c.Fatal(err)
+		}
+		resp, err := client.Post(doors[n%2], "application/json", bytes.NewReader(body))
+		if err != nil {
+			c.Fatal(err)
+		}
+		resp.Body.Close()
+		if want := []int{http.StatusNotFound, http.StatusTooManyRequests}[n/10]; resp.StatusCode != want {
+			c.Errorf("wrong enrolment code %d, at both clouds in turn: got %d, want %d", n+1, resp.StatusCode, want)
+		}
 	}
 }
