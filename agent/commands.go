@@ -202,6 +202,9 @@ func configCommand(o *options) *cobra.Command {
 				if _, err := o.load(cmd); err != nil {
 					return err
 				}
+				if o.json {
+					return printJSON(cmd, map[string]any{"config": o.config, "fine": true})
+				}
 				fmt.Fprintln(cmd.OutOrStdout(), o.config, "is fine.")
 				return nil
 			},

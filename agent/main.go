@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -66,19 +68,18 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(talk, "iwas-agent:", err)
 	var e *exitError
 	own := errors.As(err, &e)
 	// A configuration the service may not read is a fault of the configuration.
 	rights := errors.Is(err, fs.ErrPermission) && !(own && e.code == exitBadConfig)
-	switch hint := fault.Hint(err); {
+	next := fault.Hint(err)
+	switch {
 	case rights:
-		fmt.Fprintln(talk, "Next: run it as root: sudo iwas-agent …")
-	case hint != "":
-		fmt.Fprintln(talk, "Next:", hint)
-	case !started:
-		fmt.Fprintf(talk, "Next: %s --help\n", cmd.CommandPath())
+		next = "run it as root: sudo iwas-agent …"
+	case next == "" && !started:
+		next = cmd.CommandPath() + " --help"
 	}
+	complain(talk, err, next, slices.Contains(args, "--json")) // flags that could not be read have not been
 	switch {
 	case ctx.Err() != nil:
 		return exitStopped
@@ -90,6 +91,20 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// complain says what went wrong: in words, or as an object for a program.
+func complain(talk io.Writer, err error, next string, asJSON bool) {
+	if asJSON {
+		e := json.NewEncoder(talk)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(map[string]string{"error": err.Error(), "code": fault.Code(err), "next": next}) // nobody is left to tell
+		return
+	}
+	fmt.Fprintln(talk, "iwas-agent:", err)
+	if next != "" {
+		fmt.Fprintln(talk, "Next:", next)
+	}
 }
 
 // noteStart sets started once any command begins its work.
@@ -142,7 +157,7 @@ func commands() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.PersistentFlags().StringVar(&o.config, "config", defaultConfigFile, "configuration file")
-	root.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON")
+	root.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON; a failure is an object with error, code and next on standard error")
 	root.PersistentFlags().BoolVar(&o.noColour, "no-color", false, "no colours; NO_COLOR in the environment does the same")
 	root.AddCommand(
 		&cobra.Command{

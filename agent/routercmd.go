@@ -234,6 +234,10 @@ func routerScriptCommand(o *options) *cobra.Command {
 					return err
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "Written to %s. It holds secrets: remove it once it was pasted.\n", file)
+			} else if o.json {
+				if err := printJSON(cmd, map[string]string{"script": text}); err != nil {
+					return err
+				}
 			} else {
 				fmt.Fprint(cmd.OutOrStdout(), text)
 			}

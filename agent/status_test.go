@@ -45,6 +45,7 @@ type shape struct {
 	secret string               // of /radius on the router
 	setUp  func(*routersim.Sim) // before the program starts
 	late   bool                 // conditions are past their delays
+	alone  bool                 // no cloud, no account
 }
 
 // watchSite starts it. Users are user0 and user1, their password is "pw".
@@ -121,7 +122,9 @@ func watchSite(t *testing.T, sh shape) *watched {
 	}
 	<-w.site.radius.Ready()
 	w.bench = &bench{t: t, db: w.site.db, server: w.site.radius, rev: 1}
-	w.fill(filepath.Join(parsed.StateDir, "identity", "seal.key"))
+	if !sh.alone {
+		w.fill(filepath.Join(parsed.StateDir, "identity", "seal.key"))
+	}
 	w.radiusTo(cfg.RADIUS.Secret)
 	return w
 }

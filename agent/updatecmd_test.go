@@ -48,7 +48,7 @@ func TestUpdateCheckAsksTheRepository(t *testing.T) {
 	if code, out, talk := ask(srv.URL + "/iwas"); code != exitDone || !strings.Contains(out, `"newest": "1.10.0~rc1"`) {
 		t.Errorf("got %d, %s %s", code, out, talk)
 	}
-	if code, _, talk := ask(srv.URL + "/elsewhere"); code != exitFailed || !strings.Contains(talk, "404 Not Found") || !strings.Contains(talk, "Next: Check the way to the internet") {
+	if code, _, talk := ask(srv.URL + "/elsewhere"); code != exitFailed || !strings.Contains(talk, "404 Not Found") || !strings.Contains(talk, `"next":"Check the way to the internet`) {
 		t.Errorf("another folder: %d, %s", code, talk)
 	}
 	srv.Close()

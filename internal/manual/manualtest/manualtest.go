@@ -26,7 +26,7 @@ func Run(t *testing.T, fresh func() *cobra.Command, tests ...string) {
 		t.Fatal(err)
 	}
 	named := sources(t, tests)
-	for _, words := range leaves(fresh()) {
+	for _, words := range Leaves(fresh()) {
 		path := strings.Join(words, " ")
 		c, _, err := fresh().Find(words)
 		if err != nil {
@@ -49,13 +49,13 @@ func Run(t *testing.T, fresh func() *cobra.Command, tests ...string) {
 	}
 }
 
-// leaves are the commands that do something, as the words after the program's name.
-func leaves(c *cobra.Command) (out [][]string) {
+// Leaves are the commands that do something, as the words after the program's name.
+func Leaves(c *cobra.Command) (out [][]string) {
 	for _, sub := range c.Commands() {
 		if !sub.HasSubCommands() && sub.Runnable() {
 			out = append(out, strings.Fields(sub.CommandPath())[1:])
 		}
-		out = append(out, leaves(sub)...)
+		out = append(out, Leaves(sub)...)
 	}
 	return out
 }
