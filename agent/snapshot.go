@@ -130,7 +130,11 @@ func (s *site) storeFacts(ctx context.Context, out *statuspage.Snapshot) {
 		fail(err)
 	}
 	for _, l := range locks {
-		out.Locks = append(out.Locks, statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, AskedAt: l.At, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome})
+		row := statuspage.Lock{Username: l.Username, Reason: l.Reason, By: l.By, AskedAt: l.At, ReceivedAt: l.ReceivedAt, Outcome: l.Outcome}
+		if l.Outcome.Final() {
+			row.EndedAt = l.ProvenAt
+		}
+		out.Locks = append(out.Locks, row)
 	}
 	s.lockFacts(out, locks, sessions)
 	if out.Commands, err = s.commandFacts(ctx); err != nil {

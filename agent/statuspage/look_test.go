@@ -33,8 +33,8 @@ func busy() Snapshot {
 		s.Locks = []Lock{
 			{Username: "tess", Reason: "not paid", By: "Ana", AskedAt: s.At.Add(-9 * time.Second), ReceivedAt: s.At.Add(-9 * time.Second)},
 			{Username: "omar", Reason: "abuse", By: "Ana", AskedAt: s.At.Add(-3 * time.Minute), ReceivedAt: s.At.Add(-3 * time.Minute), Outcome: hotspot.OutcomePending, Tries: 4, Code: "RTR-101", Problem: "the router does not answer"},
-			{Username: "luis", By: "Rui", AskedAt: s.At.Add(-26 * time.Hour), ReceivedAt: s.At.Add(-26 * time.Hour), Outcome: hotspot.OutcomeEnforced},
-			{Username: "kim", By: "Rui", AskedAt: s.At.Add(-49 * time.Hour), ReceivedAt: s.At.Add(-49 * time.Hour), Outcome: hotspot.OutcomeLeaks},
+			{Username: "luis", By: "Rui", AskedAt: s.At.Add(-26 * time.Hour), ReceivedAt: s.At.Add(-26 * time.Hour), EndedAt: s.At.Add(-26*time.Hour + time.Second), Outcome: hotspot.OutcomeEnforced},
+			{Username: "kim", By: "Rui", AskedAt: s.At.Add(-49 * time.Hour), ReceivedAt: s.At.Add(-49 * time.Hour), EndedAt: s.At.Add(-49 * time.Hour), Outcome: hotspot.OutcomeLeaks},
 		}
 		s.Commands = commandsOf(s.At)
 		s.Rejects = []Reject{

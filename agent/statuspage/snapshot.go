@@ -221,6 +221,7 @@ type Lock struct {
 	By         string          `json:"by"`
 	AskedAt    time.Time       `json:"asked_at,omitzero"` // by the clock of the machine where it was asked
 	ReceivedAt time.Time       `json:"received_at"`
+	EndedAt    time.Time       `json:"ended_at,omitzero"` // of the attempt that had the outcome, where that is final
 	Outcome    hotspot.Outcome `json:"outcome,omitempty"` // "": no attempt has ended yet
 	Tries      int             `json:"tries,omitempty"`   // attempts that failed so far
 	Code       string          `json:"code,omitempty"`    // why the last one did, or what leads past the lock now

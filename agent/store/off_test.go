@@ -89,8 +89,8 @@ func TestALockIsATargetUntilProven(t *testing.T) {
 	}
 	locks, err := s.Locks(t.Context(), 10)
 	s.must(err)
-	if len(locks) != 1 || locks[0].Outcome != hotspot.OutcomeEnforced || locks[0].Username != "bob" || locks[0].By != "owner" {
-		t.Errorf("locks %+v", locks)
+	if len(locks) != 1 || locks[0].Outcome != hotspot.OutcomeEnforced || locks[0].Username != "bob" || locks[0].By != "owner" || !locks[0].ProvenAt.Equal(noon.Add(2*time.Second)) {
+		t.Errorf("locks %+v, want one proven two seconds after noon", locks)
 	}
 
 	// The router was wrong: the guest speaks again.

@@ -35,7 +35,7 @@ func (db *DB) Prove(ctx context.Context, p hotspot.Proof) error {
 		if outcome == p.Outcome && (!p.Outcome.Final() || p.Sessions == 0) {
 			return nil // told before
 		}
-		if _, err := t.exec("store outcome", "UPDATE lock SET outcome = ? WHERE account = ?", string(p.Outcome), p.Account); err != nil {
+		if _, err := t.exec("store outcome", "UPDATE lock SET outcome = ?, proven_at = ? WHERE account = ?", string(p.Outcome), millis(p.At), p.Account); err != nil {
 			return err
 		}
 		return t.event(wire.EventLockProof, wire.FromProof(p))

@@ -70,21 +70,22 @@ type LockInfo struct {
 	Username   string
 	ReceivedAt time.Time
 	Outcome    hotspot.Outcome // "" before any attempt ended
+	ProvenAt   time.Time       // of the attempt that ended so; zero: not known
 }
 
 // Locks returns the locks in force: those not proven off first, then the newest.
 func (db *DB) Locks(ctx context.Context, limit int) ([]LockInfo, error) {
 	var out []LockInfo
-	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, COALESCE(a.username, l.mac)
+	err := db.query(ctx, "read locks", `SELECT l.account, l.set_by, l.reason, l.set_at, l.revision, l.received_at, l.outcome, l.proven_at, COALESCE(a.username, l.mac)
 		FROM lock l LEFT JOIN account a ON a.id = l.account
 		ORDER BY l.outcome IN ('enforced', 'leaks', 'unproven'), l.received_at DESC LIMIT ?`, []any{limit},
 		func(scan func(...any) error) error {
 			var l LockInfo
-			var at, received int64
-			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received, &l.Outcome, &l.Username); err != nil {
+			var at, received, proven int64
+			if err := scan(&l.Account, &l.By, &l.Reason, &at, &l.Revision, &received, &l.Outcome, &proven, &l.Username); err != nil {
 				return err
 			}
-			l.At, l.ReceivedAt = fromMillis(at), fromMillis(received)
+			l.At, l.ReceivedAt, l.ProvenAt = fromMillis(at), fromMillis(received), fromMillis(proven)
 			out = append(out, l)
 			return nil
 		})

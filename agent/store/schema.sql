@@ -78,7 +78,7 @@ CREATE TABLE lock (
 	revision    INTEGER NOT NULL, -- 0: set or kept on site
 	received_at INTEGER NOT NULL,
 	outcome     TEXT    NOT NULL  -- hotspot.Outcome of the newest proof; '' before any
-, mac TEXT NOT NULL DEFAULT '', ahead TEXT NOT NULL DEFAULT '', event TEXT NOT NULL DEFAULT '', pause INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+, mac TEXT NOT NULL DEFAULT '', ahead TEXT NOT NULL DEFAULT '', event TEXT NOT NULL DEFAULT '', pause INTEGER NOT NULL DEFAULT 0, proven_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE INDEX lock_ahead ON lock (account) WHERE ahead <> '';
 CREATE INDEX lock_device ON lock (mac) WHERE mac <> '';
 
