@@ -45,6 +45,9 @@ func busy() Snapshot {
 			{At: s.At.Add(-3 * time.Hour), Reason: hotspot.ReasonNoCredential, Meaning: "neither password nor CHAP response was sent"},
 			{At: s.At.Add(-4 * time.Hour), Username: "DE:AD:BE:EF:00:01", Appeared: true}, {At: s.At.Add(-5 * time.Hour), Username: "DE:AD:BE:EF:00:02", Appeared: true},
 		}
+		for i := range rowsOpen { // more than stand open
+			s.Rejects = append(s.Rejects, Reject{At: s.At.Add(-time.Duration(6+i) * time.Hour), NAS: "cafe1", Username: fmt.Sprintf("guest%d", i), Reason: hotspot.ReasonExpired, Meaning: "the pass has ended"})
+		}
 	})
 }
 
@@ -119,6 +122,9 @@ func moved(s Snapshot, by time.Duration) Snapshot {
 	}
 	for i := range s.Locks {
 		s.Locks[i].AskedAt, s.Locks[i].ReceivedAt = s.Locks[i].AskedAt.Add(by), s.Locks[i].ReceivedAt.Add(by)
+		if !s.Locks[i].EndedAt.IsZero() {
+			s.Locks[i].EndedAt = s.Locks[i].EndedAt.Add(by)
+		}
 	}
 	for i := range s.Commands {
 		for _, at := range []*time.Time{&s.Commands[i].ReceivedAt, &s.Commands[i].ExpiresAt, &s.Commands[i].StartedAt, &s.Commands[i].EndedAt} {

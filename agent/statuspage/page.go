@@ -23,6 +23,7 @@ var funcs = template.FuncMap{
 	"command": commandBadge,
 	"order":   func(kind string) string { return cmp.Or(commandNames[kind], kind) },
 	"area_of": headOf,
+	"some":    some,
 	"state":   stateBadge,
 	"times":   times,
 	"times64": func(n int) string { return times(uint64(n)) },

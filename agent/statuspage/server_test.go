@@ -204,8 +204,11 @@ func TestListsAreBounded(t *testing.T) {
 			t.Errorf("%s: got %d rows, want %d", name, got, want)
 		}
 	}
-	if !strings.Contains(body, "and 7 more") {
-		t.Error("the page does not say that sessions are missing")
+	for _, want := range []string{"and 7 more", fmt.Sprintf(`id="more-sessions"><summary>%d more<`, sessionsShown-rowsOpen), fmt.Sprintf(`id="more-rejects"><summary>%d more<`, rejectsShown-rowsOpen),
+		fmt.Sprintf("the newest %d<", rejectsShown)} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	rowsOpen      = 10  // of a long list; more are folded away
 	sessionsShown = 100 // rows; the rest is counted
 	locksShown    = 50
 	rejectsShown  = 50
@@ -23,16 +24,18 @@ const (
 type board struct {
 	Snapshot
 	webui.Clock
-	Verdict webui.Verdict
-	Alerts  []webui.Alert
-	Tiles   []webui.Tile
-	Facts   []fact
-	Hidden  int // sessions not shown
-	Checks  []checkView
-	Healths []healthView
-	Charts  *chartsView // nil: no history is kept
-	Visitor access.Person
-	AskWhy  bool // the page has a box for the question
+	Verdict      webui.Verdict
+	Alerts       []webui.Alert
+	Tiles        []webui.Tile
+	Facts        []fact
+	Hidden       int       // sessions not shown
+	MoreSessions []Session // folded away
+	MoreRejects  []Reject
+	Checks       []checkView
+	Healths      []healthView
+	Charts       *chartsView // nil: no history is kept
+	Visitor      access.Person
+	AskWhy       bool // the page has a box for the question
 
 	Appeared uint64 // refusals of devices that only appeared, not among Rejects
 }
@@ -54,13 +57,31 @@ func newBoard(s Snapshot, open []condition.Open) board {
 	b.Healths = b.healthViews()
 	b.Sessions = slices.DeleteFunc(slices.Clone(s.Sessions), func(x Session) bool { return x.State == hotspot.Closed })
 	b.Hidden = max(0, len(b.Sessions)-sessionsShown)
-	b.Sessions = b.Sessions[:min(len(b.Sessions), sessionsShown)]
+	b.Sessions, b.MoreSessions = folded(b.Sessions[:min(len(b.Sessions), sessionsShown)])
 	b.Locks = s.Locks[:min(len(s.Locks), locksShown)]
 	b.Rejects = slices.DeleteFunc(slices.Clone(s.Rejects), func(r Reject) bool { return r.Appeared })
 	b.Appeared = uint64(len(s.Rejects) - len(b.Rejects))
-	b.Rejects = b.Rejects[:min(len(b.Rejects), rejectsShown)]
+	b.Rejects, b.MoreRejects = folded(b.Rejects[:min(len(b.Rejects), rejectsShown)])
 	return b
 }
+
+// folded returns the rows that stand open on the page, and those behind them, which a
+// phone need not scroll past.
+func folded[T any](rows []T) (open, more []T) {
+	n := min(len(rows), rowsOpen)
+	return rows[:n], rows[n:]
+}
+
+// RejectsHere is how many are on the page, folded away or not.
+func (b board) RejectsHere() int { return len(b.Rejects) + len(b.MoreRejects) }
+
+// rows are some of the page's rows, with what a template needs of the page.
+type rows struct {
+	board
+	Rows any
+}
+
+func some(b board, of any) rows { return rows{b, of} }
 
 // zoneOf returns the zone times are told in. The box's own is named by its
 // abbreviation, since Go calls it "Local".
