@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"iwas/internal/hotspot"
@@ -64,5 +63,5 @@ func BenchmarkHello(b *testing.B) {
 
 func benchWorld(b *testing.B) *world {
 	b.Helper()
-	return newWorld(b, "sqlite://"+filepath.Join(b.TempDir(), "cloud.db"))
+	return newWorld(b, "sqlite")
 }

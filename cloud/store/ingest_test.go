@@ -291,7 +291,7 @@ func TestWhoMayNotSendEvents(t *testing.T) {
 }
 
 func TestBatchesNoCloudShouldTake(t *testing.T) {
-	w := newWorld(t, "sqlite://"+t.TempDir()+"/cloud.db")
+	w := newWorld(t, "sqlite")
 	event := wire.Event{ID: "e1", Kind: wire.EventVoid, At: w.now()}
 	for name, b := range map[string]wire.Batch{
 		"no epoch":          {First: 1, Events: []wire.Event{event}},

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 // postgresURL returns an empty database of the cluster.
-func postgresURL(t *testing.T) string {
+func postgresURL(t testing.TB) string {
 	t.Helper()
 	if err := begin(); err != nil {
 		t.Fatal(err)

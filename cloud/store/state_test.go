@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -256,7 +255,7 @@ func (r *receiver) take(w *world) {
 }
 
 func TestTooMuchForADeltaComesInParts(t *testing.T) {
-	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
+	w := newWorld(t, "sqlite")
 	_, from, _, err := w.db.Wanted(t.Context(), w.site.ID)
 	must(t, err)
 	note := string(bytes.Repeat([]byte("n"), 500))
@@ -474,7 +473,7 @@ func TestLocksLeaveFirst(t *testing.T) {
 // TestPiecesBeginAnewWhereNothingLeadsOn: another lineage, a place nobody could have
 // given out, removals that are no longer remembered.
 func TestPiecesBeginAnewWhereNothingLeadsOn(t *testing.T) {
-	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
+	w := newWorld(t, "sqlite")
 	w.remember = 100
 	w.reopen()
 	for i := range 210 {

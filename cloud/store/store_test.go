@@ -76,8 +76,12 @@ func TestStoreIsThereAfterReopening(t *testing.T) {
 }
 
 func TestFileIsForItsOwnerOnly(t *testing.T) {
-	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
-	dir := filepath.Dir(strings.TrimPrefix(w.url, "sqlite://"))
+	dir := t.TempDir() // no file is there before: the store makes it
+	key, err := secret.NewKey()
+	must(t, err)
+	db, err := store.Open(t.Context(), store.Options{URL: "sqlite://" + filepath.Join(dir, "cloud.db"), Key: key})
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
 	files, err := os.ReadDir(dir)
 	must(t, err)
 	if len(files) < 2 {
@@ -94,7 +98,7 @@ func TestFileIsForItsOwnerOnly(t *testing.T) {
 
 // Passwords of guests are nowhere readable in what a thief of the disk gets.
 func TestPasswordsAreSealedAtRest(t *testing.T) {
-	w := newWorld(t, "sqlite://"+filepath.Join(t.TempDir(), "cloud.db"))
+	w := newWorld(t, "sqlite")
 	_, _, err := w.db.CreateAccount(t.Context(), w.owner, hotspot.NewAccount{Site: w.site.ID, Kind: hotspot.User, Username: "amal", Password: "veryverysecret", Plan: w.plan.ID})
 	must(t, err)
 	dir := filepath.Dir(strings.TrimPrefix(w.url, "sqlite://"))

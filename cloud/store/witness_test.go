@@ -28,13 +28,8 @@ func TestBatchesOfAnySizeLeaveTheSame(t *testing.T) {
 }
 
 func sameWhatever(t *testing.T, engine string, seed uint64) {
-	url := ""
-	if engine == "sqlite" {
-		url = "sqlite://" + filepath.Join(t.TempDir(), "cloud.db")
-	} else {
-		url = postgresURL(t)
-	}
-	w := newWorld(t, url)
+	w := newWorld(t, engine)
+	url := w.url
 	s := newStream(w, rand.New(rand.NewPCG(seed, 5)))
 	logs := s.logs(200)
 	must(t, w.db.Close())
