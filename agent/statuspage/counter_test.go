@@ -121,9 +121,8 @@ func fullDesk() *desk {
 	return d
 }
 
-// till serves a counter and signs a person in. Each tab is of one page: a tab has its
-// time, and machines may be busy.
-func till(t *testing.T, d *desk, who string) (open func() *webuitest.Tab, s *Server) {
+// till serves a counter, and opens a tab there in which a person is signed in.
+func till(t *testing.T, d *desk, who string) (tab *webuitest.Tab, s *Server) {
 	t.Helper()
 	s = &Server{Snapshot: func(context.Context) Snapshot { return moved(well(nil), time.Since(t0)) }, People: people(t), Counter: d, Till: d}
 	addr, stop := serve(t, s)
@@ -133,21 +132,16 @@ func till(t *testing.T, d *desk, who string) (open func() *webuitest.Tab, s *Ser
 		}
 	})
 	_, token, _ := strings.Cut(cookieOf(t, s, who), "=")
-	browser := webuitest.Start(t)
-	return func() *webuitest.Tab {
-		return browser.Open(t, "http://"+addr, map[string]string{"iwas_status": token})
-	}, s
+	return webuitest.Start(t).Open(t, "http://"+addr, map[string]string{"iwas_status": token}), s
 }
 
 func TestTheCounterIsLegible(t *testing.T) {
 	t.Parallel()
 	d := fullDesk()
-	open, _ := till(t, d, "rui")
+	tab, _ := till(t, d, "rui")
 	some := []webuitest.View{{Width: 360}, {Width: 1280, Dark: true}}
 	look := func(name, path string, views ...webuitest.View) {
 		t.Helper()
-		tab := open()
-		defer tab.Close()
 		tab.Visit(t, path)
 		if got := tab.Received(); got > 150_000 {
 			t.Errorf("%s: %d bytes crossed the wire, want at most 150,000", name, got)
@@ -157,13 +151,11 @@ func TestTheCounterIsLegible(t *testing.T) {
 		}
 	}
 	look("counter", "/counter", webuitest.Views...)
-	tab := open()
 	tab.Visit(t, "/counter")
 	tab.Do(t, "look for guests", chromedp.SetValue("#text", "a", chromedp.ByQuery), chromedp.Click("#find", chromedp.ByQuery), chromedp.WaitVisible("#clear", chromedp.ByQuery))
 	for _, v := range some {
 		tab.Inspect(t, "found", v)
 	}
-	tab.Close()
 	for id, name := range map[string]string{"a1": "online", "a2": "locked", "a3": "paused", "a4": "over", "a5": "console-lock"} {
 		look("guest-"+name, "/counter/guest/"+id, some...)
 	}
@@ -179,8 +171,7 @@ func TestTheCounterIsLegible(t *testing.T) {
 func TestMakingAPlanIsLegible(t *testing.T) {
 	t.Parallel()
 	d := &desk{here: true}
-	open, _ := till(t, d, "ana")
-	tab := open()
+	tab, _ := till(t, d, "ana")
 	for name, path := range map[string]string{"first-plan": "/counter", "plan": "/counter/plan"} {
 		tab.Visit(t, path)
 		for _, v := range []webuitest.View{{Width: 360, Dark: true}, {Width: 1280}} {
@@ -200,8 +191,7 @@ func TestMakingAPlanIsLegible(t *testing.T) {
 // Printed, the slips are alone on the paper, black on white from a dark screen too.
 func TestSlipsArePrintedAlone(t *testing.T) {
 	t.Parallel()
-	open, _ := till(t, fullDesk(), "rui")
-	tab := open()
+	tab, _ := till(t, fullDesk(), "rui")
 	tab.Set(t, webuitest.View{Width: 1280, Dark: true})
 	tab.Visit(t, "/counter/sold/many")
 	var shown, colour string
@@ -234,8 +224,7 @@ func TestSlipsArePrintedAlone(t *testing.T) {
 func TestThePageOfAGuestFollows(t *testing.T) {
 	t.Parallel()
 	d := fullDesk()
-	open, s := till(t, d, "rui")
-	tab := open()
+	tab, s := till(t, d, "rui")
 	tab.Set(t, webuitest.View{Width: 360})
 	tab.Visit(t, "/counter/guest/a1")
 	tab.Do(t, "type a reason", chromedp.SendKeys("#lock-reason", "left with the", chromedp.ByQuery))

@@ -68,8 +68,8 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		"lists": {"/sites/main/grants", "Address-lists"}, "lists-empty": {"/sites/fresh/grants", "Address-lists"}, "lists-lost": {"/sites/harbour/grants", "Address-lists"},
 		"router": {"/sites/main/routers/counter", "Router Counter"}, "why": {"/sites/main/why?q=ab%3Acd%3A01", "Why can’t somebody log in?"}, "why-wrong": {"/sites/main/why?q=K7QM-PDXW", "Why can’t somebody log in?"}, "router-box-first": {"/sites/main/routers/attic", "Router attic"}, "router-lost": {"/sites/harbour/routers/pier", "Router pier"},
 	}
+	tab := browser.Open(t, srv.URL, cookies)
 	for name, p := range pages {
-		tab := browser.Open(t, srv.URL, cookies)
 		tab.Visit(t, p.path)
 		if got := tab.Text(t, "h1"); got != p.heading {
 			t.Errorf("%s is headed %q, want %q", name, got, p.heading)
@@ -80,13 +80,13 @@ func TestEveryPageIsLegibleAndSmall(t *testing.T) {
 		for _, v := range webuitest.Views {
 			tab.Inspect(t, name, v)
 		}
-		tab.Close()
 	}
+	tab.Close()
 	told, err := json.Marshal(hotspot.FailedSignIns{Count: 3, LastAt: noon.Add(-12 * time.Minute), LastFrom: "198.51.100.··"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab := browser.Open(t, srv.URL, map[string]string{"iwas_session": cookies["iwas_session"], toldCookie: base64.RawURLEncoding.EncodeToString(told)})
+	tab = browser.Open(t, srv.URL, map[string]string{"iwas_session": cookies["iwas_session"], toldCookie: base64.RawURLEncoding.EncodeToString(told)})
 	tab.Visit(t, "/")
 	if got := tab.Text(t, ".alert"); !strings.Contains(got, "3 wrong passwords") {
 		t.Errorf("the first page after a sign-in says %q, want the wrong passwords", got)

@@ -66,12 +66,16 @@ func Start(t testing.TB, flags ...string) *Browser {
 	return &Browser{ctx: ctx}
 }
 
+// pageTime bounds what is done with one page.
+const pageTime = 4 * time.Minute
+
 // Tab is one page of the browser, which notes what it asks for and complains
 // about.
 type Tab struct {
 	Ctx    context.Context // for chromedp.Run
 	origin *url.URL
 	stop   func()
+	time   *time.Timer // ends the tab
 
 	mu       sync.Mutex
 	foreign  []string // requests to other origins
@@ -82,7 +86,8 @@ type Tab struct {
 // Open makes a tab that will visit origin ("http://127.0.0.1:1234") with these
 // cookies and no others; tabs of one browser share them, so open one at a time.
 // Files are not cached between pages. It closes with the test, at the latest four
-// minutes on: machines may be busy.
+// minutes after a Visit: machines may be busy. Many pages are best looked at in one
+// tab: each tab is a process, to which axe-core is new.
 func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *Tab {
 	t.Helper()
 	u, err := url.Parse(origin)
@@ -90,8 +95,9 @@ func (b *Browser) Open(t testing.TB, origin string, cookies map[string]string) *
 		t.Fatal(err)
 	}
 	ctx, stop := chromedp.NewContext(b.ctx)
-	ctx, stopTime := context.WithTimeout(ctx, 4*time.Minute)
-	tab := &Tab{Ctx: ctx, origin: u, stop: func() { stopTime(); stop() }}
+	ctx, end := context.WithCancelCause(ctx)
+	tab := &Tab{Ctx: ctx, origin: u, time: time.AfterFunc(pageTime, func() { end(fmt.Errorf("not done with the page after %v", pageTime)) })}
+	tab.stop = func() { tab.time.Stop(); end(nil); stop() }
 	t.Cleanup(tab.stop)
 	chromedp.ListenTarget(ctx, tab.note)
 	actions := []chromedp.Action{network.Enable(), network.SetCacheDisabled(true), network.ClearBrowserCookies(), runtime.Enable(), cdplog.Enable()}
@@ -133,6 +139,9 @@ func (tab *Tab) note(ev any) {
 func (tab *Tab) Do(t testing.TB, what string, actions ...chromedp.Action) {
 	t.Helper()
 	if err := chromedp.Run(tab.Ctx, actions...); err != nil {
+		if tab.Ctx.Err() != nil {
+			err = context.Cause(tab.Ctx)
+		}
 		t.Fatalf("%s: %v", what, err)
 	}
 }
@@ -140,6 +149,7 @@ func (tab *Tab) Do(t testing.TB, what string, actions ...chromedp.Action) {
 // Visit loads a path of the origin.
 func (tab *Tab) Visit(t testing.TB, path string) {
 	t.Helper()
+	tab.time.Reset(pageTime)
 	tab.mu.Lock()
 	tab.received = 0
 	tab.mu.Unlock()
