@@ -40,6 +40,7 @@ type counterSales struct {
 // nobody makes a plan, sells, lets in, limits, ends, locks and proves the guest off.
 // Enrolled afterwards, all of it is in the cloud, once, and who is online stays so.
 func TestACafeThatNeverHadACloudSellsAndIsEnrolledLater(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := open(t, nil)
 	for _, part := range []string{"agent", "cloud"} {
 		if err := c.StopOne(part, false); err != nil {

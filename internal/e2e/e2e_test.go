@@ -245,6 +245,7 @@ func TestALockForASiteThatIsAwayWaitsAndIsApplied(t *testing.T) {
 }
 
 func lockWhileAway(t *testing.T, kill bool, presence string) {
+	t.Parallel() // most of it is waiting
 	c := open(t, nil)
 	tess := c.Accounts[0]
 	if err := login(t, c, phone, tess, "http-chap"); err != nil {
@@ -288,6 +289,7 @@ func lockWhileAway(t *testing.T, kill bool, presence string) {
 }
 
 func TestTheCafeGoesOnWithoutTheCloud(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := open(t, nil)
 	way := func() (string, error) {
 		out, err := exec.Command(filepath.Join(bin, "iwas-agent"), "--config", c.AgentConfig(), "test", "cloud").CombinedOutput()
@@ -366,6 +368,7 @@ func (f talk) Write(b []byte) (int, error) {
 // TestAClosedDemoIsNotReady: whether stopped, or closed because a program of it
 // died.
 func TestAClosedDemoIsNotReady(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := open(t, nil)
 	says := readiness(filepath.Join(c.Dir(), "demo.json"))
 	if err := c.Signal("router", syscall.SIGKILL); err != nil {
@@ -386,6 +389,7 @@ func TestAClosedDemoIsNotReady(t *testing.T) {
 // next, which opens all the same; what demo.json says can be used by hand, and a
 // device that nobody types at comes back after its unlock.
 func TestTheDemoGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	dir := t.TempDir()
 	var ports demo.Ports // the box was told at its enrolment where the cloud is
 	c := open(t, func(o *demo.Options) { o.Guests, o.Dir, ports = true, dir, o.Ports })

@@ -25,6 +25,7 @@ type alive struct {
 // nothing is answered on it. The site stays in contact, and both sides say that the
 // router does not answer, and since when: liveness is a round trip, not a socket.
 func TestARouterThatHangsIsNotAlive(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := open(t, nil)
 	m := &terminal{T: t, c: c}
 	see := func() (s alive) {

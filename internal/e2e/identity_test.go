@@ -149,6 +149,7 @@ func seeSite(t *testing.T, c *demo.Cafe) (s siteSeen) {
 // TestAClonedDiskIsCaught: the first box goes on, the second is refused over
 // restarts, both sides say so, and an enrolment of its own brings it in.
 func TestAClonedDiskIsCaught(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	var mine demo.Ports
 	c := open(t, func(o *demo.Options) { mine = o.Ports })
 	w := clone(t, c, mine)

@@ -91,6 +91,7 @@ func (w *wall) shut() {
 // HTTPS open. The console says that the box is there and why it is not connected, and
 // takes that back once it is.
 func TestAnOutageIsToldOverHTTPS(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	var w *wall
 	c := open(t, func(o *demo.Options) {
 		w = newWall(t, o.Ports.MQTT)
