@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,13 @@ func (s *fakeStore) write(kind wire.DocKind) (announce func()) {
 	s.docs = append(s.docs, d)
 	st := wire.State{V: wire.Version, Lineage: s.lineage, From: n, To: n + 1, Docs: []wire.Doc{d}, Hash: s.hashAt(n + 1)}
 	return func() { s.onCommit(site, agent, st) }
+}
+
+// large makes a change one that is too much for the fast path.
+func large(st wire.State) wire.State {
+	body := json.RawMessage(fmt.Sprintf("%q", strings.Repeat("x", deltaBytes)))
+	st.Docs = append(st.Docs, wire.Doc{Kind: wire.DocAccount, ID: "large", Rev: st.To, Body: body})
+	return st
 }
 
 func (s *fakeStore) Wanted(context.Context, hotspot.SiteID) (string, int64, string, error) {

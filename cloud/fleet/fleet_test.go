@@ -1,8 +1,11 @@
 package fleet
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,23 +66,31 @@ func TestNothingIsSentToWhoIsNotThere(t *testing.T) {
 func TestWhereTheSiteStandsDecidesWhatItGets(t *testing.T) {
 	whole := []string{"part 1/2 of 4", "part 2/2 of 4"}
 	for _, tt := range []struct {
-		name   string
-		rev    int64
-		change func(*wire.Hello)
-		want   []string
+		name    string
+		rev     int64
+		change  func(*wire.Hello)
+		want    []string
+		strange bool // the operator reads of it
 	}{
-		{"in step", 4, nil, nil},
-		{"behind", 1, nil, []string{"delta 1-4"}},
-		{"holds nothing", 0, func(h *wire.Hello) { h.Lineage = "" }, whole},
-		{"other lineage", 4, func(h *wire.Hello) { h.Lineage = "l0" }, whole},
-		{"from the future", 9, nil, whole},
-		{"other set", 4, func(h *wire.Hello) { h.Hash = "00" }, whole},
+		{"in step", 4, nil, nil, false},
+		{"behind", 1, nil, []string{"delta 1-4"}, false},
+		{"holds nothing", 0, func(h *wire.Hello) { h.Lineage = "" }, whole, false},
+		{"other lineage", 4, func(h *wire.Hello) { h.Lineage = "l0" }, whole, true},
+		{"from the future", 9, nil, whole, true},
+		{"other set", 4, func(h *wire.Hello) { h.Hash = "00" }, whole, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			run(t, func(r *rig) {
+				var log bytes.Buffer
+				r.o.Log = logTo(&log)
 				r.store.writes(4)
 				r.hello(tt.rev, tt.change)
 				r.want("hello", tt.want...)
+				r.pass(answerWithin + partTime + lookEvery)
+				r.want("no answer", tt.want...)
+				if got := strings.Contains(log.String(), "holds another set"); got != tt.strange {
+					t.Errorf("got %q logged", log.String())
+				}
 			})
 		})
 	}
@@ -90,6 +101,46 @@ func TestWhereTheSiteStandsDecidesWhatItGets(t *testing.T) {
 			r.hello(1, nil)
 			r.want("hello", whole...)
 		})
+	})
+}
+
+// While something is on its way, a hello that it does not lead on from is answered
+// at once, by what does.
+func TestWhereTheSiteStandsCountsMoreThanWhatIsOnItsWay(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		rev    int64
+		change func(*wire.Hello)
+		want   []string
+	}{
+		{"went back", 1, nil, []string{"delta 1-5"}},
+		{"came further, and more was written", 4, nil, []string{"delta 4-5"}},
+		{"another history", 1, func(h *wire.Hello) { h.Lineage = "l0" }, []string{"part 1/2 of 5", "part 2/2 of 5"}},
+		{"at the newest, with another set", 5, func(h *wire.Hello) { h.Hash = "00" }, []string{"part 1/2 of 5", "part 2/2 of 5"}},
+		{"a new run of the agent", 3, func(h *wire.Hello) { h.Boot = "b2" }, []string{"delta 3-5"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(r *rig) {
+				r.store.writes(3)
+				r.hello(3, nil)
+				r.store.write(wire.DocLock)()
+				r.want("on its way", "delta 3-4")
+				r.store.write(wire.DocAccount) // at another process, which knows no such agent
+				r.hello(tt.rev, tt.change)
+				r.want("hello", tt.want...)
+			})
+		})
+	}
+}
+
+func TestALargeChangeIsNotSentAsItIs(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(3)
+		r.hello(3, nil)
+		r.store.noDelta = true // as the store says of so much
+		r.store.write(wire.DocAccount)
+		r.store.onCommit(site, agent, large(wire.State{V: wire.Version, Lineage: "l1", From: 3, To: 4}))
+		r.want("in parts", "part 1/2 of 4", "part 2/2 of 4")
 	})
 }
 
@@ -113,6 +164,114 @@ func TestWhatGetsNoAnswerIsSentAgain(t *testing.T) {
 	})
 }
 
+// The wait doubles with each repeat, and counts from it; a snapshot has a little
+// longer for each part.
+func TestEachRepeatWaitsLonger(t *testing.T) {
+	run(t, func(r *rig) {
+		whole := []string{"part 1/2 of 2", "part 2/2 of 2"}
+		r.store.writes(2)
+		r.hello(0, func(h *wire.Hello) { h.Lineage = "" })
+		r.want("first", whole...)
+		r.pass(answerWithin + partTime/2)
+		r.want("not yet")
+		r.pass(lookEvery)
+		r.want("after 2.1 s", whole...)
+		r.pass(2 * answerWithin)
+		r.want("not yet again")
+		r.pass(lookEvery)
+		r.want("after 4.1 s more", whole...)
+	})
+}
+
+// A site that says hello all the time and does not get on is asked no more often
+// than one that is silent.
+func TestAChattySiteIsNotSentMore(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		at   int64
+		say  func(*wire.Hello)
+		each int // messages at a time
+	}{
+		{"parts", 0, func(h *wire.Hello) { h.Lineage = "" }, 2},
+		{"pieces", 0, staging(0), 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(r *rig) {
+				r.store.writes(4)
+				for range 6000 {
+					r.hello(tt.at, tt.say)
+					r.pass(100 * time.Millisecond)
+				}
+				if n := len(r.said()) / tt.each; n < 5 || n > 16 {
+					t.Errorf("sent %d times in ten minutes, want a dozen at most", n)
+				}
+			})
+		})
+	}
+}
+
+// Changes behind one that got lost neither put off its repeat nor hurry it.
+func TestChangesDoNotMoveTheRepeat(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(1)
+		r.hello(1, nil)
+		r.pass(lookEvery / 2) // not at the instant of a look
+		r.store.write(wire.DocLock)()
+		r.pass(time.Second)
+		r.store.write(wire.DocAccount)()
+		r.pass(900 * time.Millisecond)
+		r.store.write(wire.DocAccount)()
+		r.want("each as it comes", "delta 1-2", "delta 2-3", "delta 3-4")
+		r.pass(lookEvery)
+		r.want("2 s after the first", "delta 1-4")
+		r.pass(10 * time.Minute)
+		repeat := func() {
+			for r.said(); len(r.said()) == 0; {
+				r.pass(lookEvery)
+			}
+		}
+		repeat()
+		r.store.write(wire.DocLock)()
+		r.want("a lock to a site that was silent for long", "delta 4-5")
+		r.pass(30 * time.Second)
+		r.want("a minute after the last repeat")
+		repeat()
+		r.store.write(wire.DocAccount)
+		r.store.write(wire.DocLock)()
+		r.want("two, and a delta led nowhere", "part 1/2 of 7", "part 2/2 of 7")
+		r.pass(30 * time.Second)
+		r.want("a minute after that")
+	})
+}
+
+// A site that got on part of the way has its time for the rest from there, however
+// long it took to get on, and whatever else it says.
+func TestTheRestHasItsOwnTime(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(1)
+		r.hello(1, nil)
+		r.pass(10*time.Minute + lookEvery/2)
+		r.store.write(wire.DocAccount)()
+		r.store.write(wire.DocAccount)()
+		r.want("two", "delta 1-2", "delta 2-3")
+		r.pass(1600 * time.Millisecond)
+		r.hello(2, nil)
+		r.pass(time.Second)
+		r.hello(2, nil)
+		r.pass(lookEvery)
+		r.want("not yet")
+		r.pass(800 * time.Millisecond)
+		r.want("2 s after it got on", "delta 2-3")
+		r.pass(10 * time.Minute)
+		r.said()
+		r.store.write(wire.DocAccount)()
+		r.want("behind what got no answer for long", "delta 3-4")
+		r.hello(3, nil)
+		r.pass(answerWithin + lookEvery)
+		r.want("got on after all", "delta 3-4")
+	})
+}
+
 func TestChangesInAHurryAreNotSentTwice(t *testing.T) {
 	run(t, func(r *rig) {
 		r.store.writes(1)
@@ -129,20 +288,27 @@ func TestChangesInAHurryAreNotSentTwice(t *testing.T) {
 		r.hello(4, nil)
 		r.pass(time.Minute)
 		r.want("all answered")
+		if len(r.store.sent) != 0 {
+			t.Errorf("got %v noted of locks, want nothing: there is none", r.store.sent)
+		}
 	})
 }
 
 func TestChangeBehindASnapshotIsNotSentTwice(t *testing.T) {
-	run(t, func(r *rig) {
-		r.store.writes(2)
-		r.hello(0, func(h *wire.Hello) { h.Lineage = "" })
-		r.store.write(wire.DocAccount)()
-		r.want("snapshot and change", "part 1/2 of 2", "part 2/2 of 2", "delta 2-3")
-		r.hello(2, nil)
-		r.hello(3, nil)
-		r.pass(time.Minute)
-		r.want("each answered")
-	})
+	for _, from := range []position{{}, {"l0", 9}} {
+		t.Run("from "+from.lineage, func(t *testing.T) {
+			run(t, func(r *rig) {
+				r.store.writes(2)
+				r.hello(from.revision, func(h *wire.Hello) { h.Lineage = from.lineage })
+				r.store.write(wire.DocAccount)()
+				r.want("snapshot and change", "part 1/2 of 2", "part 2/2 of 2", "delta 2-3")
+				r.hello(2, nil)
+				r.hello(3, nil)
+				r.pass(time.Minute)
+				r.want("each answered")
+			})
+		})
+	}
 }
 
 func TestCommitsHeardOfOutOfOrder(t *testing.T) {
@@ -155,6 +321,19 @@ func TestCommitsHeardOfOutOfOrder(t *testing.T) {
 		r.want("both in one", "delta 1-3")
 		if r.store.sentAt(3).IsZero() {
 			t.Error("the locks are not marked sent")
+		}
+	})
+}
+
+func TestALockAmongOtherChangesIsNotedAsSent(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.write(wire.DocAccount)
+		r.store.write(wire.DocLock)
+		r.store.write(wire.DocAccount)
+		r.hello(0, nil)
+		r.want("all in one", "delta 0-3")
+		if r.store.sentAt(3).IsZero() {
+			t.Error("the lock is not marked sent")
 		}
 	})
 }
@@ -192,6 +371,49 @@ func TestBrokerAway(t *testing.T) {
 	})
 }
 
+// What the broker did not take is not waited for, though something before it is on
+// its way.
+func TestBrokerAwayBehindAChange(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(2, nil)
+		r.store.write(wire.DocAccount)()
+		r.want("taken", "delta 2-3")
+		r.lock(func() { r.deaf = true })
+		r.store.write(wire.DocLock)()
+		r.lock(func() { r.deaf = false })
+		r.hello(2, nil)
+		r.want("next hello", "delta 2-4")
+	})
+}
+
+// The time of a delivery counts from the first sending, whatever was sent again or
+// behind it, to the hello that holds it all.
+func TestADeliveryBeginsAtTheFirstSending(t *testing.T) {
+	run(t, func(r *rig) {
+		var took []time.Duration
+		r.o.Delivered = func(d time.Duration) { took = append(took, d) }
+		r.store.writes(39)
+		r.hello(39, nil)
+		r.store.write(wire.DocLock)()
+		r.pass(3 * time.Second) // sent again
+		r.store.write(wire.DocAccount)()
+		r.pass(time.Second)
+		r.hello(40, nil)
+		r.hello(41, nil)
+		r.hello(41, nil)
+		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Online, Boot: "b1", Conn: 2})
+		for have := 0; have < 41; have += 16 {
+			r.hello(0, staging(have))
+			r.pass(time.Second)
+		}
+		r.hello(41, having(0))
+		if want := []time.Duration{4 * time.Second, 3 * time.Second}; !slices.Equal(took, want) {
+			t.Errorf("got %v, want %v", took, want)
+		}
+	})
+}
+
 func TestAnotherConnectionGetsWhatTheOldOneLost(t *testing.T) {
 	run(t, func(r *rig) {
 		r.store.writes(2)
@@ -205,6 +427,31 @@ func TestAnotherConnectionGetsWhatTheOldOneLost(t *testing.T) {
 		r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: hotspot.Lost, Boot: "b1", Conn: 1})
 		r.store.write(wire.DocLock)()
 		r.want("the old one's will is ignored", "delta 3-4")
+	})
+}
+
+// What was sent before a site was lost is sent again with its next word, whether its
+// presence or its hello is heard first.
+func TestALostSiteIsBackWithItsNextWord(t *testing.T) {
+	run(t, func(r *rig) {
+		presence := func(s hotspot.Presence) {
+			r.say(agent, wire.UpPresence, wire.Presence{V: 1, State: s, Boot: "b1", Conn: 1})
+		}
+		r.store.writes(2)
+		presence(hotspot.Online)
+		r.store.write(wire.DocLock)()
+		r.want("nobody knows yet where it stands")
+		r.hello(2, nil)
+		r.want("now it is known", "delta 2-3")
+		presence(hotspot.Lost)
+		r.hello(2, nil)
+		r.want("a hello", "delta 2-3")
+		r.hello(3, nil)
+		presence(hotspot.Online)
+		presence(hotspot.Lost)
+		presence(hotspot.Online)
+		r.store.write(wire.DocLock)()
+		r.want("the same connection after all", "delta 3-4")
 	})
 }
 

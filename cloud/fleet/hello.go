@@ -169,7 +169,7 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		if on {
 			r.sent.at, r.sent.tries = time.Now(), 0
 		}
-		if !more && (on || time.Since(r.sent.at) < r.sent.patience()) {
+		if !more && time.Since(r.sent.at) < r.sent.patience() {
 			return nil
 		}
 		if !more {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"iwas/internal/hotspot"
 	"iwas/internal/wire"
 )
 
@@ -30,5 +31,36 @@ func TestALockLeavesWhereverTheSiteWasHeard(t *testing.T) {
 		r.pass(10 * time.Minute)
 		r.store.write(wire.DocLock)()
 		r.want("retired elsewhere")
+	})
+}
+
+// A site that another process heard holding another history gets the whole with the
+// first change, and again until it answers, though the number of its revision is higher.
+func TestASiteOfAnotherHistoryIsNotTakenForOneAhead(t *testing.T) {
+	whole := []string{"part 1/2 of 4", "part 2/2 of 4"}
+	run(t, func(r *rig) {
+		r.o.Replicas = true
+		r.store.writes(3)
+		r.store.hold(&position{"l0", 9})
+		r.store.write(wire.DocLock)()
+		r.want("a lock", whole...)
+		r.pass(answerWithin + partTime + lookEvery)
+		r.want("not answered", whole...)
+	})
+}
+
+// A site that works on its snapshot needs nothing but time, also where its box is
+// confirmed once more.
+func TestConfirmedAgainAmidASnapshot(t *testing.T) {
+	run(t, func(r *rig) {
+		r.o.Replicas = true
+		r.store.writes(3)
+		r.store.hold(&position{})
+		r.hello(0, bringing(3))
+		if err := r.ConfirmAgent(t.Context(), hotspot.Operator{}, agent); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(10 * time.Minute)
+		r.want("confirmed")
 	})
 }
