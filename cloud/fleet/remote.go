@@ -128,7 +128,11 @@ func (f *Fleet) learn(ctx context.Context, r *remote) error {
 	if err != nil {
 		return err
 	}
-	r.site, r.online, r.known, r.held = site, online, true, position{lineage, revision}
+	held := position{lineage, revision}
+	if held != r.held && r.staged != nil {
+		r.staged = &wire.Staged{} // of before; what it has begun since, its next hello says
+	}
+	r.site, r.online, r.known, r.held = site, online, true, held
 	if r.sent.waiting && r.held.lineage == r.sent.to.lineage && r.held.revision >= r.sent.to.revision {
 		r.sent = sent{} // it answered another process
 	}

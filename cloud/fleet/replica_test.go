@@ -64,3 +64,21 @@ func TestConfirmedAgainAmidASnapshot(t *testing.T) {
 		r.want("confirmed")
 	})
 }
+
+// Where the site said to another process that its snapshot is in force, what is no
+// lock leaves at once as well.
+func TestASnapshotInForceIsHeardOfElsewhere(t *testing.T) {
+	run(t, func(r *rig) {
+		r.o.Replicas = true
+		r.store.writes(3)
+		r.hello(0, bringing(3))
+		r.store.hold(&position{})
+		r.store.write(wire.DocAccount)()
+		r.want("not heard of: it comes behind")
+		r.store.hold(&position{"l1", 4})
+		r.store.write(wire.DocAccount)()
+		r.want("an account", "delta 4-5")
+		r.pass(answerWithin + lookEvery)
+		r.want("not answered", "delta 4-5")
+	})
+}
