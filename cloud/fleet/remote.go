@@ -202,8 +202,12 @@ func (r *remote) bringing() bool { return r.staged != nil && r.staged.Whole }
 // behind the snapshot. r.mu is held.
 func (f *Fleet) ahead(r *remote, s wire.State) {
 	isLock := func(kind wire.DocKind) bool { return kind == wire.DocLock }
-	if !small(s) || !slices.ContainsFunc(s.Docs, func(d wire.Doc) bool { return isLock(d.Kind) }) &&
+	if !slices.ContainsFunc(s.Docs, func(d wire.Doc) bool { return isLock(d.Kind) }) &&
 		!slices.ContainsFunc(s.Gone, func(g wire.DocRef) bool { return isLock(g.Kind) }) {
+		return
+	}
+	if !small(s) {
+		r.lockedAt, r.lockTries = time.Time{}, 0 // the next look sends the locks of it alone
 		return
 	}
 	r.lockedAt, r.lockTries = time.Now(), 0

@@ -286,6 +286,23 @@ func TestTheEndOfALockWaitsForNoSnapshot(t *testing.T) {
 	})
 }
 
+// TestALockInALargeChangeGoesAheadAlone: the change is no message for the fast
+// path, and the next look sends what is a lock of it.
+func TestALockInALargeChangeGoesAheadAlone(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(4)
+		r.hello(0, bringing(4))
+		r.pass(10*time.Minute + lookEvery/2)
+		r.store.notReceived(lockDoc(5))
+		r.store.onCommit(site, agent, large(wire.State{V: wire.Version, Lineage: "l1", From: 4, To: 5, Docs: []wire.Doc{lockDoc(5)}}))
+		r.want("all of it comes behind the snapshot")
+		r.pass(lookEvery)
+		r.want("but the lock", "delta 4-4")
+		r.pass(1900 * time.Millisecond)
+		r.want("repeated as any other")
+	})
+}
+
 // TestLocksInASnapshotAreNotedAsSent, with the piece that brings them.
 func TestLocksInASnapshotAreNotedAsSent(t *testing.T) {
 	run(t, func(r *rig) {
