@@ -152,7 +152,6 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		return err
 	}
 	there := position{lineage, revision}
-	tries := 0
 	switch {
 	case r.held == there && h.Hash == hash:
 		if r.sent.waiting && f.o.Delivered != nil {
@@ -169,17 +168,11 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		if on {
 			r.sent.at, r.sent.tries = time.Now(), 0
 		}
-		if !more && time.Since(r.sent.at) < r.sent.patience() {
+		if !more {
 			return nil
 		}
-		if !more {
-			tries = r.sent.tries + 1
-		}
 	case r.sent.from == r.held:
-		if time.Since(r.sent.at) < r.sent.patience() {
-			return nil // what leads on from there is on its way
-		}
-		tries = r.sent.tries + 1
+		return nil // what leads on from there is on its way; again repeats it
 	case r.sent.between(r.held):
 		r.sent.from, r.sent.at, r.sent.tries = r.held, time.Now(), 0
 		return nil // it got on, and the rest is on its way
@@ -189,5 +182,5 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		f.o.Log.Warn("fleet: the site holds another set than it should: it gets the whole", "site", a.Site, "agent", a.ID,
 			"lineage", h.Lineage, "want_lineage", lineage, "revision", h.Revision, "want_revision", revision)
 	}
-	return f.send(ctx, r, r.held, whole, tries)
+	return f.send(ctx, r, r.held, whole, 0)
 }
