@@ -145,6 +145,11 @@ func TestASiteGetsOnAtItsOwnPace(t *testing.T) {
 		r.hello(0, staging(12))
 		r.pass(answerWithin + 16*partTime + lookEvery)
 		r.want("gets on again: the next loss costs no more than the first", pieces(13, 28)...)
+		r.pass(10 * time.Minute)
+		r.said()
+		r.hello(0, staging(28))
+		r.pass(answerWithin + 12*partTime + lookEvery)
+		r.want("has the whole window: likewise", append(pieces(29, 40), pieces(29, 40)...)...)
 	})
 }
 
