@@ -146,7 +146,11 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 	if r.boot != h.Boot {
 		r.boot, r.conn, r.sent = h.Boot, 0, sent{}
 	}
+	worked := r.bringing()
 	r.held, r.staged = position{h.Lineage, h.Revision}, h.Staged
+	if r.bringing() && !worked {
+		r.wholes, r.wholeAt = r.wholes+1, time.Now()
+	}
 	lineage, revision, hash, err := f.o.Store.Wanted(ctx, a.Site)
 	if err != nil {
 		return err
@@ -157,7 +161,7 @@ func (f *Fleet) compare(ctx context.Context, a hotspot.Agent, r *remote, h wire.
 		if r.sent.waiting && f.o.Delivered != nil {
 			f.o.Delivered(time.Since(r.sent.first))
 		}
-		r.sent = sent{}
+		r.sent, r.wholes = sent{}, 0
 		return nil
 	case r.bringing():
 		r.sent = sent{}

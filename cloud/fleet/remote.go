@@ -40,6 +40,9 @@ type remote struct {
 	sent   sent
 	early  []message // of an agent that waits for a person
 
+	wholes  int       // snapshots that were whole there since it last held what it should
+	wholeAt time.Time // of the newest
+
 	lockedAt  time.Time // when locks not received were looked for last
 	lockTries int       // how often since the connection came up
 }
@@ -275,6 +278,9 @@ func (f *Fleet) send(ctx context.Context, r *remote, from position, whole bool, 
 // window sends the next pieces of a snapshot, as many as may be on their way at
 // once, and waits for the hello that says they are kept. r.mu is held.
 func (f *Fleet) window(ctx context.Context, r *remote, tries int) error {
+	if r.staged.Snapshot == "" && r.wholes > 1 && time.Since(r.wholeAt) < (sent{tries: r.wholes}).patience() {
+		return nil // two came to nothing there, as this one may: a later hello gets it
+	}
 	pieces, locks, err := f.o.Store.Pieces(ctx, r.site, *r.staged, wire.Window)
 	if err != nil {
 		return err

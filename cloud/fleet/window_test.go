@@ -335,3 +335,31 @@ func TestWithoutASnapshotLocksAreNotRepeatedApart(t *testing.T) {
 		r.want("held")
 	})
 }
+
+// TestASetThatComesToNothingIsNoStorm: a site that cannot take what it was sent says so
+// at once, and would at once be sent the same again.
+func TestASetThatComesToNothingIsNoStorm(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(3)
+		fails := func() {
+			r.hello(0, func(h *wire.Hello) { staging(3)(h); h.Staged.Whole = true })
+			r.hello(0, staging(0))
+		}
+		r.hello(0, staging(0))
+		r.want("the set", pieces(1, 3)...)
+		for range 100 {
+			fails()
+			r.pass(time.Second)
+		}
+		if n := len(r.said()) / 3; n > 10 {
+			t.Errorf("sent %d times in 100 s to a site that cannot take it", n)
+		}
+		r.pass(2 * time.Minute)
+		r.hello(0, staging(0))
+		r.want("tried again later", pieces(1, 3)...)
+		r.hello(3, nil)
+		r.want("holds it")
+		r.hello(0, staging(0))
+		r.want("forgot it: at once", pieces(1, 3)...)
+	})
+}
