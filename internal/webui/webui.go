@@ -16,6 +16,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed templates
@@ -63,51 +64,91 @@ func (p Page) Path() string { return p.path }
 
 // Pages renders the templates of one front end inside the shared shell.
 type Pages struct {
-	shared *template.Template
-	pages  map[string]*template.Template
+	fsys  fs.FS
+	funcs template.FuncMap
+	parts []string // files of what is shared
+
+	mu     sync.Mutex                    // guards what follows
+	base   *template.Template            // what every page begins as; never executed
+	pages  map[string]*template.Template // nil until somebody asks for it
+	shared *template.Template            // likewise, of fragments
 }
 
 // NewPages reads *.html of fsys. A file whose name starts with "_" holds
 // templates that all pages and fragments share; each other file is a page,
 // named without ".html", and defines the template "content". funcs may be nil.
+// Templates are read when somebody first asks for them: mostly nobody looks, and
+// every page holds the shell and all that is shared once more.
 func NewPages(fsys fs.FS, funcs template.FuncMap) (*Pages, error) {
-	shared := template.New("").Option("missingkey=error").Funcs(helpers).Funcs(funcs)
-	if _, err := shared.ParseFS(shellFiles, "templates/*.html"); err != nil {
-		return nil, fmt.Errorf("webui: shell: %w", err)
-	}
 	names, err := fs.Glob(fsys, "*.html")
 	if err != nil {
 		return nil, fmt.Errorf("webui: list pages: %w", err)
 	}
+	p := &Pages{fsys: fsys, funcs: funcs, pages: map[string]*template.Template{}}
 	for _, name := range names {
 		if strings.HasPrefix(name, "_") {
-			if _, err := shared.ParseFS(fsys, name); err != nil {
-				return nil, fmt.Errorf("webui: %s: %w", name, err)
-			}
+			p.parts = append(p.parts, name)
+		} else {
+			p.pages[strings.TrimSuffix(name, ".html")] = nil
 		}
-	}
-	p := &Pages{shared: shared, pages: map[string]*template.Template{}}
-	for _, name := range names {
-		if strings.HasPrefix(name, "_") {
-			continue
-		}
-		t, err := shared.Clone()
-		if err == nil {
-			_, err = t.ParseFS(fsys, name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("webui: %s: %w", name, err)
-		}
-		p.pages[strings.TrimSuffix(name, ".html")] = t
 	}
 	return p, nil
 }
 
-// Render writes one page. After an error nothing has been written.
-func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name string, page Page) error {
+// begin returns a copy of the shell and all that is shared. p.mu is held.
+func (p *Pages) begin() (*template.Template, error) {
+	if p.base == nil {
+		base := template.New("").Option("missingkey=error").Funcs(helpers).Funcs(p.funcs)
+		if _, err := base.ParseFS(shellFiles, "templates/*.html"); err != nil {
+			return nil, fmt.Errorf("webui: shell: %w", err)
+		}
+		for _, name := range p.parts {
+			if _, err := base.ParseFS(p.fsys, name); err != nil {
+				return nil, fmt.Errorf("webui: %s: %w", name, err)
+			}
+		}
+		p.base = base
+	}
+	return p.base.Clone()
+}
+
+// page returns the template of a page.
+func (p *Pages) page(name string) (*template.Template, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	t, ok := p.pages[name]
 	if !ok {
-		return fmt.Errorf("webui: no page %q", name)
+		return nil, fmt.Errorf("webui: no page %q", name)
+	}
+	if t != nil {
+		return t, nil
+	}
+	t, err := p.begin()
+	if err == nil {
+		_, err = t.ParseFS(p.fsys, name+".html")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("webui: %s: %w", name, err)
+	}
+	p.pages[name] = t
+	return t, nil
+}
+
+// fragments returns the templates that are shared, likewise.
+func (p *Pages) fragments() (t *template.Template, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared == nil {
+		p.shared, err = p.begin()
+	}
+	return p.shared, err
+}
+
+// Render writes one page. After an error nothing has been written.
+func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name string, page Page) error {
+	t, err := p.page(name)
+	if err != nil {
+		return err
 	}
 	page.theme, page.path = themeOf(r), r.URL.RequestURI()
 	if page.Home == "" {
@@ -131,7 +172,11 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 // live page. The template's outermost element carries the id.
 func (p *Pages) Fragment(name string, data any) (string, error) {
 	var b strings.Builder
-	if err := p.shared.ExecuteTemplate(&b, name, data); err != nil {
+	t, err := p.fragments()
+	if err == nil {
+		err = t.ExecuteTemplate(&b, name, data)
+	}
+	if err != nil {
 		return "", fmt.Errorf("webui: fragment %s: %w", name, err)
 	}
 	return b.String(), nil
