@@ -254,7 +254,7 @@ func (db *DB) AccountNamed(ctx context.Context, name string) (v AccountView, err
 		return v, err
 	}
 	v = AccountView{Account: *f.account, Lock: f.lock, Pass: db.passInUse(f)}
-	sessions, err := db.running(ctx, "s.state <> 'closed' AND s.account = ?", v.Account.ID)
+	sessions, err := db.running(ctx, "terms <> '' AND pass <> '' AND state <> 'closed' AND account = ?", v.Account.ID)
 	if err == nil {
 		err = db.changes(ctx, sessions)
 	}
@@ -265,11 +265,11 @@ func (db *DB) AccountNamed(ctx context.Context, name string) (v AccountView, err
 	if err != nil {
 		return v, err
 	}
-	now, zone := db.o.Now(), db.zone(ctx)
+	now, zone := db.o.Now(), db.zone()
 	for _, r := range sessions {
 		var want hotspot.Terms
 		if v.Pass != nil && v.Pass.ID == r.Pass && db.o.Terms != nil {
-			if w, _, ok := db.wanted(*v.Pass, r, now, r.HeardAt, zone); ok {
+			if w, _, ok := db.wanted(v.Pass, &r, now, r.HeardAt, zone); ok {
 				want = w
 				v.Waiting = v.Waiting || r.State == hotspot.Live && !r.have.Same(want) && !r.concluded(want)
 			}

@@ -91,6 +91,7 @@ const planRate = "plan"
 // running is an open session with what it runs under.
 type running struct {
 	hotspot.Session
+	terms   string // as stored; "" cannot be known
 	have    hotspot.Terms
 	own     string // session_change.rate
 	tried   string // session_change.want
@@ -104,50 +105,40 @@ func (db *DB) Adjusting(ctx context.Context) ([]hotspot.Change, error) {
 	if db.o.Terms == nil {
 		return nil, nil
 	}
-	live, err := db.running(ctx, "s.state = 'live'")
-	if err != nil || len(live) == 0 {
-		return nil, err
-	}
-	passes, err := db.passesOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := db.o.Now()
-	zone := db.zone(ctx)
-	heard := map[hotspot.PassID]time.Time{}
-	for _, r := range live {
-		if r.HeardAt.After(heard[r.Pass]) {
-			heard[r.Pass] = r.HeardAt
-		}
-	}
+	now, zone := db.o.Now(), db.zone()
 	var out []hotspot.Change
-	for _, r := range live {
-		p := passes[r.Pass]
-		if p == nil {
-			continue
+	err := db.eachOnline(ctx, func(_ hotspot.AccountID, a *onlineAccount) {
+		for i := range a.sessions {
+			r := &a.sessions[i]
+			p := a.pass(r.Pass)
+			if p == nil || !r.changeable() {
+				continue
+			}
+			want, elapsed, ok := db.wanted(p, r, now, a.heard(r.Pass), zone)
+			if !ok {
+				continue
+			}
+			c := hotspot.Change{Session: r.Session, Have: r.have, Want: want, Elapsed: elapsed, Reconnect: p.Limits.Reconnect}
+			if c.Any() && !r.concluded(want) {
+				out = append(out, c)
+			}
 		}
-		want, elapsed, ok := db.wanted(*p, r, now, heard[r.Pass], zone)
-		if !ok {
-			continue
-		}
-		c := hotspot.Change{Session: r.Session, Have: r.have, Want: want, Elapsed: elapsed, Reconnect: p.Limits.Reconnect}
-		if c.Any() && !r.concluded(want) {
-			out = append(out, c)
-		}
-	}
-	return out, nil
+	})
+	return out, err
 }
 
 // wanted is what a session should run under. Time is counted on the session's
 // own scale, from its start: so a wall clock that was set changes nothing here
 // that it does not change of the pass itself. Metered time goes on since the
 // newest record of any device of the pass.
-func (db *DB) wanted(p hotspot.Pass, r running, now, heard time.Time, zone *time.Location) (want hotspot.Terms, elapsed time.Duration, ok bool) {
+func (db *DB) wanted(p *hotspot.Pass, r *running, now, heard time.Time, zone *time.Location) (want hotspot.Terms, elapsed time.Duration, ok bool) {
 	elapsed = r.Time + max(0, now.Sub(r.HeardAt))
 	if p.Limits.Clock == hotspot.Metered {
-		p.Usage.Time += max(0, now.Sub(heard))
+		by := *p
+		by.Usage.Time += max(0, now.Sub(heard))
+		p = &by
 	}
-	rate, left, ok := db.o.Terms(&p, now, zone)
+	rate, left, ok := db.o.Terms(p, now, zone)
 	if !ok {
 		return want, elapsed, false
 	}
@@ -167,7 +158,7 @@ func (db *DB) wanted(p hotspot.Pass, r running, now, heard time.Time, zone *time
 }
 
 // concluded reports whether the same was tried before and came to an end.
-func (r running) concluded(want hotspot.Terms) bool {
+func (r *running) concluded(want hotspot.Terms) bool {
 	if r.tried == "" || !r.outcome.Final() {
 		return false
 	}
@@ -175,19 +166,22 @@ func (r running) concluded(want hotspot.Terms) bool {
 	return err == nil && tried.Same(want)
 }
 
+// changeable reports whether the session lives, and what it runs under is known.
+func (r *running) changeable() bool { return r.State == hotspot.Live && r.terms != "" && r.Pass != "" }
+
+// running reads sessions with what they run under.
 func (db *DB) running(ctx context.Context, where string, args ...any) (out []running, err error) {
 	err = db.query(ctx, "read sessions with their terms", "SELECT "+sessionColumns+`, terms, COALESCE(c.rate, '`+planRate+`'), COALESCE(c.want, ''), COALESCE(c.outcome, '')
-		FROM session s LEFT JOIN session_change c ON c.session = s.id WHERE terms <> '' AND pass <> '' AND `+where, args,
+		FROM session s LEFT JOIN session_change c ON c.session = s.id WHERE `+where, args,
 		func(scan func(...any) error) error {
 			var r running
-			var terms string
-			s, err := scanSession(func(into ...any) error { return scan(append(into, &terms, &r.own, &r.tried, &r.outcome)...) })
+			s, err := scanSession(func(into ...any) error { return scan(append(into, &r.terms, &r.own, &r.tried, &r.outcome)...) })
 			if err != nil {
 				return err
 			}
 			r.Session = s.Session
-			if r.have, err = toTerms(terms); err != nil {
-				return err
+			if r.have, err = toTerms(r.terms); err != nil {
+				r.terms = "" // to be left alone
 			}
 			out = append(out, r)
 			return nil
@@ -195,33 +189,12 @@ func (db *DB) running(ctx context.Context, where string, args ...any) (out []run
 	return out, err
 }
 
-// passesOf returns the passes of open sessions.
-func (db *DB) passesOf(ctx context.Context) (map[hotspot.PassID]*hotspot.Pass, error) {
-	out := map[hotspot.PassID]*hotspot.Pass{}
-	err := db.query(ctx, "read passes of live sessions", "SELECT "+passColumns+` FROM pass p LEFT JOIN usage u ON u.pass = p.id
-		WHERE p.id IN (SELECT pass FROM session WHERE state <> 'closed')`, nil, func(scan func(...any) error) error {
-		p, err := scanPass(scan)
-		if err == nil {
-			out[p.ID] = p
-		}
-		return err
-	})
-	return out, err
-}
-
 // zone is the site's; UTC until the cloud has said it.
-func (db *DB) zone(ctx context.Context) *time.Location {
-	var name string
-	err := db.query(ctx, "read the site's zone", `SELECT COALESCE(json_extract(CAST(body AS TEXT), '$.time_zone'), '') FROM document WHERE kind = 'site' AND in_force = 1 LIMIT 1`, nil,
-		func(scan func(...any) error) error { return scan(&name) })
-	if err != nil {
-		return time.UTC
+func (db *DB) zone() *time.Location {
+	if zone := db.site.Load().location; zone != nil {
+		return zone
 	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return time.UTC
-	}
-	return zone
+	return time.UTC
 }
 
 // Adjusted keeps what came of changing a session, in the transaction of the

@@ -104,6 +104,9 @@ func newSite(t testing.TB) *site {
 	s.must(os.WriteFile(s.o.Path, freshFile(), 0o600))
 	s.open()
 	t.Cleanup(func() {
+		if !t.Failed() {
+			s.sameOnline()
+		}
 		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
@@ -136,6 +139,7 @@ func (s *site) apply() {
 }
 
 func (s *site) send(st wire.State) error {
+	s.sameOnline() // and so before it
 	applied, err := s.ApplyState(s.t.Context(), st)
 	if err == nil && !applied {
 		return errors.New("not applied")

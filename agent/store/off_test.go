@@ -14,6 +14,7 @@ func (s *site) targets() []hotspot.Target {
 	s.t.Helper()
 	got, err := s.Targets(s.t.Context())
 	s.must(err)
+	s.sameOnline()
 	return got
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"time"
 
 	"iwas/internal/fault"
@@ -26,16 +27,16 @@ func (db *DB) DayBegan() time.Time {
 // speed it runs under where that is known.
 func (db *DB) OpenSessions(ctx context.Context) ([]hotspot.Session, error) {
 	var out []hotspot.Session
-	err := db.query(ctx, "read open sessions", "SELECT "+sessionColumns+", terms FROM session WHERE state <> 'closed' ORDER BY started_at DESC", nil,
-		func(scan func(...any) error) error {
-			var terms string
-			s, err := scanSession(func(into ...any) error { return scan(append(into, &terms)...) })
-			if terms != "" {
-				s.Rate = rateOf(terms)
+	err := db.eachOnline(ctx, func(_ hotspot.AccountID, a *onlineAccount) {
+		for i := range a.sessions {
+			r := &a.sessions[i]
+			out = append(out, r.Session)
+			if r.terms != "" {
+				out[len(out)-1].Rate = &r.have.Rate
 			}
-			out = append(out, s.Session)
-			return err
-		})
+		}
+	})
+	slices.SortStableFunc(out, func(a, b hotspot.Session) int { return b.StartedAt.Compare(a.StartedAt) })
 	return out, err
 }
 

@@ -55,7 +55,7 @@ func (t *tx) insertAll(what string, m *manyRows, n int, row func(i int, to []any
 			args = row(at, args)
 			at++
 		}
-		if _, err := t.exec(what, m.texts[size], args...); err != nil {
+		if _, err := t.execNoted(what, m.texts[size], args...); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (t *tx) updateSession(c *change) error {
 		args = append(args, string(c.State), millis(c.EndedAt), c.Cause, c.stopped)
 		text = figures + ", state = ?, ended_at = ?, cause = ?, stopped = ? WHERE id = ?"
 	}
-	_, err := t.exec("update session", text, append(args, string(c.ID))...)
+	_, err := t.execNoted("update session", text, append(args, string(c.ID))...)
 	return err
 }
 

@@ -107,6 +107,7 @@ type DB struct {
 	closing sync.Once
 
 	desk      *desk
+	online    *online
 	site      atomic.Pointer[siteFacts]
 	devices   atomic.Pointer[deviceLocks]
 	committed atomic.Uint64 // serial of the newest operation whose outcome everybody sees
@@ -192,7 +193,7 @@ func openFile(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(fault.New(fault.Internal, "store: make the vault", err), read.Close(), write.Close())
 	}
 	db := &DB{o: o, write: write, read: read, ops: make(chan *op, queueBound), stop: make(chan struct{}), stopped: make(chan struct{}),
-		desk: newDesk(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(), openedRan: o.Elapsed(),
+		desk: newDesk(), online: newOnline(), classKey: newClassKey(o.Key.Derive("class v1")), vault: vault, opened: o.Now(), openedRan: o.Elapsed(),
 		lag:      lag{accounts: map[hotspot.AccountID]bool{}},
 		nases:    nases{known: map[hotspot.NASID]hotspot.NASMemory{}, mute: map[hotspot.NASID]bool{}},
 		watchers: map[chan struct{}]struct{}{}, lookers: map[chan struct{}]struct{}{}, listers: map[chan struct{}]struct{}{}, reads: map[string]*sql.Stmt{},

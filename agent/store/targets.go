@@ -12,11 +12,11 @@ import (
 // it. An account with another pass that still holds is not off as a whole; only
 // the sessions of the pass that is over must end.
 func (db *DB) Targets(ctx context.Context) ([]hotspot.Target, error) {
-	return db.targets(ctx, db.lockTargets, db.removedTargets, db.overdueTargets, db.kickTargets)
+	return db.targets(ctx, db.lockTargets, db.onlineTargets, db.kickTargets)
 }
 
 // LockTargets returns those of Targets that are locked. It looks at nobody else
-// who is online, so it takes a tenth of the time.
+// who is online, and waits for nobody who does.
 func (db *DB) LockTargets(ctx context.Context) ([]hotspot.Target, error) {
 	return db.targets(ctx, db.lockTargets)
 }
@@ -112,63 +112,39 @@ func (db *DB) Locked(ctx context.Context, limit int) ([]hotspot.Target, error) {
 	return out, nil
 }
 
-// removedTargets finds open sessions whose account or pass is no more.
-func (db *DB) removedTargets(ctx context.Context, now time.Time, add func(target) *target) error {
-	return db.query(ctx, "read sessions of removed accounts", `SELECT s.account, s.pass, a.id IS NULL FROM session s LEFT JOIN account a ON a.id = s.account
-		LEFT JOIN pass p ON p.id = s.pass WHERE s.state <> 'closed' AND s.account <> '' AND (a.id IS NULL OR p.id IS NULL)`, nil,
-		func(scan func(...any) error) error {
-			var account hotspot.AccountID
-			var pass hotspot.PassID
-			var whole bool
-			if err := scan(&account, &pass, &whole); err != nil {
-				return err
-			}
-			fresh := target{Target: hotspot.Target{Account: account, Reason: hotspot.OffRemoved, ReceivedAt: now, Whole: whole}}
+// onlineTargets finds open sessions whose account or pass is no more, and those
+// whose pass no longer allows them.
+func (db *DB) onlineTargets(ctx context.Context, now time.Time, add func(target) *target) error {
+	return db.eachOnline(ctx, func(id hotspot.AccountID, a *onlineAccount) {
+		if id == "" {
+			return
+		}
+		over := func(reason hotspot.OffReason, pass hotspot.PassID, whole bool) {
+			fresh := target{Target: hotspot.Target{Account: id, Reason: reason, ReceivedAt: now, Whole: whole}}
 			if !whole {
 				fresh.passes = map[hotspot.PassID]bool{}
 			}
 			if t := add(fresh); t.passes != nil {
 				t.passes[pass] = true
 			}
-			return nil
-		})
-}
-
-// overdueTargets finds open sessions whose pass no longer allows them.
-func (db *DB) overdueTargets(ctx context.Context, now time.Time, add func(target) *target) error {
-	holds := map[hotspot.AccountID]bool{} // by another pass
-	over := map[*hotspot.Pass]hotspot.OffReason{}
-	var order []*hotspot.Pass
-	err := db.query(ctx, "read passes of open sessions", "SELECT "+passColumns+` , EXISTS (SELECT 1 FROM session s WHERE s.pass = p.id AND s.state <> 'closed')
-		FROM pass p LEFT JOIN usage u ON u.pass = p.id WHERE p.account IN (SELECT account FROM session WHERE state <> 'closed' AND account <> '')`, nil,
-		func(scan func(...any) error) error {
-			var open bool
-			p, err := scanPass(func(into ...any) error { return scan(append(into, &open)...) })
-			if err != nil {
-				return err
-			}
-			switch reason := db.o.Off(p, nil, now); {
-			case reason == "":
-				holds[p.Account] = true
-			case open:
-				over[p] = reason
-				order = append(order, p)
-			}
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	for _, p := range order {
-		fresh := target{Target: hotspot.Target{Account: p.Account, Reason: over[p], ReceivedAt: now, Whole: !holds[p.Account]}}
-		if holds[p.Account] {
-			fresh.passes = map[hotspot.PassID]bool{}
 		}
-		if t := add(fresh); t.passes != nil {
-			t.passes[p.ID] = true
+		for _, r := range a.sessions {
+			if !a.known || a.pass(r.Pass) == nil {
+				over(hotspot.OffRemoved, r.Pass, !a.known)
+			}
 		}
-	}
-	return nil
+		reasons := make([]hotspot.OffReason, len(a.passes))
+		holds := false // by another pass
+		for i, p := range a.passes {
+			reasons[i] = db.o.Off(p, nil, now)
+			holds = holds || reasons[i] == "" && p.Account == id
+		}
+		for i, p := range a.passes {
+			if reasons[i] != "" && a.open(p.ID) {
+				over(reasons[i], p.ID, !holds)
+			}
+		}
+	})
 }
 
 // complete adds names, devices, the newest Accept, and the sessions to end:

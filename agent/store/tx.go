@@ -39,6 +39,7 @@ type tx struct {
 	devices  bool                // which devices are locked is to be read anew
 	wanted   bool                // who must be off may have changed, besides
 	lists    bool                // what the address-lists should hold may have changed
+	online   bool                // facts of those online changed, and nobody says whose
 	said     time.Time           // the cloud's clock, of the state that is being applied
 	learnt   []hotspot.NASMemory
 	serial   uint64 // of the operation at work
@@ -89,6 +90,16 @@ func (t *tx) control(text string) error {
 
 // exec writes, and returns how many rows changed.
 func (t *tx) exec(what, text string, args ...any) (changed int64, err error) {
+	changed, err = t.execNoted(what, text, args...)
+	if changed > 0 && onlineTables.MatchString(text) {
+		t.online = true
+	}
+	return changed, err
+}
+
+// execNoted is exec of rows whose accounts are noted as changed with the records
+// that changed them.
+func (t *tx) execNoted(what, text string, args ...any) (changed int64, err error) {
 	s, err := t.stmt(text)
 	if err != nil {
 		return 0, sqlFault(what, err)

@@ -153,6 +153,7 @@ func (db *DB) attempt(batch []*op) (spoilt bool, err error) {
 	defer func() {
 		if spoilt || err != nil {
 			t.undo()
+			db.online.doubt() // a commit that failed may have happened
 			// SQLite may have rolled back itself: "no transaction is active".
 			if rollback := t.control("ROLLBACK"); rollback != nil {
 				db.o.Log.Debug("rollback", "err", rollback)
@@ -223,6 +224,7 @@ func (t *tx) finish() error {
 	if err := t.control("COMMIT"); err != nil {
 		return sqlFault("commit", err)
 	}
+	t.db.online.note(t)
 	t.db.w.committedAt, t.db.w.stale = time.Now(), false
 	if t.dirty {
 		t.db.noteWrote()
