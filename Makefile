@@ -16,7 +16,7 @@ help: ## list the targets
 
 # The race detector watches all but SQLite, which is C put into Go by a machine:
 # what it does to its own memory is not ours to find, and watching it took two
-# thirds of the time of all tests together.
+# thirds of the time of all tests together. make check vets.
 RACE := -race $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/libc/... modernc.org/memory,-gcflags=$(p)=-race=false)
 PKG ?= $$(go list ./... | grep -v ^iwas/packaging/)
 
