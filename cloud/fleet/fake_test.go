@@ -377,6 +377,7 @@ type rig struct {
 	states   []wire.State
 	acks     []wire.Ack
 	deaf     bool // the broker is away
+	tried    int  // what it did not take
 	kicked   []hotspot.AgentID
 	notified int
 }
@@ -421,6 +422,7 @@ func (r *rig) publish(topic string, payload []byte, retained bool) error {
 		r.Errorf("got %q, retained %v (%v)", topic, retained, err)
 	}
 	if r.deaf {
+		r.tried++
 		return fault.New(fault.Unavailable, "not connected", nil)
 	}
 	text := ""

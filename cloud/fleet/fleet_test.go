@@ -371,6 +371,37 @@ func TestBrokerAway(t *testing.T) {
 	})
 }
 
+// A broker that is back gets what it did not take by itself: the site has no reason to
+// say hello where only the cloud's own connection was away.
+func TestWhatTheBrokerDidNotTakeGoesAgain(t *testing.T) {
+	run(t, func(r *rig) {
+		r.store.writes(2)
+		r.hello(2, nil)
+		r.lock(func() { r.deaf = true })
+		r.store.write(wire.DocLock)()
+		r.pass(time.Second)
+		r.lock(func() { r.deaf = false })
+		r.pass(2 * time.Second)
+		r.want("back after a second", "delta 2-3")
+		r.hello(3, nil)
+		r.lock(func() { r.deaf = true })
+		before := r.tried
+		r.store.write(wire.DocLock)()
+		r.pass(time.Hour)
+		if n := r.tried - before; n < 50 || n > 80 {
+			t.Errorf("tried %d times in an hour without a broker, want about once a minute", n)
+		}
+		r.lock(func() { r.deaf = false })
+		r.pass(answerMost + lookEvery)
+		if got := r.said(); len(got) == 0 || got[0] != "delta 3-4" {
+			t.Errorf("back after an hour: got %v, want the change first", got)
+		}
+		r.hello(4, nil)
+		r.pass(time.Hour)
+		r.want("done")
+	})
+}
+
 // What the broker did not take is not waited for, though something before it is on
 // its way.
 func TestBrokerAwayBehindAChange(t *testing.T) {

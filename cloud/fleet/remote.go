@@ -43,6 +43,9 @@ type remote struct {
 	wholes  int       // snapshots that were whole there since it last held what it should
 	wholeAt time.Time // of the newest
 
+	fails    int       // how often the broker did not take what was to be sent, in a row
+	failedAt time.Time // when it was last
+
 	lockedAt  time.Time // when locks not received were looked for last
 	lockTries int       // how often since the connection came up
 }
@@ -335,15 +338,16 @@ func (f *Fleet) transmit(r *remote, states []wire.State) (locks, ok bool) {
 		if err == nil {
 			err = f.o.Publish(wire.Topic(r.agent, wire.DownState), payload, false)
 		}
-		if err != nil { // without the broker everything is said anew later
+		if err != nil { // without the broker everything is said anew: by again, or when a hello comes
 			f.o.Log.Warn("fleet: state not sent", "site", r.site, "agent", r.agent, "to", s.To, "err", err)
-			r.sent = sent{}
+			r.sent, r.fails, r.failedAt = sent{}, r.fails+1, time.Now()
 			return false, false
 		}
 		for _, d := range s.Docs {
 			locks = locks || d.Kind == wire.DocLock
 		}
 	}
+	r.fails = 0
 	return locks, true
 }
 
@@ -391,17 +395,26 @@ func (f *Fleet) again(ctx context.Context, r *remote) error {
 	if err := f.remindOfLocks(ctx, r); err != nil {
 		return err
 	}
-	if !r.sent.waiting || time.Since(r.sent.at) < r.sent.patience() {
+	unsaid := r.fails > 0 && !r.sent.waiting
+	due := r.sent.waiting && time.Since(r.sent.at) >= r.sent.patience() || unsaid && time.Since(r.failedAt) >= (sent{tries: r.fails - 1}).patience()
+	if !due {
 		return nil
 	}
 	if f.o.Replicas {
-		if err := f.learn(ctx, r); err != nil || !r.online || !r.sent.waiting {
+		if err := f.learn(ctx, r); err != nil || !r.online || !unsaid && !r.sent.waiting {
 			return err
 		}
 	}
 	lineage, revision, _, err := f.o.Store.Wanted(ctx, r.site)
 	if err != nil {
 		return err
+	}
+	if unsaid {
+		if r.held == (position{lineage, revision}) {
+			r.fails = 0 // another process, or a hello, brought it there
+			return nil
+		}
+		return f.send(ctx, r, r.held, false, 0)
 	}
 	f.o.Log.Info("fleet: no answer to the state sent; sent again", "site", r.site, "agent", r.agent, "held", r.held.revision, "to", revision, "tries", r.sent.tries)
 	return f.send(ctx, r, r.held, r.held == position{lineage, revision}, r.sent.tries+1)
