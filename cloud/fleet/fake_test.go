@@ -388,6 +388,14 @@ func run(t *testing.T, f func(r *rig)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What compresses is made with the first long message, and must not belong to a bubble.
+	long, err := wire.Encode(wire.Presence{Reason: strings.Repeat("long", 1000)})
+	if err == nil {
+		err = wire.Decode(long, new(wire.Presence))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{T: t, store: &fakeStore{lineage: "l1", marks: map[string]int64{}, agents: map[hotspot.AgentID]hotspot.Agent{agent: {ID: agent, Site: site, Confirmed: true}}}}
 		r.Fleet, err = New(t.Context(), Options{Store: r.store, CA: ca, Publish: r.publish, Alone: true,
