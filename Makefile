@@ -16,7 +16,8 @@ help: ## list the targets
 
 # The race detector watches all but SQLite, which is C put into Go by a machine:
 # what it does to its own memory is not ours to find, and watching it took two
-# thirds of the time of all tests together. make check vets.
+# thirds of the time of all tests together. make check vets. -count=1, since go does
+# not see that results hang on the programs that tests build.
 RACE := -race $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/libc/... modernc.org/memory,-gcflags=$(p)=-race=false)
 PKG ?= $$(go list ./... | grep -v ^iwas/packaging/)
 
@@ -35,7 +36,7 @@ run: ## a whole cafe on this machine: cloud, agent, router, guests
 
 .PHONY: test
 test: peers ## every test but the packages', against real peers, with the race detector; PKG=./agent/store for one room
-	@CGO_ENABLED=1 go test -vet=off $(RACE) -timeout 20m $(PKG)
+	@CGO_ENABLED=1 go test -count=1 -vet=off $(RACE) -timeout 20m $(PKG)
 
 .PHONY: package
 package: ## build everything people install into dist/; IWAS_APT_KEY signs the apt repository
