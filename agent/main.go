@@ -79,7 +79,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, talk io.Writer) 
 	case next == "" && !started:
 		next = cmd.CommandPath() + " --help"
 	}
-	complain(talk, err, next, slices.Contains(args, "--json")) // flags that could not be read have not been
+	asked, _ := root.PersistentFlags().GetBool("json")                  // fails only for a flag that does not exist
+	complain(talk, err, next, asked || slices.Contains(args, "--json")) // flags behind one that could not be read have not been
 	switch {
 	case ctx.Err() != nil:
 		return exitStopped

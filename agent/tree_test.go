@@ -154,6 +154,10 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 			t.Errorf("%s: exit code %d, and the failure is no JSON object (%v)\n%s", words, code, err, &talk)
 		}
 	}
+	var talk bytes.Buffer
+	if run(t.Context(), []string{own, "--json=true", "explain", "RAD-999"}, strings.NewReader(""), new(bytes.Buffer), &talk); one(talk.String()) != nil {
+		t.Errorf("--json=true: the failure is no JSON value\n%s", &talk)
+	}
 	for _, leaf := range manualtest.Leaves(commands()) {
 		if l := strings.Join(leaf, " "); !tried[l] {
 			t.Errorf("%s was not tried", l)

@@ -213,14 +213,18 @@ func (t *table[T]) ahead(background func(func(context.Context)), l *link) *readi
 	return r
 }
 
-// take returns the rows of a read that was begun ahead, or reads them.
+// take returns the rows of a read that was begun ahead, or reads them: also where the
+// other connection died unnoticed, and nothing comes of it.
 func (t *table[T]) take(ctx context.Context, begun *reading[T], l *link) ([]T, error) {
 	if begun != nil {
+		late := time.NewTimer(aheadWait)
+		defer late.Stop()
 		select {
 		case <-begun.done:
 			if begun.err == nil {
 				return begun.rows, nil
 			}
+		case <-late.C:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

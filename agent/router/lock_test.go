@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"iwas/internal/hotspot"
+	"iwas/internal/routeros"
 	"iwas/internal/routersim"
 )
 
@@ -543,6 +544,14 @@ func TestWhoComesBackAfterAKickIsNotKickedAgain(t *testing.T) {
 	c.untouched(macOf(1), 3)
 }
 
+// silent is a connection on which nothing comes back any more.
+type silent struct{ routeros.Conn }
+
+func (silent) Run(ctx context.Context, _ ...string) ([]routeros.Row, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 // The connection table is read beside the lock's own commands where a connection is
 // free for it. One that is in use, or that dies meanwhile, costs the lock nothing.
 func TestALockNeedsNoSecondConnection(t *testing.T) {
@@ -550,6 +559,7 @@ func TestALockNeedsNoSecondConnection(t *testing.T) {
 		"in use":     func(l *link) { l.turn <- struct{}{} },
 		"never made": func(l *link) { l.close() },
 		"dead":       func(l *link) { l.turn <- struct{}{}; l.conn.Close(); <-l.turn },
+		"silent":     func(l *link) { l.turn <- struct{}{}; l.conn = silent{l.conn}; <-l.turn },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -159,6 +159,7 @@ const (
 	firstRetry    = 250 * time.Millisecond // after a failed dial; doubles up to lastRetry
 	lastRetry     = 5 * time.Second        //
 	idleTime      = 10 * time.Second       // a command connection unused this long is tried, so that a dead one is known before a lock needs it
+	aheadWait     = time.Second            // for a read on the other connection, which may be dead
 	cookiePause   = time.Second            // a router that takes longer over cookies gets its Disconnect-Request meanwhile
 	patience      = time.Second            // for the answer to Disconnect-Request when there is an API to go on with,
 	noPatience    = 100 * time.Millisecond // and when the last one stayed unanswered too
